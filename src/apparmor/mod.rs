@@ -1,0 +1,6 @@
+//! The kernel's AppArmor and its compiler. This room knows nothing of containers.
+
+pub mod blob;
+pub mod kernel;
+pub mod name;
+pub mod parser;

@@ -1,0 +1,312 @@
+//! Names of profiles, and labels made of them.
+//!
+//! Profile names come from annotations and are hostile. The kernel reads more into a name than a
+//! name: `&x` stacks, `:ns:x` leaves the policy namespace, and every *prefix* of `unconfined`
+//! that is not loaded resolves to `unconfined` (`aa_lookupn_profile` compares only as many bytes
+//! as it was asked for, security/apparmor/policy.c). A [`ProfileName`] can be none of these.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Kind, Result, quoted};
+
+/// What separates the components of a stack.
+const STACK: &str = "//&";
+
+/// The longest name accepted, in bytes. Profile sources are files of the profile's name.
+const MAX: usize = 255;
+
+/// A profile name that names exactly one profile in this policy namespace.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ProfileName(String);
+
+impl ProfileName {
+    /// Checks a name from outside.
+    ///
+    /// # Errors
+    /// [`Kind::Policy`], with the rule that the name breaks.
+    pub fn parse(text: &str) -> Result<Self> {
+        match broken_rule(text) {
+            None => Ok(Self(text.to_owned())),
+            Some(rule) => Err(Error::new(
+                Kind::Policy,
+                format!("the profile name {} is refused: {rule}", quoted(text)),
+            )
+            .hint("name one loaded profile or one profile file by its exact name")),
+        }
+    }
+
+    /// The name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The name of the file that holds its source: `/` as `.`, as in `/etc/apparmor.d`.
+    #[must_use]
+    pub fn file_name(&self) -> String {
+        self.0.trim_start_matches('/').replace('/', ".")
+    }
+
+    /// The top-level profile that this one is, or is a child of.
+    #[must_use]
+    pub fn root(&self) -> Self {
+        Self(self.0.split("//").next().unwrap_or_default().to_owned())
+    }
+
+    /// Whether `name` is this profile or one of its children.
+    #[must_use]
+    pub fn covers(&self, name: &str) -> bool {
+        match name.strip_prefix(self.as_str()) {
+            Some("") => true,
+            Some(rest) => rest.starts_with("//"),
+            None => false,
+        }
+    }
+}
+
+impl fmt::Display for ProfileName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl TryFrom<String> for ProfileName {
+    type Error = Error;
+    fn try_from(text: String) -> Result<Self> {
+        Self::parse(&text)
+    }
+}
+
+impl From<ProfileName> for String {
+    fn from(name: ProfileName) -> Self {
+        name.0
+    }
+}
+
+/// The rule that `name` breaks.
+fn broken_rule(name: &str) -> Option<&'static str> {
+    let Some(first) = name.bytes().next() else {
+        return Some("it is empty");
+    };
+    if name.len() > MAX {
+        return Some("it is longer than 255 bytes");
+    }
+    if let Some(bad) = name.bytes().find_map(forbidden) {
+        return Some(bad);
+    }
+    if !(first.is_ascii_alphanumeric() || first == b'/' || first == b'_') {
+        return Some("it must start with a letter, a digit, '/' or '_'");
+    }
+    if name.contains(STACK) {
+        return Some("it is a stack ('//&')");
+    }
+    if name.ends_with('/') || name.split("//").any(str::is_empty) {
+        return Some("it has an empty component");
+    }
+    if name.split('/').any(|part| part == "..") {
+        return Some("it has a '..' part");
+    }
+    if "unconfined".starts_with(name) {
+        return Some("the kernel takes every prefix of \"unconfined\" for unconfined");
+    }
+    None
+}
+
+/// Why a byte may not stand in a name.
+fn forbidden(byte: u8) -> Option<&'static str> {
+    match byte {
+        b':' => Some("':' would leave the policy namespace"),
+        b' ' | b'\t' | b'\n' | b'\r' => Some("it contains white space"),
+        b'"' | b'\'' | b'\\' => Some("it contains a quote or a backslash"),
+        0x21..=0x7e => None,
+        _ => Some("it contains a byte that is not printable ASCII"),
+    }
+}
+
+/// What a process carries: one profile, several stacked (each narrows the others), or none.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Label(Vec<ProfileName>);
+
+impl Label {
+    /// The label without any profile.
+    #[must_use]
+    pub fn unconfined() -> Self {
+        Self(Vec::new())
+    }
+
+    /// The label of these profiles, each counted once.
+    #[must_use]
+    pub fn of(names: impl IntoIterator<Item = ProfileName>) -> Self {
+        let mut components: Vec<ProfileName> = Vec::new();
+        for name in names {
+            if !components.contains(&name) {
+                components.push(name);
+            }
+        }
+        Self(components)
+    }
+
+    /// Reads a label as a runtime configuration spells it: `A`, `A//&B` or `unconfined`.
+    ///
+    /// # Errors
+    /// Those of [`ProfileName::parse`], for any component.
+    pub fn parse(text: &str) -> Result<Self> {
+        if text == "unconfined" {
+            return Ok(Self::unconfined());
+        }
+        let names: Result<Vec<_>> = text.split(STACK).map(ProfileName::parse).collect();
+        Ok(Self::of(names?))
+    }
+
+    /// Its profiles; none where it is unconfined.
+    #[must_use]
+    pub fn components(&self) -> &[ProfileName] {
+        &self.0
+    }
+
+    /// Whether both hold the same profiles; the kernel orders stacks as it likes.
+    #[must_use]
+    pub fn same(&self, other: &Self) -> bool {
+        self.0.len() == other.0.len() && self.0.iter().all(|name| other.0.contains(name))
+    }
+}
+
+impl fmt::Display for Label {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() {
+            return f.write_str("unconfined");
+        }
+        for (i, name) in self.0.iter().enumerate() {
+            if i > 0 {
+                f.write_str(STACK)?;
+            }
+            f.write_str(name.as_str())?;
+        }
+        Ok(())
+    }
+}
+
+impl TryFrom<String> for Label {
+    type Error = Error;
+    fn try_from(text: String) -> Result<Self> {
+        Self::parse(&text)
+    }
+}
+
+impl From<Label> for String {
+    fn from(label: Label) -> Self {
+        label.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn usual_names_pass() {
+        for name in [
+            "p",
+            "docker-default",
+            "cri-containerd.apparmor.d",
+            "/usr/bin/foo",
+            "a//b",
+            "k8s.io/foo_1",
+            "_x",
+            "0x",
+            "uncle",
+            "unconfined2",
+            "un-x",
+            "a{b,c}*",
+            "x..y",
+        ] {
+            assert!(ProfileName::parse(name).is_ok(), "{name}");
+        }
+    }
+
+    #[test]
+    fn names_that_mean_something_else_do_not() {
+        for name in [
+            "",
+            "u",
+            "un",
+            "unc",
+            "unconf",
+            "unconfine",
+            "unconfined",
+            "&x",
+            ":ns:x",
+            "ns:x",
+            "a//&b",
+            "a//",
+            "a/",
+            "/",
+            "//",
+            "//a",
+            "a////b",
+            "a///b//",
+            "a b",
+            "a\tb",
+            "a\nb",
+            "a\0b",
+            "a\"b",
+            "a'b",
+            "a\\b",
+            "ä",
+            "../x",
+            "a/../b",
+            "..",
+            ".x",
+            "-x",
+            "=x",
+        ] {
+            assert!(ProfileName::parse(name).is_err(), "{name:?}");
+        }
+        assert!(ProfileName::parse(&"x".repeat(255)).is_ok());
+        assert!(ProfileName::parse(&"x".repeat(256)).is_err());
+    }
+
+    #[test]
+    fn labels_are_sets_that_keep_their_order() {
+        let label = Label::parse("b//&a//&b").unwrap();
+        assert_eq!(label.to_string(), "b//&a");
+        assert!(label.same(&Label::parse("a//&b").unwrap()));
+        assert!(!label.same(&Label::parse("a").unwrap()));
+        assert_eq!(
+            Label::parse("unconfined").unwrap().to_string(),
+            "unconfined"
+        );
+        for bad in ["", "a//&", "//&a", "a//&unconfined", "unconf", "a//&u"] {
+            assert!(Label::parse(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn children_belong_to_their_parent() {
+        let name = ProfileName::parse("a").unwrap();
+        assert!(name.covers("a") && name.covers("a//b"));
+        assert!(!name.covers("ab") && !name.covers("a/b") && !name.covers("b"));
+    }
+
+    proptest! {
+        /// The property that the whole program rests on: what passes is one printable word
+        /// that the kernel cannot take for anything but a profile's name.
+        #[test]
+        fn what_passes_is_one_profile(text in "[ -~]{0,20}|[uncofied/&:.]{1,8}|\\PC{0,8}") {
+            if let Ok(name) = ProfileName::parse(&text) {
+                let name = name.as_str();
+                prop_assert_eq!(name, &text);
+                prop_assert!(!"unconfined".starts_with(name));
+                prop_assert!(name.bytes().all(|b| b.is_ascii_graphic()));
+                prop_assert!(!name.starts_with('&') && !name.contains(':') && !name.contains("//&"));
+                prop_assert!(!ProfileName::parse(name).unwrap().file_name().contains('/'));
+                prop_assert!(!ProfileName::parse(name).unwrap().file_name().is_empty());
+            }
+        }
+    }
+}

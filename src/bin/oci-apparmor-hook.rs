@@ -1,0 +1,4 @@
+//! The OCI hook; see [`oci_apparmor::hook`].
+fn main() -> std::process::ExitCode {
+    oci_apparmor::hook::main()
+}

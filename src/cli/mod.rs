@@ -1,0 +1,113 @@
+//! `oci-apparmor`: the command line for people, one file per command.
+
+mod check;
+mod explain;
+mod wiring;
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::error::{Error, Kind, Result};
+use crate::report;
+
+/// Containers run under the AppArmor profile they name, or they do not run.
+#[derive(Debug, Parser)]
+#[command(name = "oci-apparmor", version, disable_help_subcommand = true, after_help = AFTER)]
+pub struct Arguments {
+    /// Say what is being done (on standard error)
+    #[arg(short, long, global = true)]
+    verbose: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const AFTER: &str = "\
+Exit codes: 0 done, 2 usage, 3 not found, 4 does not compile, 5 refused by policy, \
+6 AppArmor is off, 7 configuration, 8 internal.
+Containers are started through oci-apparmor-runtime; see oci-apparmor-runtime(8).";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Show which profile a bundle would get, and which rules decide
+    Explain {
+        /// The bundle: a directory with a config.json
+        bundle: PathBuf,
+        /// The container's id, which tells a pod's sandbox from its containers
+        #[arg(long, default_value = "")]
+        id: String,
+        /// The name of the configuration in the bundle
+        #[arg(long, default_value = "config.json", value_name = "FILE")]
+        config_json: PathBuf,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Tell whether this node is able to do the job, and what is missing
+    Check {
+        /// Judge this configuration instead of the node's
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// The command line's definition, for the tests that compare it with the documentation.
+#[must_use]
+pub fn definition() -> clap::Command {
+    <Arguments as clap::CommandFactory>::command()
+}
+
+/// The program.
+#[must_use]
+pub fn main() -> ExitCode {
+    report::on_panic();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(e) => {
+            let _ = e.print();
+            return ExitCode::from(if e.use_stderr() {
+                Kind::Usage.exit_code()
+            } else {
+                0
+            });
+        }
+    };
+    let mut logger = env_logger::Builder::from_default_env();
+    if arguments.verbose {
+        logger.filter_level(log::LevelFilter::Debug);
+    }
+    logger
+        .format(|out, record| writeln!(out, "{}: {}", record.level(), record.args()))
+        .init();
+    let done = match &arguments.command {
+        Command::Explain {
+            bundle,
+            id,
+            config_json,
+            json,
+        } => explain::run(bundle, id, config_json.as_os_str(), *json),
+        Command::Check { config, json } => check::run(config.as_deref(), *json),
+    };
+    match done {
+        Ok(code) => ExitCode::from(code),
+        Err(e) => {
+            let _ = writeln!(std::io::stderr(), "oci-apparmor: {e}");
+            ExitCode::from(e.kind().exit_code())
+        }
+    }
+}
+
+/// Prints; a reader that went away is no failure of ours.
+fn print(text: &str) -> Result<()> {
+    match std::io::stdout().lock().write_all(text.as_bytes()) {
+        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Error::new(Kind::Internal, format!("cannot print: {e}")))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,454 @@
+//! Reading a runtime's command line exactly as that runtime reads it. Pure.
+//!
+//! A word that we and the runtime read differently would let a container past us: another bundle,
+//! another process file. So each runtime's own table and grammar is used, what was read is handed
+//! on in one canonical spelling, and a line that starts a process and cannot be read is refused.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+
+use crate::error::{Error, Kind, Result, quoted};
+use crate::report::EngineLog;
+use crate::runtime::options::{self, Grammar, Opt, Subcommand, Takes};
+use crate::settings::LowLevel;
+
+/// Options whose value decides what runs: an empty or padded one is never meant.
+const DECISIVE: [&str; 7] = [
+    "root",
+    "bundle",
+    "config",
+    "process",
+    "apparmor",
+    "lsm-profile",
+    "pid-file",
+];
+
+/// One option as it was given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Given {
+    long: &'static str,
+    value: Option<OsString>,
+}
+
+/// A command line of one of our subcommands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line {
+    /// The subcommand.
+    pub subcommand: Subcommand,
+    /// The container's id.
+    pub id: String,
+    globals: Vec<Given>,
+    options: Vec<Given>,
+    /// What follows the id: the command of `exec`.
+    rest: Vec<OsString>,
+}
+
+/// What a command line is.
+#[derive(Debug)]
+pub enum Scanned {
+    /// One that we do something with.
+    Ours(Line),
+    /// One that is none of our business, or that only prints something.
+    HandOn,
+}
+
+/// What was read of a command line; where to report is known even if the rest is not.
+#[derive(Debug)]
+pub struct Scan {
+    /// The engine's log.
+    pub log: EngineLog,
+    /// The line, or why it is refused.
+    pub result: Result<Scanned>,
+}
+
+/// Reads the words behind the program's name as `runtime` would.
+#[must_use]
+pub fn scan(runtime: LowLevel, words: &[OsString]) -> Scan {
+    let mut scanner = Scanner {
+        grammar: options::grammar(runtime),
+        words,
+    };
+    let mut globals = Vec::new();
+    let result = scanner.line(runtime, &mut globals);
+    let last = |name: &str| last(&globals, name).map(OsStr::to_owned);
+    Scan {
+        log: EngineLog {
+            log: last("log"),
+            format: last("log-format"),
+        },
+        result,
+    }
+}
+
+impl Line {
+    /// The value of an option of the subcommand.
+    #[must_use]
+    pub fn option(&self, name: &str) -> Option<&OsStr> {
+        last(&self.options, name)
+    }
+
+    /// The value of an option before the subcommand.
+    #[must_use]
+    pub fn global(&self, name: &str) -> Option<&OsStr> {
+        last(&self.globals, name)
+    }
+
+    /// Gives the subcommand this option, and no other of that name.
+    pub fn set_option(&mut self, name: &'static str, value: OsString) {
+        self.options.retain(|given| given.long != name);
+        self.options.push(Given {
+            long: name,
+            value: Some(value),
+        });
+    }
+
+    /// The line in its canonical spelling, without the program's name.
+    #[must_use]
+    pub fn words(&self) -> Vec<OsString> {
+        let mut words: Vec<OsString> = self.globals.iter().map(Given::word).collect();
+        words.push(self.subcommand.name().into());
+        words.extend(self.options.iter().map(Given::word));
+        words.push(self.id.clone().into());
+        words.extend(self.rest.iter().cloned());
+        words
+    }
+}
+
+impl Given {
+    /// `--name=value` is the one spelling that all runtimes read alike.
+    fn word(&self) -> OsString {
+        let mut word = OsString::from(format!("--{}", self.long));
+        if let Some(value) = &self.value {
+            word.push("=");
+            word.push(value);
+        }
+        word
+    }
+}
+
+fn last<'g>(given: &'g [Given], name: &str) -> Option<&'g OsStr> {
+    given
+        .iter()
+        .rev()
+        .find(|g| g.long == name)
+        .and_then(|g| g.value.as_deref())
+}
+
+/// Why the options of one section ended.
+#[derive(Debug, PartialEq, Eq)]
+enum End {
+    /// At a word that is no option; it is not consumed.
+    Word,
+    /// At `--`, which is consumed.
+    Dashes,
+    /// At the end of the line.
+    Line,
+    /// Where the runtime certainly prints something and starts nothing: at a help option, or at
+    /// an option whose value is missing.
+    Nothing,
+}
+
+struct Scanner<'w> {
+    grammar: Grammar,
+    words: &'w [OsString],
+}
+
+impl<'w> Scanner<'w> {
+    fn line(&mut self, runtime: LowLevel, globals: &mut Vec<Given>) -> Result<Scanned> {
+        match self.options(options::globals(runtime), globals) {
+            Ok(End::Word) => {}
+            Ok(End::Line | End::Nothing) => return Ok(Scanned::HandOn),
+            Ok(End::Dashes) => return self.unread(refused("\"--\" before the subcommand")),
+            Err(e) => return self.unread(e),
+        }
+        let Some(word) = self.next() else {
+            return Ok(Scanned::HandOn);
+        };
+        let Some(subcommand) = Subcommand::ALL.into_iter().find(|s| word == s.name()) else {
+            // The next runc trims every word (urfave/cli v3).
+            let trimmed = word.to_string_lossy();
+            return match starts_a_process(trimmed.trim()) {
+                true => Err(refused(&quote(word))),
+                false => Ok(Scanned::HandOn),
+            };
+        };
+        match self.subcommand(runtime, subcommand, globals) {
+            Err(_) if !subcommand.starts_a_process() => Ok(Scanned::HandOn),
+            result => result,
+        }
+    }
+
+    /// A line whose beginning cannot be read: refused if it may start a process.
+    fn unread(&self, why: Error) -> Result<Scanned> {
+        match self
+            .words
+            .iter()
+            .any(|w| starts_a_process(w.to_string_lossy().trim()))
+        {
+            true => Err(why),
+            false => Ok(Scanned::HandOn),
+        }
+    }
+
+    fn subcommand(
+        &mut self,
+        runtime: LowLevel,
+        subcommand: Subcommand,
+        globals: &[Given],
+    ) -> Result<Scanned> {
+        let table = options::of(runtime, subcommand)
+            .ok_or_else(|| refused(&format!("{} with {}", subcommand.name(), runtime.name())))?;
+        // runc and youki take options behind the id too, but for `exec`, where a command follows.
+        let interleaved = self.grammar != Grammar::Getopt && subcommand != Subcommand::Exec;
+        let mut given = Vec::new();
+        let mut words: Vec<OsString> = Vec::new();
+        loop {
+            match self.options(table, &mut given)? {
+                End::Nothing => return Ok(Scanned::HandOn),
+                End::Line => break,
+                End::Word if interleaved => words.extend(self.next().cloned()),
+                End::Word | End::Dashes => {
+                    words.extend(self.words.iter().cloned());
+                    break;
+                }
+            }
+        }
+        let mut words = words.into_iter();
+        let Some(id) = words.next() else {
+            return Ok(Scanned::HandOn);
+        };
+        let rest: Vec<OsString> = words.collect();
+        if subcommand != Subcommand::Exec && !rest.is_empty() {
+            return Err(refused("more than one container id"));
+        }
+        if self.grammar == Grammar::Clap {
+            // clap takes options between the id and the command.
+            if rest
+                .first()
+                .is_some_and(|w| w.as_bytes().starts_with(b"-") && w != "--")
+            {
+                return Err(refused("an option behind the container id"));
+            }
+            if let Some(twice) = repeated(&given) {
+                return Err(refused(&format!("--{twice} given twice")));
+            }
+        }
+        for g in globals.iter().chain(&given) {
+            if DECISIVE.contains(&g.long) && g.value.as_deref().is_none_or(padded) {
+                return Err(refused(&format!(
+                    "an empty or padded value of --{}",
+                    g.long
+                )));
+            }
+        }
+        let id = container_id(&id)?;
+        Ok(Scanned::Ours(Line {
+            subcommand,
+            id,
+            globals: globals.to_vec(),
+            options: given,
+            rest,
+        }))
+    }
+
+    fn next(&mut self) -> Option<&'w OsString> {
+        let (first, rest) = self.words.split_first()?;
+        self.words = rest;
+        Some(first)
+    }
+
+    /// Reads options up to the first word that is none.
+    fn options(&mut self, table: &'static [Opt], given: &mut Vec<Given>) -> Result<End> {
+        while let Some(word) = self.words.first() {
+            let bytes = word.as_bytes();
+            if !bytes.starts_with(b"-") || bytes == b"-" {
+                return Ok(End::Word);
+            }
+            self.next();
+            if bytes == b"--" {
+                return Ok(End::Dashes);
+            }
+            let end = match (self.grammar, bytes.strip_prefix(b"--")) {
+                (_, Some(long)) => self.long(table, long, word, given)?,
+                (Grammar::Go, None) => {
+                    self.long(table, bytes.get(1..).unwrap_or_default(), word, given)?
+                }
+                (_, None) => {
+                    self.cluster(table, bytes.get(1..).unwrap_or_default(), word, given)?
+                }
+            };
+            if let Some(end) = end {
+                return Ok(end);
+            }
+        }
+        Ok(End::Line)
+    }
+
+    /// `name` or `name=value`, without its dashes.
+    fn long(
+        &mut self,
+        table: &'static [Opt],
+        text: &[u8],
+        word: &OsStr,
+        given: &mut Vec<Given>,
+    ) -> Result<Option<End>> {
+        let (name, value) = match text.iter().position(|b| *b == b'=') {
+            Some(at) => (text.get(..at), text.get(at.saturating_add(1)..)),
+            None => (Some(text), None),
+        };
+        let name = name
+            .and_then(|n| std::str::from_utf8(n).ok())
+            .unwrap_or_default();
+        let option = self
+            .named(table, name)
+            .ok_or_else(|| refused(&quote(word)))?;
+        let value = value.map(|v| OsString::from_vec(v.to_vec()));
+        let value = match (option.takes, value) {
+            (Takes::Help, None) => return Ok(Some(End::Nothing)),
+            (Takes::Nothing | Takes::MaybeValue, None) => None,
+            (Takes::Nothing, Some(value)) if self.grammar == Grammar::Go && go_bool(&value) => {
+                Some(value)
+            }
+            (Takes::Value | Takes::MaybeValue, Some(value)) => Some(value),
+            (Takes::Value, None) => match self.next() {
+                Some(value) => Some(value.clone()),
+                None => return Ok(Some(End::Nothing)),
+            },
+            (Takes::Help | Takes::Nothing, Some(_)) => return Err(refused(&quote(word))),
+        };
+        given.push(Given {
+            long: option.long,
+            value,
+        });
+        Ok(None)
+    }
+
+    /// One-letter options in one word, without its dash; a value may follow in the same word.
+    fn cluster(
+        &mut self,
+        table: &'static [Opt],
+        text: &[u8],
+        word: &OsStr,
+        given: &mut Vec<Given>,
+    ) -> Result<Option<End>> {
+        let mut letters = text;
+        while let Some((letter, rest)) = letters.split_first() {
+            letters = rest;
+            let option = table
+                .iter()
+                .find(|o| o.short == Some(char::from(*letter)))
+                .ok_or_else(|| refused(&quote(word)))?;
+            let value = match option.takes {
+                Takes::Help => return Ok(Some(End::Nothing)),
+                Takes::Nothing => {
+                    given.push(Given {
+                        long: option.long,
+                        value: None,
+                    });
+                    continue;
+                }
+                Takes::MaybeValue if rest.is_empty() => None,
+                Takes::Value if rest.is_empty() => match self.next() {
+                    Some(value) => Some(value.clone()),
+                    None => return Ok(Some(End::Nothing)),
+                },
+                Takes::Value | Takes::MaybeValue => {
+                    let clap = self.grammar == Grammar::Clap;
+                    let value = rest.strip_prefix(b"=").filter(|_| clap).unwrap_or(rest);
+                    Some(OsString::from_vec(value.to_vec()))
+                }
+            };
+            given.push(Given {
+                long: option.long,
+                value,
+            });
+            return Ok(None);
+        }
+        Ok(None)
+    }
+
+    /// The option of this name; getopt also takes the beginning of one name only.
+    fn named(&self, table: &'static [Opt], name: &str) -> Option<&'static Opt> {
+        let short =
+            |o: &&Opt| self.grammar == Grammar::Go && o.short.is_some_and(|c| name.chars().eq([c]));
+        if let Some(exact) = table.iter().find(|o| o.long == name || short(o)) {
+            return Some(exact);
+        }
+        if self.grammar != Grammar::Getopt || name.is_empty() {
+            return None;
+        }
+        let mut beginning = table.iter().filter(|o| o.long.starts_with(name));
+        let first = beginning.next()?;
+        beginning
+            .all(|other| other.long == first.long)
+            .then_some(first)
+    }
+}
+
+fn starts_a_process(word: &str) -> bool {
+    Subcommand::ALL
+        .into_iter()
+        .any(|s| s.starts_a_process() && s.name() == word)
+}
+
+/// Whether a value is empty or has white space around it.
+fn padded(value: &OsStr) -> bool {
+    let text = value.to_string_lossy();
+    text.is_empty() || text.trim().len() != text.len()
+}
+
+/// What Go's `strconv.ParseBool` accepts.
+fn go_bool(value: &OsStr) -> bool {
+    [
+        "1", "t", "T", "true", "TRUE", "True", "0", "f", "F", "false", "FALSE", "False",
+    ]
+    .iter()
+    .any(|word| value == *word)
+}
+
+/// An option that clap would refuse because it stands twice.
+fn repeated(given: &[Given]) -> Option<&'static str> {
+    let many = ["env", "cap", "additional-gids"];
+    let mut seen: Vec<&str> = Vec::new();
+    for g in given.iter().filter(|g| !many.contains(&g.long)) {
+        if seen.contains(&g.long) {
+            return Some(g.long);
+        }
+        seen.push(g.long);
+    }
+    None
+}
+
+/// A container id that is a file name and no option; engines generate hexadecimal ones.
+fn container_id(word: &OsStr) -> Result<String> {
+    let bad = || {
+        Error::new(
+            Kind::Usage,
+            format!("the container id {} is not supported", quote(word)),
+        )
+        .hint("use letters, digits, '_', '+', '.' and '-'")
+    };
+    word.to_str()
+        .filter(|id| is_container_id(id))
+        .map(str::to_owned)
+        .ok_or_else(bad)
+}
+
+/// Whether a text is the id of a container that we take.
+pub(super) fn is_container_id(id: &str) -> bool {
+    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '+' | '.' | '-');
+    let fits = (1..=255).contains(&id.len()) && id != "." && id != ".." && !id.starts_with('-');
+    fits && id.chars().all(legal)
+}
+
+fn quote(word: &OsStr) -> String {
+    quoted(&word.to_string_lossy())
+}
+
+fn refused(what: &str) -> Error {
+    Error::new(
+        Kind::Usage,
+        format!("the command line has {what}, which cannot be read reliably"),
+    )
+    .hint("spell options as --name=value")
+}

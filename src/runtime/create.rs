@@ -1,0 +1,194 @@
+//! `create`, `run` and `restore`: everything that has to be right before a container exists.
+
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use crate::apparmor::name::Label;
+use crate::decision::{self, Component, Decision, Wanted};
+use crate::error::{Error, Kind, Result, quoted};
+use crate::profiles::{Ensured, Store};
+use crate::report;
+use crate::request::{self, Caller, Request};
+use crate::runtime::argv::{Line, is_container_id};
+use crate::runtime::locate::Located;
+use crate::runtime::options::Subcommand;
+use crate::runtime::record::{self, Place, Record, Recorded};
+use crate::runtime::{Next, roots, watch};
+use crate::settings::Settings;
+use crate::spec::document::Document;
+use crate::spec::files::SpecFile;
+
+/// How many profiles a sandbox may have loaded for its containers, and in which time.
+const PRELOAD_MAX: usize = 16;
+const PRELOAD_LIMIT: Duration = Duration::from_secs(5);
+
+pub(super) fn prepare(runtime: &Located, mut line: Line) -> Result<Next> {
+    let settings = Settings::load()?;
+    let root = roots::root(runtime.kind, line.global("root"));
+    let id = line.id.clone();
+    let place = Place {
+        root: &root,
+        id: &id,
+    };
+    if root.join(&id).symlink_metadata().is_ok() {
+        // The runtime will refuse a second container of this id; the first one's record stays.
+        return Ok(Next::HandOn);
+    }
+    record::remove(place)?;
+
+    let bundle = bundle(&line)?;
+    let name = line.option("config").unwrap_or(OsStr::new("config.json"));
+    let file = SpecFile::config(&bundle, name)?;
+    let document = Document::config(file.bytes())
+        .map_err(|e| e.within(&format!("{} is refused", file.path().display())))?;
+    let caller = Caller {
+        id: &id,
+        bundle: &bundle,
+    };
+    let request = request::read(document.annotations(), document.profile(), caller)?;
+    same_as_its_sandbox(&request, &root)?;
+
+    let store = Store::new(&settings);
+    let decision = store.decide(&request)?;
+    let mut record = record(runtime, place, &bundle, &request, &line);
+    if request.is_sandbox {
+        preload(&request, &settings);
+        record.annotations.clone_from(&request.keys);
+    }
+    let Some(label) = decision.label.clone() else {
+        if request.is_sandbox {
+            record::write(&record)?;
+        }
+        return Ok(Next::HandOn);
+    };
+    let ensured = ensure(&store, &decision)?;
+    for text in &decision.reports {
+        report::notice(&format!("container {id}: {text}"));
+    }
+    if line.subcommand == Subcommand::Restore {
+        restore_under(&label, &mut line)?;
+    }
+    if let Some(text) = document.with_label(&label) {
+        file.replace(&text)?;
+    }
+    record.components = ensured.iter().map(Recorded::of).collect();
+    record.label = Some(label);
+    record::write(&record)?;
+    if line.subcommand != Subcommand::Create {
+        watch::until_it_ends(place)?;
+    }
+    Ok(Next::HandOnAs(line))
+}
+
+/// The bundle's real path.
+fn bundle(line: &Line) -> Result<PathBuf> {
+    let given = Path::new(line.option("bundle").unwrap_or(OsStr::new(".")));
+    fs::canonicalize(given).map_err(|e| Error::io("find the bundle", given, &e))
+}
+
+fn ensure(store: &Store<'_>, decision: &Decision) -> Result<Vec<Ensured>> {
+    decision
+        .components
+        .iter()
+        .map(|component| store.ensure(component))
+        .collect()
+}
+
+/// Pod annotations can be edited while the pod runs; ours must not be a way out of a profile.
+fn same_as_its_sandbox(request: &Request, root: &Path) -> Result<()> {
+    let sandbox = match &request.sandbox {
+        Some(id) if !request.is_sandbox && is_container_id(id) => id,
+        _ => return Ok(()),
+    };
+    let Some(of_sandbox) = record::read(Place { root, id: sandbox })? else {
+        return Ok(());
+    };
+    let differing = of_sandbox
+        .annotations
+        .iter()
+        .chain(&request.keys)
+        .find(|(key, _)| of_sandbox.annotations.get(*key) != request.keys.get(*key));
+    match differing {
+        None => Ok(()),
+        Some((key, _)) => Err(Error::new(
+            Kind::Policy,
+            format!(
+                "the annotation {} is not what it was when the pod was made",
+                quoted(key)
+            ),
+        )
+        .hint("delete the pod and make it anew")),
+    }
+}
+
+/// Loads what a sandbox's annotations name: containerd refuses a container whose profile is not
+/// loaded before it calls any runtime, and the sandbox comes first. Failures are only reported;
+/// the container itself will be refused.
+fn preload(request: &Request, settings: &Settings) {
+    let started = Instant::now();
+    for name in request::named_by_sandbox(request, PRELOAD_MAX) {
+        let left = PRELOAD_LIMIT.saturating_sub(started.elapsed());
+        if left.is_zero() {
+            report::notice(
+                "preloading for a pod took too long; the rest is left to its containers",
+            );
+            return;
+        }
+        let store = Store::new(settings).with_limit(left);
+        let component = Component {
+            wanted: Wanted::Enforcing,
+            name,
+        };
+        let done = decision::may_ask(&component.name, "of the pod", settings)
+            .and_then(|()| store.ensure(&component));
+        if let Err(e) = done {
+            report::notice(&format!("preloading {} for a pod: {e}", component.name));
+        }
+    }
+}
+
+/// CRIU restores the label that was dumped; `--lsm-profile` makes it this one.
+fn restore_under(label: &Label, line: &mut Line) -> Result<()> {
+    let wanted = OsString::from(format!("apparmor:{label}"));
+    if let Some(other) = line.option("lsm-profile")
+        && other != wanted
+    {
+        return Err(Error::new(
+            Kind::Policy,
+            format!(
+                "--lsm-profile={} contradicts the label {label}",
+                other.to_string_lossy()
+            ),
+        )
+        .hint("leave --lsm-profile out"));
+    }
+    line.set_option("lsm-profile", wanted);
+    Ok(())
+}
+
+/// What is remembered of the container, before its label.
+pub(super) fn record(
+    runtime: &Located,
+    place: Place<'_>,
+    bundle: &Path,
+    request: &Request,
+    line: &Line,
+) -> Record {
+    let pid_file = line.option("pid-file").map(PathBuf::from);
+    let cwd = env::current_dir().unwrap_or_default();
+    Record {
+        key: request
+            .asked
+            .as_ref()
+            .map(|(key, _)| key.as_str().to_owned()),
+        namespace: request.namespace.clone(),
+        pod: request.pod.clone(),
+        container: request.container.clone(),
+        sandbox: request.sandbox.clone(),
+        pid_file: pid_file.map(|path| cwd.join(path)),
+        ..record::empty(runtime.kind.name(), place, bundle)
+    }
+}

@@ -1,0 +1,160 @@
+//! `exec`: another process in a container gets the label of its first one.
+//!
+//! Engines hand over a process of their own making, which knows nothing of the label that was
+//! decided; left alone it would run under the engine's default or under nothing.
+
+use std::ffi::OsString;
+use std::path::Path;
+
+use crate::apparmor::kernel::Enforcement;
+use crate::apparmor::name::Label;
+use crate::decision::{Component, Wanted};
+use crate::error::{Error, Kind, Result};
+use crate::profiles::{self, Store};
+use crate::report;
+use crate::request::{self, Caller, Key, Wish};
+use crate::runtime::argv::Line;
+use crate::runtime::create::record as new_record;
+use crate::runtime::locate::Located;
+use crate::runtime::record::{self, Place, Record, Recorded};
+use crate::runtime::{Next, roots};
+use crate::settings::Settings;
+use crate::spec::document::Document;
+use crate::spec::files::SpecFile;
+
+pub(super) fn prepare(runtime: &Located, mut line: Line) -> Result<Next> {
+    let root = roots::root(runtime.kind, line.global("root"));
+    let id = line.id.clone();
+    let place = Place {
+        root: &root,
+        id: &id,
+    };
+    // What a broken configuration demands is unknown, but this container exists: health checks
+    // and `kubectl exec` go on, with what was decided when it was made.
+    let settings = Settings::load().unwrap_or_default();
+    let (known, mut record) = match record::read(place)? {
+        Some(record) => (true, record),
+        None => match from_bundle(runtime, place, &line, &settings)? {
+            Some(record) => (false, record),
+            None => return Ok(Next::HandOn),
+        },
+    };
+    let Some(label) = record.label.clone() else {
+        return Ok(Next::HandOn);
+    };
+
+    let store = Store::new(&settings);
+    let before = record.clone();
+    ensure(&store, &mut record, known)?;
+    if record != before || !known {
+        // The next exec finds it; this one does not depend on it.
+        if let Err(e) = record::write(&record) {
+            report::notice(&format!("container {id}: {e}"));
+        }
+    }
+    if let Some(given) = line.option("apparmor")
+        && !Label::parse(&given.to_string_lossy()).is_ok_and(|given| given.same(&label))
+    {
+        return Err(Error::new(
+            Kind::Policy,
+            format!(
+                "--apparmor={} contradicts the container's label {label}",
+                given.to_string_lossy()
+            ),
+        )
+        .hint("leave --apparmor out"));
+    }
+    match line.option("process").map(OsString::from) {
+        Some(path) => {
+            let file = SpecFile::process(Path::new(&path))?;
+            let document = Document::process(file.bytes())
+                .map_err(|e| e.within(&format!("{} is refused", file.path().display())))?;
+            if let Some(text) = document.with_label(&label) {
+                file.rewrite(&text)?;
+            }
+        }
+        None => line.set_option("apparmor", label.to_string().into()),
+    }
+    Ok(Next::HandOnAs(line))
+}
+
+/// Makes sure of every component; what the container lost meanwhile is reported, since its
+/// running processes do not get it back.
+fn ensure(store: &Store<'_>, record: &mut Record, known: bool) -> Result<()> {
+    if record.components.is_empty() {
+        return Ok(());
+    }
+    if let Enforcement::Off(why) = store.kernel().enforcement() {
+        return Err(Error::new(Kind::KernelOff, why).hint("run: oci-apparmor check"));
+    }
+    for recorded in &mut record.components {
+        let ensured = store.ensure(&recorded.component())?;
+        if known && ensured.loaded.directory != recorded.directory {
+            report::notice(&format!(
+                "container {}: the profile {} was removed while it ran; its processes lost it, \
+                 restart the container",
+                record.id, recorded.name
+            ));
+        }
+        *recorded = Recorded::of(&ensured);
+    }
+    Ok(())
+}
+
+/// The record of a container whose record is lost, from the bundle that its runtime remembers;
+/// `None` where it asked for nothing, or does not exist.
+fn from_bundle(
+    runtime: &Located,
+    place: Place<'_>,
+    line: &Line,
+    settings: &Settings,
+) -> Result<Option<Record>> {
+    let Some((bundle, name)) = roots::configuration(runtime.kind, place.root, place.id)? else {
+        return Ok(None);
+    };
+    let file = SpecFile::config(&bundle, &name)?;
+    let document = Document::config(file.bytes())
+        .map_err(|e| e.within(&format!("{} is refused", file.path().display())))?;
+    let caller = Caller {
+        id: place.id,
+        bundle: &bundle,
+    };
+    let request = request::read(document.annotations(), document.profile(), caller)?;
+    let engine = request.engine_label.clone();
+    let (label, asked) = match &request.asked {
+        None => return Ok(None),
+        Some((Key::Spec, Wish::Label(label))) => (label.clone(), Label::unconfined()),
+        Some((_, Wish::RuntimeDefault)) => match engine {
+            None => return Ok(None),
+            Some(label) => (label, Label::unconfined()),
+        },
+        // What we wrote at create holds what was asked for, and a floor. If it does not, the
+        // container is older than this program; what it asked for still holds.
+        Some((_, Wish::Label(asked))) => {
+            let wrote = engine.filter(|label| {
+                asked
+                    .components()
+                    .iter()
+                    .all(|name| label.components().contains(name))
+            });
+            (wrote.unwrap_or_else(|| asked.clone()), asked.clone())
+        }
+    };
+    let mut record = new_record(runtime, place, &bundle, &request, line);
+    record.pid_file = None;
+    for name in label.components() {
+        let complains = profiles::source_of(name, settings)
+            .is_some_and(|path| profiles::forced_to_complain(&path));
+        let wanted = match asked.components().contains(name) && !complains {
+            true => Wanted::Enforcing,
+            false => Wanted::Any,
+        };
+        let component = Component {
+            name: name.clone(),
+            wanted,
+        };
+        record.components.push(Recorded::wanted(component));
+    }
+    record.label = Some(label);
+    Ok(Some(record))
+}

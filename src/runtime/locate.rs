@@ -1,0 +1,106 @@
+//! Finding the low-level runtime: an absolute path that only root can have written.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Kind, Result};
+use crate::settings::{LowLevel, LowLevelSettings};
+use crate::trusted::{self, Refusal};
+
+/// A low-level runtime on this node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Located {
+    /// Which one.
+    pub kind: LowLevel,
+    /// Its program.
+    pub program: PathBuf,
+}
+
+/// The low-level runtime that a call by the name `argv0` stands for.
+///
+/// # Errors
+/// [`Kind::NotFound`] where there is none; [`Kind::Configuration`] where it is this program.
+pub fn locate(argv0: &OsStr, settings: &LowLevelSettings) -> Result<Located> {
+    let name = Path::new(argv0)
+        .file_name()
+        .and_then(OsStr::to_str)
+        .unwrap_or_default();
+    match LowLevel::named(name).or(settings.default) {
+        Some(kind) => program(kind, settings)?.ok_or_else(|| missing(kind.name(), settings)),
+        None => {
+            for kind in LowLevel::ALL {
+                if let Some(located) = program(kind, settings)? {
+                    return Ok(located);
+                }
+            }
+            Err(missing("runc, crun or youki", settings))
+        }
+    }
+}
+
+/// The program of one low-level runtime, if this node has it.
+///
+/// # Errors
+/// Where the configured one cannot be used.
+pub fn program(kind: LowLevel, settings: &LowLevelSettings) -> Result<Option<Located>> {
+    let located = |program| Located { kind, program };
+    if let Some(path) = settings.program(kind) {
+        let program = trusted::program(path).map_err(|refusal| {
+            let exit = match refusal {
+                Refusal::Missing => Kind::NotFound,
+                _ => Kind::Configuration,
+            };
+            refusal
+                .about(path, exit)
+                .hint(format!("correct low_level.{}", kind.name()))
+        })?;
+        if is_this_program(&program) {
+            return Err(Error::new(
+                Kind::Configuration,
+                format!(
+                    "low_level.{} is {}, which is oci-apparmor itself",
+                    kind.name(),
+                    path.display()
+                ),
+            )
+            .hint("name the real runtime there"));
+        }
+        return Ok(Some(located(program)));
+    }
+    for directory in &settings.directories {
+        // A link of that name to this program, or somebody's file, is not the runtime.
+        if let Ok(program) = trusted::program(&directory.as_path().join(kind.name()))
+            && !is_this_program(&program)
+        {
+            return Ok(Some(located(program)));
+        }
+    }
+    Ok(None)
+}
+
+/// Whether `path` is the program that runs, under whatever name.
+fn is_this_program(path: &Path) -> bool {
+    let identity = |path: &Path| fs::metadata(path).map(|m| (m.dev(), m.ino())).ok();
+    match (identity(path), identity(Path::new("/proc/self/exe"))) {
+        (Some(other), Some(own)) => other == own,
+        _ => false,
+    }
+}
+
+fn missing(what: &str, settings: &LowLevelSettings) -> Error {
+    let directories: Vec<_> = settings
+        .directories
+        .iter()
+        .map(|d| d.as_path().display().to_string())
+        .collect();
+    Error::new(
+        Kind::NotFound,
+        format!(
+            "{what} is not found as a program of root in {}",
+            directories.join(", ")
+        ),
+    )
+    .hint("install it, or set its path in the section [low_level] of /etc/oci-apparmor/config.toml")
+}

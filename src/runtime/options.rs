@@ -1,0 +1,414 @@
+//! The options of each low-level runtime, and how each of them spells options.
+//!
+//! Sources: runc `main.go`, `create.go`, `run.go`, `exec.go`, `restore.go` (1.1 to 1.5); crun
+//! `src/crun.c`, `create.c`, `run.c`, `exec.c`, `restore.c`; youki `crates/liboci-cli/src`.
+
+use crate::settings::LowLevel;
+
+/// The subcommands that this program does more with than hand them on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Subcommand {
+    /// Makes a container.
+    Create,
+    /// Makes and starts a container.
+    Run,
+    /// Runs another process in a container.
+    Exec,
+    /// Makes a container from a checkpoint.
+    Restore,
+    /// Starts a container that was made.
+    Start,
+    /// Removes a container.
+    Delete,
+}
+
+impl Subcommand {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::Create,
+        Self::Run,
+        Self::Exec,
+        Self::Restore,
+        Self::Start,
+        Self::Delete,
+    ];
+
+    /// The word on the command line.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::Run => "run",
+            Self::Exec => "exec",
+            Self::Restore => "restore",
+            Self::Start => "start",
+            Self::Delete => "delete",
+        }
+    }
+
+    /// Whether a process starts, so that a line that cannot be read must be refused.
+    #[must_use]
+    pub fn starts_a_process(self) -> bool {
+        !matches!(self, Self::Start | Self::Delete)
+    }
+}
+
+/// What follows an option.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Takes {
+    /// Nothing.
+    Nothing,
+    /// A value.
+    Value,
+    /// A value in the same word, or nothing (crun's `--tty`).
+    MaybeValue,
+    /// Nothing, and the runtime only prints something.
+    Help,
+}
+
+/// One option.
+#[derive(Debug, Clone, Copy)]
+pub struct Opt {
+    /// Its long name.
+    pub long: &'static str,
+    /// Its one-letter name.
+    pub short: Option<char>,
+    /// What follows it.
+    pub takes: Takes,
+}
+
+const fn opt(long: &'static str, short: Option<char>, takes: Takes) -> Opt {
+    Opt { long, short, takes }
+}
+const fn flag(long: &'static str) -> Opt {
+    opt(long, None, Takes::Nothing)
+}
+const fn flag_s(long: &'static str, short: char) -> Opt {
+    opt(long, Some(short), Takes::Nothing)
+}
+const fn value(long: &'static str) -> Opt {
+    opt(long, None, Takes::Value)
+}
+const fn value_s(long: &'static str, short: char) -> Opt {
+    opt(long, Some(short), Takes::Value)
+}
+const fn help(long: &'static str, short: Option<char>) -> Opt {
+    opt(long, short, Takes::Help)
+}
+
+/// How a runtime reads words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Grammar {
+    /// Go's `flag`, as urfave/cli uses it: one dash is two, no clusters, no abbreviations.
+    Go,
+    /// `getopt_long` in order, as argp uses it: clusters, abbreviations, `-bX`.
+    Getopt,
+    /// clap: clusters, `-bX`, `-b=X`, no abbreviations, no repetition.
+    Clap,
+}
+
+/// How `runtime` reads words.
+#[must_use]
+pub fn grammar(runtime: LowLevel) -> Grammar {
+    match runtime {
+        LowLevel::Runc => Grammar::Go,
+        LowLevel::Crun => Grammar::Getopt,
+        LowLevel::Youki => Grammar::Clap,
+    }
+}
+
+/// The options before the subcommand.
+#[must_use]
+pub fn globals(runtime: LowLevel) -> &'static [Opt] {
+    match runtime {
+        LowLevel::Runc => {
+            const {
+                &[
+                    value("log"),
+                    value("log-format"),
+                    value("root"),
+                    value("rootless"),
+                    // A real option before 1.2, a hidden one since.
+                    value("criu"),
+                    flag("debug"),
+                    flag("systemd-cgroup"),
+                    help("help", Some('h')),
+                    help("version", Some('v')),
+                ]
+            }
+        }
+        LowLevel::Crun => {
+            const {
+                &[
+                    value("cgroup-manager"),
+                    value("log"),
+                    value("log-format"),
+                    value("log-level"),
+                    value("root"),
+                    value("rootless"),
+                    flag("debug"),
+                    flag("systemd-cgroup"),
+                    help("help", Some('?')),
+                    help("usage", None),
+                    help("version", Some('v')),
+                    help("version", Some('V')),
+                ]
+            }
+        }
+        LowLevel::Youki => {
+            const {
+                &[
+                    value_s("log", 'l'),
+                    value("log-format"),
+                    value("log-level"),
+                    value_s("root", 'r'),
+                    flag("debug"),
+                    flag_s("systemd-cgroup", 's'),
+                    flag("systemd-log"),
+                    help("help", Some('h')),
+                    help("version", Some('V')),
+                    help("version", Some('v')),
+                ]
+            }
+        }
+    }
+}
+
+/// The options of a subcommand; `None` where the runtime does not have it.
+#[must_use]
+pub fn of(runtime: LowLevel, subcommand: Subcommand) -> Option<&'static [Opt]> {
+    use LowLevel::{Crun, Runc, Youki};
+    Some(match (runtime, subcommand) {
+        (Runc, Subcommand::Create) => {
+            const {
+                &[
+                    value_s("bundle", 'b'),
+                    value("console-socket"),
+                    value("pidfd-socket"),
+                    value("pid-file"),
+                    value("preserve-fds"),
+                    flag("no-pivot"),
+                    flag("no-new-keyring"),
+                    help("help", Some('h')),
+                ]
+            }
+        }
+        (Runc, Subcommand::Run) => {
+            const {
+                &[
+                    value_s("bundle", 'b'),
+                    value("console-socket"),
+                    value("pidfd-socket"),
+                    value("pid-file"),
+                    value("preserve-fds"),
+                    flag("no-pivot"),
+                    flag("no-new-keyring"),
+                    flag("no-subreaper"),
+                    flag("keep"),
+                    flag_s("detach", 'd'),
+                    help("help", Some('h')),
+                ]
+            }
+        }
+        (Runc, Subcommand::Exec) => {
+            const {
+                &[
+                    value("console-socket"),
+                    value("pidfd-socket"),
+                    value("cwd"),
+                    value_s("env", 'e'),
+                    value_s("user", 'u'),
+                    value_s("additional-gids", 'g'),
+                    value_s("process", 'p'),
+                    value("pid-file"),
+                    value("process-label"),
+                    value("apparmor"),
+                    value_s("cap", 'c'),
+                    value("preserve-fds"),
+                    value("cgroup"),
+                    flag_s("tty", 't'),
+                    flag_s("detach", 'd'),
+                    flag("no-new-privs"),
+                    flag("ignore-paused"),
+                    help("help", Some('h')),
+                ]
+            }
+        }
+        (Runc, Subcommand::Restore) => {
+            const {
+                &[
+                    value("console-socket"),
+                    value("image-path"),
+                    value("work-path"),
+                    value("manage-cgroups-mode"),
+                    value_s("bundle", 'b'),
+                    value("pid-file"),
+                    value("empty-ns"),
+                    value("lsm-profile"),
+                    value("lsm-mount-context"),
+                    flag("tcp-established"),
+                    flag("ext-unix-sk"),
+                    flag("shell-job"),
+                    flag("file-locks"),
+                    flag_s("detach", 'd'),
+                    flag("no-subreaper"),
+                    flag("no-pivot"),
+                    flag("auto-dedup"),
+                    flag("lazy-pages"),
+                    help("help", Some('h')),
+                ]
+            }
+        }
+        (Crun, Subcommand::Create) => {
+            const {
+                &[
+                    value_s("bundle", 'b'),
+                    value_s("config", 'f'),
+                    value("console-socket"),
+                    value("preserve-fds"),
+                    value("pid-file"),
+                    flag("no-pivot"),
+                    flag("no-subreaper"),
+                    flag("no-new-keyring"),
+                    help("help", Some('?')),
+                    help("usage", None),
+                    help("version", Some('V')),
+                ]
+            }
+        }
+        (Crun, Subcommand::Run) => {
+            const {
+                &[
+                    value_s("bundle", 'b'),
+                    value_s("config", 'f'),
+                    value("console-socket"),
+                    value("preserve-fds"),
+                    value("pid-file"),
+                    flag("no-pivot"),
+                    flag("no-subreaper"),
+                    flag("no-new-keyring"),
+                    flag("keep"),
+                    flag_s("detach", 'd'),
+                    help("help", Some('?')),
+                    help("usage", None),
+                    help("version", Some('V')),
+                ]
+            }
+        }
+        (Crun, Subcommand::Exec) => {
+            const {
+                &[
+                    value("console-socket"),
+                    value_s("process", 'p'),
+                    value("cwd"),
+                    value("cgroup"),
+                    value_s("user", 'u'),
+                    value_s("env", 'e'),
+                    value_s("cap", 'c'),
+                    value("pid-file"),
+                    value("preserve-fds"),
+                    value("process-label"),
+                    value("apparmor"),
+                    opt("tty", Some('t'), Takes::MaybeValue),
+                    flag("no-new-privs"),
+                    flag_s("detach", 'd'),
+                    help("help", Some('?')),
+                    help("usage", None),
+                    help("version", Some('V')),
+                ]
+            }
+        }
+        // Without --network-lock: it is declared to take no value, and takes the next word.
+        (Crun, Subcommand::Restore) => {
+            const {
+                &[
+                    value_s("bundle", 'b'),
+                    value("image-path"),
+                    value("work-path"),
+                    value("pid-file"),
+                    value("console-socket"),
+                    value("manage-cgroups-mode"),
+                    value("lsm-profile"),
+                    value("lsm-mount-context"),
+                    flag("tcp-established"),
+                    flag("tcp-close"),
+                    flag("ext-unix-sk"),
+                    flag("shell-job"),
+                    flag_s("detach", 'd'),
+                    flag("file-locks"),
+                    help("help", Some('?')),
+                    help("usage", None),
+                    help("version", Some('V')),
+                ]
+            }
+        }
+        (Youki, Subcommand::Create) => {
+            const {
+                &[
+                    value_s("bundle", 'b'),
+                    value_s("console-socket", 'c'),
+                    value_s("pid-file", 'p'),
+                    value("preserve-fds"),
+                    flag("no-pivot"),
+                    flag("no-new-keyring"),
+                    help("help", Some('h')),
+                ]
+            }
+        }
+        (Youki, Subcommand::Run) => {
+            const {
+                &[
+                    value_s("bundle", 'b'),
+                    value_s("console-socket", 'c'),
+                    value_s("pid-file", 'p'),
+                    value("preserve-fds"),
+                    flag("no-pivot"),
+                    flag("no-new-keyring"),
+                    flag("no-subreaper"),
+                    flag("keep"),
+                    flag_s("detach", 'd'),
+                    help("help", Some('h')),
+                ]
+            }
+        }
+        (Youki, Subcommand::Exec) => {
+            const {
+                &[
+                    value("console-socket"),
+                    value("cwd"),
+                    value_s("env", 'e'),
+                    value_s("user", 'u'),
+                    value_s("additional-gids", 'g'),
+                    value_s("process", 'p'),
+                    value("pid-file"),
+                    value("process-label"),
+                    value("apparmor"),
+                    value("cap"),
+                    value("preserve-fds"),
+                    value("cgroup"),
+                    flag_s("tty", 't'),
+                    flag_s("detach", 'd'),
+                    flag("no-new-privs"),
+                    flag("ignore-paused"),
+                    help("help", Some('h')),
+                ]
+            }
+        }
+        (Youki, Subcommand::Restore) => return None,
+        (Runc | Youki, Subcommand::Start) => const { &[help("help", Some('h'))] },
+        (Crun, Subcommand::Start) => const { &[help("help", Some('?')), help("usage", None)] },
+        (Runc | Youki, Subcommand::Delete) => {
+            const { &[flag_s("force", 'f'), help("help", Some('h'))] }
+        }
+        // Without --regex, which names several containers.
+        (Crun, Subcommand::Delete) => {
+            const {
+                &[
+                    flag_s("force", 'f'),
+                    help("help", Some('?')),
+                    help("usage", None),
+                ]
+            }
+        }
+    })
+}

@@ -1,0 +1,297 @@
+//! What is remembered of a container: which label it has, for `exec`, `start` and `restore`.
+//!
+//! Engines build `exec` from their own memory, which does not know the label that was decided;
+//! without a record, what is exec'ed would escape to the engine's default. A record is a cache:
+//! if it is lost, the bundle that the runtime remembers still has the label.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::apparmor::kernel::{Loaded, Mode};
+use crate::apparmor::name::{Label, ProfileName};
+use crate::decision::{Component, Wanted};
+use crate::error::{Error, Result};
+use crate::profiles::{Ensured, digest};
+use crate::{rundir, trusted};
+
+/// The version of the format; another one counts as no record.
+const VERSION: u32 = 1;
+
+/// More than any record: annotations are bounded by Kubernetes at 256 KiB.
+const MAX: u64 = 1 << 20;
+
+/// What is remembered of one container; `docs/formats.md` describes each field.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// The format's version.
+    pub version: u32,
+    /// The low-level runtime's name.
+    pub runtime: String,
+    /// The directory of the runtime's containers.
+    pub root: PathBuf,
+    /// The container's id.
+    pub id: String,
+    /// The bundle.
+    pub bundle: PathBuf,
+    /// The label; none for a sandbox that is only remembered for its annotations.
+    pub label: Option<Label>,
+    /// Each profile of the label.
+    pub components: Vec<Recorded>,
+    /// Which key asked for it.
+    pub key: Option<String>,
+    /// The pod's namespace.
+    pub namespace: Option<String>,
+    /// The pod's name.
+    pub pod: Option<String>,
+    /// The container's name in its pod.
+    pub container: Option<String>,
+    /// The id of its sandbox.
+    pub sandbox: Option<String>,
+    /// Where the runtime writes the container's process id.
+    pub pid_file: Option<PathBuf>,
+    /// Of a sandbox, the annotations that its containers must carry too.
+    pub annotations: BTreeMap<String, String>,
+    /// The process that wrote it, which became the low-level runtime.
+    pub writer: u32,
+    /// When it was written, RFC 3339.
+    pub time: String,
+}
+
+/// One profile of a recorded label.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recorded {
+    /// The profile.
+    pub name: ProfileName,
+    /// The mode that it must have.
+    pub wanted: Wanted,
+    /// The mode that it had.
+    pub mode: Mode,
+    /// The kernel's directory of it.
+    pub directory: String,
+}
+
+impl Recorded {
+    /// What is recorded of a profile that was ensured.
+    #[must_use]
+    pub fn of(ensured: &Ensured) -> Self {
+        Self {
+            name: ensured.component.name.clone(),
+            wanted: ensured.component.wanted,
+            mode: ensured.loaded.mode,
+            directory: ensured.loaded.directory.clone(),
+        }
+    }
+
+    /// A profile that has not been looked up yet.
+    #[must_use]
+    pub fn wanted(component: Component) -> Self {
+        let Component { name, wanted } = component;
+        Self {
+            name,
+            wanted,
+            mode: Mode::Enforce,
+            directory: String::new(),
+        }
+    }
+
+    /// What the kernel held.
+    #[must_use]
+    pub fn loaded(&self) -> Loaded {
+        Loaded {
+            directory: self.directory.clone(),
+            mode: self.mode,
+        }
+    }
+
+    /// What an `exec` needs.
+    #[must_use]
+    pub fn component(&self) -> Component {
+        Component {
+            name: self.name.clone(),
+            wanted: self.wanted,
+        }
+    }
+}
+
+/// Which container a record is about.
+#[derive(Debug, Clone, Copy)]
+pub struct Place<'a> {
+    /// The directory of the runtime's containers.
+    pub root: &'a Path,
+    /// The container's id, which is a file name.
+    pub id: &'a str,
+}
+
+impl Place<'_> {
+    /// The record's file. Roots that are spelled differently are one root.
+    fn file(self) -> Result<PathBuf> {
+        let root = real(self.root);
+        let root = digest(root.as_os_str().as_bytes());
+        Ok(rundir::path()?.join("containers").join(root).join(self.id))
+    }
+}
+
+/// The real path of a root that may not exist yet: the part that does is resolved.
+fn real(root: &Path) -> PathBuf {
+    for ancestor in root.ancestors() {
+        if let (Ok(resolved), Ok(rest)) = (fs::canonicalize(ancestor), root.strip_prefix(ancestor))
+        {
+            return resolved.components().chain(rest.components()).collect();
+        }
+    }
+    root.to_owned()
+}
+
+/// Reads a record; `None` where there is none that can be relied on.
+///
+/// # Errors
+/// Where the run-time directory is unknown.
+pub fn read(place: Place<'_>) -> Result<Option<Record>> {
+    Ok(read_file(&place.file()?).filter(|record| record.id == place.id))
+}
+
+fn read_file(path: &Path) -> Option<Record> {
+    let file = File::options()
+        .read(true)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
+        .open(path)
+        .ok()?;
+    let meta = file.metadata().ok()?;
+    // The directories are ours alone; a file that is not ours was not put there by us.
+    let ours = meta.uid() == nix::unistd::geteuid().as_raw() && meta.mode() & 0o022 == 0;
+    if !meta.is_file() || !ours {
+        return None;
+    }
+    let bytes = trusted::bounded(&file, MAX).ok()??;
+    serde_json::from_slice::<Record>(&bytes)
+        .ok()
+        .filter(|r| r.version == VERSION)
+}
+
+/// Writes a record, whole or not at all.
+///
+/// # Errors
+/// Where it cannot be written; the container must then not be made.
+pub fn write(record: &Record) -> Result<()> {
+    let place = Place {
+        root: &record.root,
+        id: &record.id,
+    };
+    let path = place.file()?;
+    let base = rundir::path()?;
+    trusted::own_directory(&base, 0o700)?;
+    let temporary = base.join("tmp");
+    for directory in [Some(temporary.as_path()), path.parent()]
+        .into_iter()
+        .flatten()
+    {
+        trusted::own_directory(directory, 0o700)?;
+    }
+    let temporary = temporary.join(std::process::id().to_string());
+    let text = serde_json::to_vec(record).map_err(|e| Error::io("write", &path, &e.into()))?;
+    let written = (|| -> io::Result<()> {
+        // Left over by a process of this id that was killed.
+        match fs::remove_file(&temporary) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+            _ => {}
+        }
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&temporary)?;
+        file.write_all(&text)?;
+        fs::rename(&temporary, &path)
+    })();
+    written.map_err(|e| {
+        let _ = fs::remove_file(&temporary);
+        Error::io("write the record", &path, &e).hint("free or repair /run")
+    })
+}
+
+/// Removes a record, if there is one.
+///
+/// # Errors
+/// Where it is there and cannot be removed.
+pub fn remove(place: Place<'_>) -> Result<()> {
+    let path = place.file()?;
+    match fs::remove_file(&path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => {
+            Err(Error::io("remove the record", &path, &e))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A record without anything that is optional.
+#[must_use]
+pub fn empty(runtime: &str, place: Place<'_>, bundle: &Path) -> Record {
+    Record {
+        version: VERSION,
+        runtime: runtime.to_owned(),
+        root: place.root.to_owned(),
+        id: place.id.to_owned(),
+        bundle: bundle.to_owned(),
+        label: None,
+        components: Vec::new(),
+        key: None,
+        namespace: None,
+        pod: None,
+        container: None,
+        sandbox: None,
+        pid_file: None,
+        annotations: BTreeMap::new(),
+        writer: std::process::id(),
+        time: humantime::format_rfc3339_seconds(std::time::SystemTime::now()).to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn roots_that_are_spelled_differently_are_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let link = dir.path().join("link");
+        fs::create_dir(dir.path().join("real")).unwrap();
+        std::os::unix::fs::symlink("real", &link).unwrap();
+        let same = real(&dir.path().join("real/later"));
+        assert_eq!(real(&link.join("later")), same);
+        assert_eq!(real(&dir.path().join("./real//later/")), same);
+        assert_ne!(real(&dir.path().join("later")), same);
+    }
+
+    #[test]
+    fn what_is_not_a_record_is_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("r");
+        let place = Place {
+            root: Path::new("/r"),
+            id: "c",
+        };
+        let mut record = empty("runc", place, Path::new("/b"));
+        let put = |record: &Record| fs::write(&path, serde_json::to_vec(record).unwrap()).unwrap();
+        put(&record);
+        assert_eq!(read_file(&path).as_ref(), Some(&record));
+        std::os::unix::fs::chown(&path, Some(7), None).unwrap();
+        assert!(read_file(&path).is_none());
+        std::os::unix::fs::chown(&path, Some(0), None).unwrap();
+        record.version = 2;
+        put(&record);
+        assert!(read_file(&path).is_none());
+        for text in ["", "{", "{}", "null"] {
+            fs::write(&path, text).unwrap();
+            assert!(read_file(&path).is_none());
+        }
+        fs::remove_file(&path).unwrap();
+        std::os::unix::fs::symlink("/etc/passwd", &path).unwrap();
+        assert!(read_file(&path).is_none());
+    }
+}

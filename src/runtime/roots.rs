@@ -1,0 +1,110 @@
+//! Where a low-level runtime keeps the containers that it made, and what it says about them.
+
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::apparmor::kernel;
+use crate::error::{Error, Kind, Result, reason};
+use crate::settings::LowLevel;
+use crate::trusted;
+
+/// The state files are the size of a bundle's configuration.
+const MAX: u64 = 16 << 20;
+
+/// The directory of `runtime`'s containers: the one that was given, or its own default.
+#[must_use]
+pub fn root(runtime: LowLevel, given: Option<&OsStr>) -> PathBuf {
+    if let Some(given) = given {
+        return std::path::absolute(given).unwrap_or_else(|_| PathBuf::from(given));
+    }
+    let user = env::var_os("XDG_RUNTIME_DIR")
+        .filter(|d| !d.is_empty())
+        .map(PathBuf::from);
+    match user {
+        Some(user) if honours_user_directory(runtime) => user.join(runtime.name()),
+        _ => Path::new("/run").join(runtime.name()),
+    }
+}
+
+/// Whether `runtime` would put its containers below `$XDG_RUNTIME_DIR`.
+fn honours_user_directory(runtime: LowLevel) -> bool {
+    let root = nix::unistd::geteuid().is_root();
+    match runtime {
+        // runc main.go, shouldHonorXDGRuntimeDir(): root in a user namespace, unless $USER says so.
+        LowLevel::Runc if root => {
+            !kernel::in_initial_namespace() && env::var_os("USER").is_none_or(|u| u != "root")
+        }
+        // crun takes it whoever runs it (libcrun/status.c, get_run_directory()).
+        LowLevel::Crun => true,
+        LowLevel::Runc | LowLevel::Youki => !root,
+    }
+}
+
+/// The configuration that a container was made from, as its runtime remembers it; `None` where
+/// the runtime does not have such a container.
+///
+/// # Errors
+/// Where the state is there and cannot be understood: the container may be one that asked.
+pub fn configuration(
+    runtime: LowLevel,
+    root: &Path,
+    id: &str,
+) -> Result<Option<(PathBuf, OsString)>> {
+    let own = root.join(id);
+    if own.symlink_metadata().is_err() {
+        return Ok(None);
+    }
+    let config = OsString::from("config.json");
+    let bundle = match runtime {
+        // crun keeps a copy of what it read; whatever `--config` named.
+        LowLevel::Crun => own,
+        LowLevel::Runc => {
+            #[derive(Deserialize)]
+            struct State {
+                config: Config,
+            }
+            #[derive(Deserialize)]
+            struct Config {
+                labels: Vec<String>,
+            }
+            let state: State = read(&own.join("state.json"))?;
+            let bundle = state
+                .config
+                .labels
+                .iter()
+                .find_map(|l| l.strip_prefix("bundle="));
+            PathBuf::from(bundle.ok_or_else(|| unreadable(&own, "it names no bundle"))?)
+        }
+        LowLevel::Youki => {
+            #[derive(Deserialize)]
+            struct State {
+                bundle: PathBuf,
+            }
+            read::<State>(&own.join("state.json"))?.bundle
+        }
+    };
+    Ok(Some((bundle, config)))
+}
+
+fn read<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<T> {
+    let bytes = File::open(path)
+        .and_then(|file| trusted::bounded(&file, MAX))
+        .map_err(|e| unreadable(path, &reason(&e)))?
+        .ok_or_else(|| unreadable(path, "it is larger than 16 MiB"))?;
+    serde_json::from_slice(&bytes).map_err(|e| unreadable(path, &e.to_string()))
+}
+
+fn unreadable(path: &Path, why: &str) -> Error {
+    Error::new(
+        Kind::Internal,
+        format!(
+            "the runtime's state {} cannot be read: {why}",
+            path.display()
+        ),
+    )
+    .hint("restart the container")
+}

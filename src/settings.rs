@@ -1,0 +1,358 @@
+//! `/etc/oci-apparmor/config.toml`: what this node demands, allows, and where things are.
+//!
+//! An absent file means the built-in defaults. A file that is there but unreadable, untrusted or
+//! malformed refuses every container start: what the node demands is then unknown. Every key is
+//! described in `config/config.toml`.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::apparmor::name::ProfileName;
+use crate::error::{Error, Kind, Result};
+use crate::trusted::{self, Refusal};
+
+/// Where the configuration is. No environment variable moves it: engines pass theirs on.
+pub const PATH: &str = "/etc/oci-apparmor/config.toml";
+
+/// More than any configuration needs.
+const MAX: u64 = 1 << 20;
+
+/// A low-level runtime: the program that makes the container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LowLevel {
+    /// opencontainers/runc, 1.1 and later.
+    Runc,
+    /// containers/crun.
+    Crun,
+    /// youki-dev/youki.
+    Youki,
+}
+
+impl LowLevel {
+    /// All of them, in the order in which they are looked for.
+    pub const ALL: [Self; 3] = [Self::Runc, Self::Crun, Self::Youki];
+
+    /// The name of its program.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Runc => "runc",
+            Self::Crun => "crun",
+            Self::Youki => "youki",
+        }
+    }
+
+    /// The low-level runtime of this program name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|r| r.name() == name)
+    }
+}
+
+/// The node's configuration.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Profiles that annotations may name; empty: every one that exists.
+    pub allow: Vec<Pattern>,
+    /// Profiles that annotations may not name; stronger than `allow`.
+    pub deny: Vec<Pattern>,
+    /// Whether an annotation may turn confinement off.
+    pub allow_unconfined: bool,
+    /// The profile of containers for which nothing speaks.
+    pub default_profile: Option<ProfileName>,
+    /// Stacked under every container's own profile.
+    pub floor: Option<ProfileName>,
+    /// The profile of pod sandboxes.
+    pub sandbox_profile: Option<ProfileName>,
+    /// Namespaces in which `default_profile` and `floor` do not apply.
+    pub exempt_namespaces: Vec<String>,
+    /// Where profile sources are looked for, first match wins.
+    pub profile_directories: Vec<AbsolutePath>,
+    /// The profile compiler; unset: the usual places.
+    pub parser: Option<AbsolutePath>,
+    /// How long one run of the compiler may take, in seconds.
+    pub parser_timeout: u64,
+    /// Where the low-level runtimes are.
+    pub low_level: LowLevelSettings,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            allow: Vec::new(),
+            deny: Vec::new(),
+            allow_unconfined: false,
+            default_profile: None,
+            floor: None,
+            sandbox_profile: None,
+            exempt_namespaces: vec!["kube-system".to_owned()],
+            profile_directories: paths(&[
+                "/etc/oci-apparmor/profiles",
+                "/etc/apparmor.d",
+                "/etc/apparmor.d/containers",
+            ]),
+            parser: None,
+            parser_timeout: 30,
+            low_level: LowLevelSettings::default(),
+        }
+    }
+}
+
+/// The section `[low_level]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LowLevelSettings {
+    /// The one that `oci-apparmor-runtime` stands for; unset: the first that is found.
+    pub default: Option<LowLevel>,
+    /// Directories in which they are looked for, in this order; never `$PATH`.
+    pub directories: Vec<AbsolutePath>,
+    /// The program of runc; unset: looked for.
+    pub runc: Option<AbsolutePath>,
+    /// The program of crun; unset: looked for.
+    pub crun: Option<AbsolutePath>,
+    /// The program of youki; unset: looked for.
+    pub youki: Option<AbsolutePath>,
+}
+
+impl Default for LowLevelSettings {
+    fn default() -> Self {
+        Self {
+            default: None,
+            directories: paths(&[
+                "/usr/bin",
+                "/usr/sbin",
+                "/usr/local/bin",
+                "/usr/local/sbin",
+                "/usr/libexec/crio",
+                "/usr/lib/cri-o-runc/sbin",
+            ]),
+            runc: None,
+            crun: None,
+            youki: None,
+        }
+    }
+}
+
+impl LowLevelSettings {
+    /// The configured program of `runtime`.
+    #[must_use]
+    pub fn program(&self, runtime: LowLevel) -> Option<&Path> {
+        match runtime {
+            LowLevel::Runc => self.runc.as_ref(),
+            LowLevel::Crun => self.crun.as_ref(),
+            LowLevel::Youki => self.youki.as_ref(),
+        }
+        .map(AbsolutePath::as_path)
+    }
+}
+
+impl Settings {
+    /// The configuration of this node, or the defaults where there is none.
+    ///
+    /// # Errors
+    /// [`Kind::Configuration`] with file, line and reason.
+    pub fn load() -> Result<Self> {
+        Self::load_from(Path::new(PATH))
+    }
+
+    /// The configuration at `path`.
+    ///
+    /// # Errors
+    /// As for [`Settings::load`].
+    pub fn load_from(path: &Path) -> Result<Self> {
+        match trusted::read(path, MAX) {
+            Ok(bytes) => Self::parse(path, &bytes),
+            Err(Refusal::Missing) => Ok(Self::default()),
+            Err(refusal) => Err(refusal
+                .about(path, Kind::Configuration)
+                .hint("repair it or remove it; no container starts until then")),
+        }
+    }
+
+    /// Reads a configuration.
+    ///
+    /// # Errors
+    /// As for [`Settings::load`].
+    pub fn parse(path: &Path, bytes: &[u8]) -> Result<Self> {
+        let refused = |line: usize, why: &str| {
+            Error::new(
+                Kind::Configuration,
+                format!("{} line {line}: {why}", path.display()),
+            )
+            .hint(format!(
+                "correct it and run: oci-apparmor check --config {}",
+                path.display()
+            ))
+        };
+        let text = std::str::from_utf8(bytes)
+            .map_err(|e| refused(line_of(bytes, e.valid_up_to()), "it is not UTF-8"))?;
+        toml::from_str(text)
+            .map_err(|e| refused(line_of(bytes, e.span().map_or(0, |s| s.start)), e.message()))
+    }
+
+    /// How long one run of the compiler may take.
+    #[must_use]
+    pub fn parser_limit(&self) -> Duration {
+        Duration::from_secs(self.parser_timeout)
+    }
+}
+
+impl LowLevelSettings {
+    /// Only where the low-level runtimes are, whatever else is wrong with the configuration.
+    ///
+    /// A broken configuration must not keep anybody from `kill`, `delete` or `exec`.
+    #[must_use]
+    pub fn load_leniently() -> Self {
+        #[derive(Default, Deserialize)]
+        #[serde(default)]
+        struct Section {
+            low_level: LowLevelSettings,
+        }
+        trusted::read(Path::new(PATH), MAX)
+            .ok()
+            .and_then(|bytes| String::from_utf8(bytes).ok())
+            .and_then(|text| toml::from_str::<Section>(&text).ok())
+            .unwrap_or_default()
+            .low_level
+    }
+}
+
+/// The line of the byte at `offset`, counted from 1.
+fn line_of(bytes: &[u8], offset: usize) -> usize {
+    bytes
+        .iter()
+        .take(offset)
+        .filter(|b| **b == b'\n')
+        .count()
+        .saturating_add(1)
+}
+
+fn paths(list: &[&str]) -> Vec<AbsolutePath> {
+    list.iter()
+        .map(|p| AbsolutePath(PathBuf::from(p)))
+        .collect()
+}
+
+/// A path that does not depend on anybody's working directory.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "PathBuf")]
+pub struct AbsolutePath(PathBuf);
+
+impl AbsolutePath {
+    /// The path.
+    #[must_use]
+    pub fn as_path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl TryFrom<PathBuf> for AbsolutePath {
+    type Error = String;
+    fn try_from(path: PathBuf) -> std::result::Result<Self, String> {
+        if path.is_absolute() {
+            Ok(Self(path))
+        } else {
+            Err(format!("the path {path:?} must be absolute"))
+        }
+    }
+}
+
+/// A pattern over profile names, in the shell's spelling; `*` also matches `/`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Pattern(glob::Pattern);
+
+impl Pattern {
+    /// Whether the name matches.
+    #[must_use]
+    pub fn matches(&self, name: &ProfileName) -> bool {
+        self.0.matches(name.as_str())
+    }
+
+    /// The pattern as it was written.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+}
+
+impl TryFrom<String> for Pattern {
+    type Error = String;
+    fn try_from(text: String) -> std::result::Result<Self, String> {
+        match glob::Pattern::new(&text) {
+            Ok(pattern) if !text.is_empty() => Ok(Self(pattern)),
+            Ok(_) => Err("a pattern must not be empty".to_owned()),
+            Err(e) => Err(format!("the pattern {text:?} is malformed: {}", e.msg)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Settings> {
+        Settings::parse(Path::new("/etc/c.toml"), text.as_bytes())
+    }
+
+    #[test]
+    fn the_shipped_file_is_the_defaults() {
+        let shipped = include_str!("../config/config.toml");
+        assert_eq!(
+            format!("{:?}", parse(shipped).unwrap()),
+            format!("{:?}", Settings::default())
+        );
+        // Uncommenting any key gives a file that is accepted, so each is spelled as it is read.
+        let all: String = shipped
+            .lines()
+            .map(|l| match l.strip_prefix("#") {
+                Some(rest) if rest.starts_with(|c: char| c.is_ascii_lowercase() || c == '[') => {
+                    rest
+                }
+                _ => l,
+            })
+            .flat_map(|l| [l, "\n"])
+            .collect();
+        let all = parse(&all).unwrap();
+        assert!(
+            all.default_profile.is_some() && all.floor.is_some() && all.low_level.runc.is_some()
+        );
+    }
+
+    #[test]
+    fn errors_name_file_line_and_reason() {
+        for (text, line, why) in [
+            ("floor = \"f\"\nunknown = 1\n", 2, "unknown"),
+            ("\nallow = [\"a\",\n \"[\"]\n", 2, "malformed"),
+            ("\n\ndefault_profile = \"unconf\"\n", 3, "unconfined"),
+            ("floor = \"a//&b\"", 1, "stack"),
+            ("parser = \"sbin/p\"", 1, "absolute"),
+            ("[low_level]\ndefault = \"kata\"", 2, "kata"),
+            ("a = \n", 1, ""),
+            ("allow_unconfined = \"no\"", 1, "boolean"),
+        ] {
+            let e = parse(text).unwrap_err();
+            assert_eq!(e.kind(), Kind::Configuration);
+            let e = e.to_string();
+            assert!(e.starts_with(&format!("/etc/c.toml line {line}: ")), "{e}");
+            assert!(e.contains(why), "{e}");
+        }
+        assert!(Settings::parse(Path::new("/c"), b"a = 1\n\xff").is_err());
+    }
+
+    #[test]
+    fn patterns_match_whole_names() {
+        let matches = |p: &str, n: &str| {
+            Pattern::try_from(p.to_owned())
+                .unwrap()
+                .matches(&ProfileName::parse(n).unwrap())
+        };
+        assert!(matches("team-*", "team-a/b"));
+        assert!(!matches("team-*", "xteam-a"));
+        assert!(matches("p?", "p1") && !matches("p", "p1"));
+    }
+}

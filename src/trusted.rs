@@ -1,0 +1,298 @@
+//! Checked opens: files that only the administrator can have written.
+//!
+//! Trust is a property of the whole way to a file: every directory on it, every directory that a
+//! symbolic link on it leads through, and the file itself must belong to root and be writable by
+//! nobody else. What was checked is what is read: the checks run on the opened descriptor.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Component, Path, PathBuf};
+
+use crate::error::{Error, Kind, Result, reason};
+
+/// Symbolic links followed on the way to one file, as many as the kernel's own limit.
+const MAX_LINKS: usize = 40;
+
+/// Why a file is not used.
+#[derive(Debug)]
+pub enum Refusal {
+    /// Nothing is there.
+    Missing,
+    /// Something is there that somebody other than root could have put there.
+    Untrusted(String),
+    /// It cannot be read.
+    Io(io::Error),
+}
+
+impl Refusal {
+    /// The refusal as an error of `kind` about `path`.
+    #[must_use]
+    pub fn about(&self, path: &Path, kind: Kind) -> Error {
+        let path = path.display();
+        match self {
+            Self::Missing => Error::new(kind, format!("{path} does not exist")),
+            Self::Untrusted(why) => Error::new(kind, format!("{path} is not trusted: {why}")),
+            Self::Io(e) => Error::new(kind, format!("cannot read {path}: {}", reason(e))),
+        }
+    }
+}
+
+impl From<io::Error> for Refusal {
+    fn from(e: io::Error) -> Self {
+        match e.kind() {
+            io::ErrorKind::NotFound => Self::Missing,
+            _ => Self::Io(e),
+        }
+    }
+}
+
+/// Reads a trusted regular file of at most `max` bytes.
+///
+/// # Errors
+/// See [`Refusal`]; a file that is larger is untrusted.
+pub fn read(path: &Path, max: u64) -> std::result::Result<Vec<u8>, Refusal> {
+    let resolved = resolve(path)?;
+    let file = OpenOptions::new()
+        .read(true)
+        // O_NONBLOCK: a FIFO must not hang us before fstat tells what it is.
+        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
+        .open(&resolved)?;
+    let meta = file.metadata()?;
+    if !meta.is_file() {
+        return Err(Refusal::Untrusted("it is not a regular file".to_owned()));
+    }
+    owned_by_root("it", &meta)?;
+    bounded(&file, max)?.ok_or_else(|| Refusal::Untrusted(format!("it is larger than {max} bytes")))
+}
+
+/// At most `max` bytes of `file`; `None` where there are more.
+///
+/// # Errors
+/// Those of read(2).
+pub fn bounded(file: &File, max: u64) -> io::Result<Option<Vec<u8>>> {
+    let mut bytes = Vec::new();
+    file.take(max.saturating_add(1)).read_to_end(&mut bytes)?;
+    Ok((bytes.len() as u64 <= max).then_some(bytes))
+}
+
+/// The path of a program that only root can have put there.
+///
+/// # Errors
+/// See [`Refusal`].
+pub fn program(path: &Path) -> std::result::Result<PathBuf, Refusal> {
+    let resolved = resolve(path)?;
+    let meta = fs::metadata(&resolved)?;
+    if !meta.is_file() || meta.mode() & 0o111 == 0 {
+        return Err(Refusal::Untrusted(
+            "it is not an executable file".to_owned(),
+        ));
+    }
+    owned_by_root("it", &meta)?;
+    Ok(resolved)
+}
+
+/// Whether only root can change what `path`, a directory, holds.
+///
+/// # Errors
+/// See [`Refusal`].
+pub fn directory(path: &Path) -> std::result::Result<(), Refusal> {
+    let meta = fs::metadata(resolve(path)?)?;
+    if meta.is_dir() {
+        Ok(())
+    } else {
+        Err(Refusal::Untrusted("it is not a directory".to_owned()))
+    }
+}
+
+/// A directory of our own below `path`, made with `mode` where it is missing.
+///
+/// # Errors
+/// Where it cannot be made, or is somebody else's.
+pub fn own_directory(path: &Path, mode: u32) -> Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    if let Err(e) = fs::DirBuilder::new()
+        .recursive(true)
+        .mode(mode)
+        .create(path)
+    {
+        return Err(Error::io("make the directory", path, &e));
+    }
+    let meta = fs::symlink_metadata(path).map_err(|e| Error::io("look at", path, &e))?;
+    let me = nix::unistd::geteuid().as_raw();
+    if meta.is_dir() && meta.uid() == me && meta.mode() & 0o022 == 0 {
+        return Ok(());
+    }
+    Err(Error::new(
+        Kind::Internal,
+        format!(
+            "{} is not a directory that only uid {me} can write",
+            path.display()
+        ),
+    )
+    .hint("remove it; it is made anew"))
+}
+
+/// The real path of `path`, every step of which only root can change.
+fn resolve(path: &Path) -> std::result::Result<PathBuf, Refusal> {
+    if !path.is_absolute() {
+        return Err(Refusal::Untrusted("it is not an absolute path".to_owned()));
+    }
+    let mut at = PathBuf::from("/");
+    owned_by_root("/", &fs::symlink_metadata(&at)?)?;
+    let mut pending = steps(path);
+    let mut links: usize = 0;
+    while let Some(step) = pending.pop() {
+        if step == OsStr::new("..") {
+            at.pop();
+            continue;
+        }
+        let next = at.join(&step);
+        let meta = fs::symlink_metadata(&next)?;
+        if meta.is_symlink() {
+            links = links.saturating_add(1);
+            if links > MAX_LINKS {
+                return Err(Refusal::Untrusted("too many symbolic links".to_owned()));
+            }
+            let target = fs::read_link(&next)?;
+            if target.is_absolute() {
+                at = PathBuf::from("/");
+            }
+            pending.extend(steps(&target));
+        } else {
+            if meta.is_dir() {
+                owned_by_root(&next.display().to_string(), &meta)?;
+            } else if !pending.is_empty() {
+                return Err(Refusal::Missing);
+            }
+            at = next;
+        }
+    }
+    Ok(at)
+}
+
+/// The components of `path` that move, last first.
+fn steps(path: &Path) -> Vec<OsString> {
+    path.components()
+        .rev()
+        .filter_map(|c| match c {
+            Component::Normal(name) => Some(name.to_owned()),
+            Component::ParentDir => Some(OsString::from("..")),
+            _ => None,
+        })
+        .collect()
+}
+
+/// Refuses what somebody other than root owns or may write.
+fn owned_by_root(what: &str, meta: &Metadata) -> std::result::Result<(), Refusal> {
+    if meta.uid() != 0 && Some(meta.uid()) != foreign_root() {
+        return Err(Refusal::Untrusted(format!(
+            "{what} belongs to uid {}, not to root",
+            meta.uid()
+        )));
+    }
+    if meta.mode() & 0o022 != 0 {
+        return Err(Refusal::Untrusted(format!(
+            "{what} is writable by group or others (mode {:04o})",
+            meta.mode() & 0o7777
+        )));
+    }
+    Ok(())
+}
+
+/// The uid that the host's root has in this user namespace, where it has no other.
+///
+/// In a rootless container engine's namespace the host's root is not mapped, and its files show
+/// the overflow uid (`user_namespaces(7)`).
+fn foreign_root() -> Option<u32> {
+    let map = fs::read_to_string("/proc/self/uid_map").ok()?;
+    let maps_root = map.lines().any(|line| {
+        let mut fields = line.split_whitespace();
+        fields.nth(1).is_some_and(|outside| outside == "0")
+    });
+    if maps_root {
+        return None;
+    }
+    fs::read_to_string("/proc/sys/kernel/overflowuid")
+        .ok()?
+        .trim()
+        .parse()
+        .ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    /// A directory whose whole way is root's; the system's own temporary directory is not.
+    fn dir() -> tempfile::TempDir {
+        tempfile::Builder::new()
+            .prefix("oci-apparmor-test")
+            .tempdir_in("/run")
+            .unwrap()
+    }
+
+    #[test]
+    fn root_owned_files_are_read() {
+        let d = dir();
+        let f = d.path().join("f");
+        fs::write(&f, "text").unwrap();
+        fs::set_permissions(&f, fs::Permissions::from_mode(0o644)).unwrap();
+        symlink(&f, d.path().join("link")).unwrap();
+        assert_eq!(read(&f, 4).unwrap(), b"text");
+        assert_eq!(read(&d.path().join("link"), 4).unwrap(), b"text");
+        assert!(matches!(read(&f, 3), Err(Refusal::Untrusted(_))));
+    }
+
+    #[test]
+    fn what_others_can_write_is_not() {
+        let d = dir();
+        let f = d.path().join("f");
+        fs::write(&f, "text").unwrap();
+        fs::set_permissions(&f, fs::Permissions::from_mode(0o664)).unwrap();
+        assert!(matches!(read(&f, 9), Err(Refusal::Untrusted(_))));
+        fs::set_permissions(&f, fs::Permissions::from_mode(0o644)).unwrap();
+        std::os::unix::fs::chown(&f, Some(1234), None).unwrap();
+        assert!(matches!(read(&f, 9), Err(Refusal::Untrusted(_))));
+        std::os::unix::fs::chown(&f, Some(0), None).unwrap();
+        fs::set_permissions(d.path(), fs::Permissions::from_mode(0o777)).unwrap();
+        assert!(matches!(read(&f, 9), Err(Refusal::Untrusted(_))));
+    }
+
+    #[test]
+    fn links_through_open_directories_are_not() {
+        let d = dir();
+        let open = tempfile::tempdir_in("/tmp").unwrap();
+        let f = d.path().join("f");
+        fs::write(&f, "text").unwrap();
+        fs::set_permissions(&f, fs::Permissions::from_mode(0o644)).unwrap();
+        symlink(&f, open.path().join("hop")).unwrap();
+        symlink(open.path().join("hop"), d.path().join("link")).unwrap();
+        assert!(matches!(
+            read(&d.path().join("link"), 9),
+            Err(Refusal::Untrusted(_))
+        ));
+        symlink(d.path().join("loop"), d.path().join("loop")).unwrap();
+        assert!(matches!(
+            read(&d.path().join("loop"), 9),
+            Err(Refusal::Untrusted(_))
+        ));
+    }
+
+    #[test]
+    fn fifos_and_directories_are_not() {
+        let d = dir();
+        nix::unistd::mkfifo(&d.path().join("fifo"), nix::sys::stat::Mode::S_IRUSR).unwrap();
+        assert!(matches!(
+            read(&d.path().join("fifo"), 9),
+            Err(Refusal::Untrusted(_))
+        ));
+        assert!(matches!(read(d.path(), 9), Err(Refusal::Untrusted(_))));
+        assert!(matches!(
+            read(&d.path().join("none"), 9),
+            Err(Refusal::Missing)
+        ));
+    }
+}
