@@ -375,3 +375,6 @@ pub fn not_enforcing(name: &ProfileName, mode: Mode, from: &str) -> Error {
         name.root().file_name()
     ))
 }
+
+#[cfg(test)]
+mod tests;

@@ -343,3 +343,6 @@ fn wish(key: &str, value: &str, plain_allowed: bool) -> Result<Option<Wish>> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,8 @@
 
 use std::fmt;
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -217,8 +218,20 @@ impl Kernel {
         self.securityfs.join("policy/profiles")
     }
 
-    fn revision(&self) -> Option<String> {
-        line(&self.securityfs.join("revision"))
+    /// The number that every load, replace and removal raises.
+    ///
+    /// A read waits for the next change once the present value was read, and from the beginning
+    /// while nothing was ever loaded (`ns_revision_read()`, apparmorfs.c): read once, and do not
+    /// wait.
+    fn revision(&self) -> Option<Vec<u8>> {
+        let mut file = File::options()
+            .read(true)
+            .custom_flags(libc::O_NONBLOCK)
+            .open(self.securityfs.join("revision"))
+            .ok()?;
+        let mut number = [0; 32];
+        let length = file.read(&mut number).ok()?;
+        number.get(..length).map(<[u8]>::to_vec)
     }
 
     fn find(&self, name: &ProfileName) -> Result<Option<Loaded>> {

@@ -188,12 +188,15 @@ fn compiler(settings: &Settings) -> Finding {
 
 fn sources(settings: &Settings) -> Vec<Finding> {
     let mut found = Vec::new();
-    for directory in settings.profile_directories.iter().map(|d| d.as_path()) {
+    for (index, directory) in settings.profile_directories.iter().enumerate() {
+        let directory = directory.as_path();
         match trusted::directory(directory) {
             Ok(()) => found.push(Finding::ok(
                 "profiles",
                 format!("{} is trusted", directory.display()),
             )),
+            // The others are the distribution's; it may not have them.
+            Err(trusted::Refusal::Missing) if index > 0 => {}
             Err(trusted::Refusal::Missing) => found.push(Finding::warning(
                 "profiles",
                 format!("{} does not exist", directory.display()),

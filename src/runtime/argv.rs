@@ -452,3 +452,6 @@ fn refused(what: &str) -> Error {
     )
     .hint("spell options as --name=value")
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,505 @@
+use std::path::Path;
+
+use super::*;
+use crate::request::{self, Annotations, Caller};
+
+const ONE: &str = "container.oci-apparmor/app";
+const TWO: &str = "oci-apparmor/profile";
+const BETA: &str = "container.apparmor.security.beta.kubernetes.io/app";
+
+/// A node: its configuration, and what it knows about profiles.
+struct Node {
+    settings: Settings,
+    facts: Facts,
+}
+
+/// A node whose kernel enforces, with this configuration and no profiles.
+fn node(toml: &str) -> Node {
+    Node {
+        settings: Settings::parse(Path::new("/c"), toml.as_bytes()).unwrap(),
+        facts: Facts {
+            enforcement: Enforcement::On,
+            profiles: BTreeMap::new(),
+        },
+    }
+}
+
+/// A node that has the sources of `p`, `q`, `floor`, `default` and `pause`; none is loaded.
+fn stocked(toml: &str) -> Node {
+    ["p", "q", "floor", "default", "pause"]
+        .into_iter()
+        .fold(node(toml), Node::source)
+}
+
+impl Node {
+    fn fact(&mut self, name: &str) -> &mut ProfileFacts {
+        self.facts
+            .profiles
+            .entry(ProfileName::parse(name).unwrap())
+            .or_default()
+    }
+
+    fn source(mut self, name: &str) -> Self {
+        self.fact(name).source = Some(Path::new("/src").join(name));
+        self
+    }
+
+    fn loaded(mut self, name: &str, mode: Mode) -> Self {
+        self.fact(name).loaded = Some(mode);
+        self
+    }
+
+    fn complaining(mut self, name: &str) -> Self {
+        self.fact(name).node_complains = true;
+        self
+    }
+
+    fn off(mut self) -> Self {
+        self.facts.enforcement = Enforcement::Off("it is off".to_owned());
+        self
+    }
+
+    fn decide(&self, request: &Request) -> Result<Decision> {
+        decide(request, &self.settings, &self.facts)
+    }
+
+    /// The label and each component, `!` where it must enforce and `?` where any mode will do;
+    /// `-` where the bundle is passed through; or the kind of the refusal.
+    fn outcome(&self, request: &Request) -> String {
+        match self.decide(request) {
+            Err(e) => format!("{:?}", e.kind()),
+            Ok(Decision {
+                label: None,
+                components,
+                ..
+            }) => {
+                assert_eq!(components, []);
+                "-".to_owned()
+            }
+            Ok(Decision {
+                label: Some(label),
+                components,
+                ..
+            }) => {
+                let sign = |c: &Component| match c.wanted {
+                    Wanted::Enforcing => format!(" {}!", c.name),
+                    Wanted::Any => format!(" {}?", c.name),
+                };
+                let components: String = components.iter().map(sign).collect();
+                format!("{label}:{components}")
+            }
+        }
+    }
+}
+
+/// What the container `app` of a pod in the namespace `team` asks for.
+fn asking(key: &str, value: &str, spec: Option<&str>) -> Request {
+    let annotations = [
+        ("io.kubernetes.cri.container-type", "container"),
+        ("io.kubernetes.cri.container-name", "app"),
+        ("io.kubernetes.cri.sandbox-namespace", "team"),
+        (key, value),
+    ];
+    let annotations: Annotations = annotations
+        .map(|(k, v)| (k.to_owned(), v.to_owned()))
+        .into_iter()
+        .collect();
+    let caller = Caller {
+        id: "c1",
+        bundle: Path::new("/b"),
+    };
+    request::read(&annotations, spec, caller).unwrap()
+}
+
+/// A container whose engine chose `spec`, and that asks for nothing else.
+fn silent(spec: Option<&str>) -> Request {
+    asking("other", "", spec)
+}
+
+fn in_namespace(namespace: Option<&str>, request: Request) -> Request {
+    Request {
+        namespace: namespace.map(str::to_owned),
+        ..request
+    }
+}
+
+fn sandbox(spec: Option<&str>) -> Request {
+    Request {
+        is_sandbox: true,
+        ..silent(spec)
+    }
+}
+
+#[test]
+fn who_asks_for_nothing_is_passed_through() {
+    assert_eq!(node("").outcome(&silent(None)), "-");
+    assert_eq!(node("").off().outcome(&silent(None)), "-");
+    assert_eq!(node("").outcome(&silent(Some("unconfined"))), "-");
+    assert_eq!(node("").off().outcome(&silent(Some("unconfined"))), "-");
+}
+
+#[test]
+fn each_key_gets_its_profile_and_only_the_engines_may_not_enforce() {
+    let node = stocked("");
+    for key in [ONE, TWO, BETA] {
+        assert_eq!(
+            node.outcome(&asking(key, "localhost/p", Some("q"))),
+            "p: p!"
+        );
+    }
+    assert_eq!(node.outcome(&silent(Some("p"))), "p: p?");
+    assert_eq!(node.outcome(&silent(Some("p//&q"))), "p//&q: p? q?");
+}
+
+#[test]
+fn unconfined_is_what_the_engine_chose_or_is_allowed() {
+    let allowed = "allow_unconfined = true";
+    for (toml, spec, outcome) in [
+        ("", None, "-"),
+        ("", Some("unconfined"), "-"),
+        ("", Some("q"), "Policy"),
+        (allowed, Some("q"), "unconfined:"),
+        (allowed, None, "-"),
+        // The floor holds all the same.
+        ("floor = 'floor'", None, "floor: floor!"),
+        (
+            "floor = 'floor'\nallow_unconfined = true",
+            Some("q"),
+            "floor: floor!",
+        ),
+    ] {
+        for key in [ONE, TWO, BETA] {
+            let request = asking(key, "unconfined", spec);
+            assert_eq!(stocked(toml).outcome(&request), outcome, "{toml} {spec:?}");
+        }
+    }
+    let refusal = stocked("")
+        .decide(&asking(TWO, "unconfined", Some("q")))
+        .unwrap_err();
+    let refusal = refusal.to_string();
+    assert!(
+        refusal.contains("engine chose q") && refusal.contains("allow_unconfined"),
+        "{refusal}"
+    );
+    // unconfined is no profile: it needs no AppArmor, and no pattern names it.
+    let node = node("allow_unconfined = true\nallow = ['x']").off();
+    assert_eq!(
+        node.outcome(&asking(TWO, "unconfined", Some("q"))),
+        "unconfined:"
+    );
+}
+
+#[test]
+fn the_default_is_the_engines_else_the_nodes_else_none() {
+    let default = "default_profile = 'default'";
+    for (toml, spec, ours, beta) in [
+        ("", Some("q"), "q: q?", "q: q?"),
+        (default, Some("q"), "q: q?", "q: q?"),
+        (default, None, "default: default!", "default: default!"),
+        (
+            default,
+            Some("unconfined"),
+            "default: default!",
+            "default: default!",
+        ),
+        ("", None, "Policy", "-"),
+        ("", Some("unconfined"), "Policy", "-"),
+        // What the engine chose is not the annotation's doing.
+        ("deny = ['q']", Some("q"), "q: q?", "q: q?"),
+        // An exempt namespace has no default.
+        (
+            "default_profile = 'default'\nexempt_namespaces = ['team']",
+            None,
+            "Policy",
+            "-",
+        ),
+    ] {
+        for (key, outcome) in [(ONE, ours), (TWO, ours), (BETA, beta)] {
+            let request = asking(key, "runtime/default", spec);
+            assert_eq!(
+                stocked(toml).outcome(&request),
+                outcome,
+                "{toml} {key} {spec:?}"
+            );
+        }
+    }
+    let refusal = node("")
+        .decide(&asking(TWO, "runtime/default", None))
+        .unwrap_err();
+    assert!(
+        refusal.to_string().contains("set default_profile"),
+        "{refusal}"
+    );
+}
+
+#[test]
+fn allow_and_deny_are_for_annotations_alone() {
+    for (toml, outcome) in [
+        ("allow = ['p']", "p: p!"),
+        ("allow = ['x', 'p*']", "p: p!"),
+        ("allow = ['x']", "Policy"),
+        ("allow = ['pp', '?p']", "Policy"),
+        ("deny = ['p']", "Policy"),
+        ("deny = ['x', '*']", "Policy"),
+        ("deny = ['x']", "p: p!"),
+        ("allow = ['p']\ndeny = ['p']", "Policy"),
+    ] {
+        for key in [ONE, TWO, BETA] {
+            assert_eq!(
+                stocked(toml).outcome(&asking(key, "localhost/p", None)),
+                outcome,
+                "{toml}"
+            );
+        }
+        assert_eq!(stocked(toml).outcome(&silent(Some("p"))), "p: p?", "{toml}");
+        let demanding = format!("default_profile = 'p'\n{toml}");
+        assert_eq!(
+            stocked(&demanding).outcome(&silent(None)),
+            "p: p!",
+            "{toml}"
+        );
+    }
+    let refusal = stocked("deny = ['x', 'p*']")
+        .decide(&asking(TWO, "p", None))
+        .unwrap_err();
+    let refusal = refusal.to_string();
+    assert!(
+        refusal.contains(TWO) && refusal.contains("\"p*\""),
+        "{refusal}"
+    );
+}
+
+#[test]
+fn the_floor_is_stacked_once() {
+    let node = stocked("floor = 'floor'");
+    for (request, outcome) in [
+        (silent(None), "floor: floor!"),
+        (silent(Some("unconfined")), "floor: floor!"),
+        (silent(Some("q")), "q//&floor: q? floor!"),
+        (asking(TWO, "p", Some("q")), "p//&floor: p! floor!"),
+        (asking(TWO, "floor", Some("q")), "floor: floor!"),
+        // A bundle that runs twice carries it already, in whatever order.
+        (silent(Some("q//&floor")), "q//&floor: q? floor!"),
+        (silent(Some("floor//&q")), "q//&floor: q? floor!"),
+        (silent(Some("floor")), "floor: floor!"),
+    ] {
+        assert_eq!(node.outcome(&request), outcome);
+    }
+    // No pattern keeps the node from its own floor, or a bundle that carries it from running.
+    let strict = stocked("floor = 'floor'\nallow = ['p']\ndeny = ['floor']");
+    assert_eq!(
+        strict.outcome(&asking(TWO, "p", None)),
+        "p//&floor: p! floor!"
+    );
+    assert_eq!(strict.outcome(&silent(Some("floor"))), "floor: floor!");
+}
+
+#[test]
+fn the_nodes_default_is_for_containers_for_which_nothing_speaks() {
+    let node = stocked("default_profile = 'default'\nfloor = 'floor'");
+    for (request, outcome) in [
+        (silent(None), "default//&floor: default! floor!"),
+        (silent(Some("q")), "q//&floor: q? floor!"),
+        (silent(Some("unconfined")), "floor: floor!"),
+        (asking(BETA, "", None), "default//&floor: default! floor!"),
+        (asking(TWO, "p", None), "p//&floor: p! floor!"),
+    ] {
+        assert_eq!(node.outcome(&request), outcome);
+    }
+}
+
+#[test]
+fn exempt_namespaces_have_neither_default_nor_floor() {
+    const BOTH: &str = "default_profile = 'default'\nfloor = 'floor'";
+    for (toml, namespace, outcome) in [
+        (BOTH, Some("team"), "default//&floor: default! floor!"),
+        // As shipped.
+        (BOTH, Some("kube-system"), "-"),
+        // Who tells no namespace is in none.
+        (BOTH, None, "default//&floor: default! floor!"),
+        (
+            BOTH,
+            Some("kube-system2"),
+            "default//&floor: default! floor!",
+        ),
+    ] {
+        let request = in_namespace(namespace, silent(None));
+        assert_eq!(stocked(toml).outcome(&request), outcome, "{namespace:?}");
+    }
+    let none = format!("exempt_namespaces = []\n{BOTH}");
+    let request = in_namespace(Some("kube-system"), silent(None));
+    assert_eq!(
+        stocked(&none).outcome(&request),
+        "default//&floor: default! floor!"
+    );
+    // What is asked for holds there too.
+    let request = in_namespace(Some("kube-system"), asking(TWO, "p", None));
+    assert_eq!(stocked(BOTH).outcome(&request), "p: p!");
+}
+
+#[test]
+fn a_sandbox_has_its_own_key() {
+    let node = stocked("default_profile = 'default'\nfloor = 'floor'");
+    assert_eq!(node.outcome(&sandbox(None)), "-");
+    assert_eq!(node.outcome(&sandbox(Some("q"))), "q: q?");
+    let node = stocked("floor = 'floor'\nsandbox_profile = 'pause'");
+    assert_eq!(node.outcome(&sandbox(None)), "pause: pause!");
+    assert_eq!(node.outcome(&sandbox(Some("q"))), "q: q?");
+    // It is not the containers' key, and namespaces do not exempt from it.
+    assert_eq!(
+        stocked("sandbox_profile = 'pause'").outcome(&silent(None)),
+        "-"
+    );
+    let exempt = in_namespace(Some("kube-system"), sandbox(None));
+    assert_eq!(node.outcome(&exempt), "pause: pause!");
+}
+
+#[test]
+fn what_must_enforce_is_found_enforcing_or_can_be_built() {
+    use Mode::{Complain, Enforce, Kill, Unconfined, User};
+    let asked = asking(TWO, "p", None);
+    for mode in [Enforce, Kill] {
+        assert_eq!(node("").loaded("p", mode).outcome(&asked), "p: p!");
+    }
+    for mode in [Complain, Unconfined, User] {
+        assert_eq!(
+            node("").loaded("p", mode).outcome(&asked),
+            "Policy",
+            "{mode}"
+        );
+        // A source may put it right.
+        assert_eq!(
+            node("").source("p").loaded("p", mode).outcome(&asked),
+            "p: p!",
+            "{mode}"
+        );
+        // The node itself wants it so.
+        let complaining = node("").loaded("p", mode).complaining("p");
+        assert_eq!(complaining.outcome(&asked), "p: p?", "{mode}");
+        // The engine's own choice is taken as it is.
+        assert_eq!(
+            node("").loaded("p", mode).outcome(&silent(Some("p"))),
+            "p: p?",
+            "{mode}"
+        );
+        // The node's own demands are no weaker than a pod's.
+        for key in ["default_profile", "floor"] {
+            let node = node(&format!("{key} = 'p'")).loaded("p", mode);
+            assert_eq!(node.outcome(&silent(None)), "Policy", "{key} {mode}");
+        }
+        let node = node("sandbox_profile = 'p'").loaded("p", mode);
+        assert_eq!(node.outcome(&sandbox(None)), "Policy", "{mode}");
+    }
+    let refusal = node("")
+        .loaded("p", Complain)
+        .decide(&asked)
+        .unwrap_err()
+        .to_string();
+    assert!(
+        refusal.contains("in complain mode; it must enforce"),
+        "{refusal}"
+    );
+}
+
+#[test]
+fn a_profile_that_does_not_enforce_is_reported() {
+    let reports = |node: Node, request: &Request| node.decide(request).unwrap().reports;
+    let complaining = || node("").loaded("p", Mode::Complain);
+    let spec = silent(Some("p"));
+    assert_eq!(
+        reports(complaining(), &spec),
+        ["p, which the engine asks for, is in complain mode"]
+    );
+    let forced = complaining().complaining("p");
+    assert!(reports(forced, &asking(TWO, "p", None))[0].contains(TWO));
+    assert_eq!(reports(node("").loaded("p", Mode::Enforce), &spec), [""; 0]);
+    assert_eq!(reports(stocked(""), &spec), [""; 0]);
+}
+
+#[test]
+fn a_profile_that_is_nowhere_is_refused_with_where_it_was_looked_for() {
+    let here = "profile_directories = ['/etc/one', '/two']";
+    for request in [
+        asking(TWO, "k8s.io/p//child", None),
+        silent(Some("k8s.io/p//child")),
+    ] {
+        let refusal = node(here).decide(&request).unwrap_err();
+        assert_eq!(refusal.kind(), Kind::NotFound);
+        let refusal = refusal.to_string();
+        assert!(
+            refusal.contains("k8s.io/p//child")
+                && refusal.contains("the file k8s.io.p in /etc/one, /two"),
+            "{refusal}"
+        );
+    }
+    for toml in ["default_profile = 'p'", "floor = 'p'"] {
+        assert_eq!(node(toml).outcome(&silent(None)), "NotFound", "{toml}");
+    }
+    // One part of a stack is not enough.
+    let node = node("").source("p");
+    assert_eq!(node.outcome(&silent(Some("p//&q"))), "NotFound");
+}
+
+#[test]
+fn nothing_that_needs_apparmor_starts_where_it_is_off() {
+    for (toml, request) in [
+        ("", asking(TWO, "p", None)),
+        ("", silent(Some("p"))),
+        ("default_profile = 'p'", silent(None)),
+        ("floor = 'p'", silent(None)),
+        ("floor = 'p'", silent(Some("unconfined"))),
+        ("sandbox_profile = 'p'", sandbox(None)),
+    ] {
+        let refusal = stocked(toml).off().decide(&request).unwrap_err();
+        assert_eq!(refusal.kind(), Kind::KernelOff, "{toml}");
+        assert!(refusal.to_string().contains("it is off"), "{refusal}");
+    }
+}
+
+#[test]
+fn candidates_are_all_names_that_can_be_decided_on() {
+    let settings = stocked("default_profile = 'd'\nfloor = 'p'\nsandbox_profile = 's'").settings;
+    let names = |request: &Request| {
+        let names = candidates(request, &settings);
+        names
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    assert_eq!(names(&asking(TWO, "p", Some("a//&b"))), "p a b d s");
+    assert_eq!(names(&asking(TWO, "runtime/default", Some("a"))), "a d p s");
+    assert_eq!(names(&silent(None)), "d p s");
+}
+
+#[test]
+fn the_trail_names_the_rules() {
+    let trail = |toml, request: &Request| stocked(toml).decide(request).unwrap().trail.join("; ");
+    for (toml, request, rules) in [
+        ("", asking(ONE, "p", None), &[ONE, "not loaded, /src/p"][..]),
+        (
+            "",
+            silent(Some("q")),
+            &["process.apparmorProfile: the engine asks for q"],
+        ),
+        (
+            "default_profile = 'default'\nfloor = 'floor'",
+            silent(None),
+            &["default_profile", "floor"],
+        ),
+        (
+            "default_profile = 'p'\nexempt_namespaces = ['team']",
+            silent(None),
+            &["exempt_namespaces"],
+        ),
+        (
+            "sandbox_profile = 'pause'",
+            sandbox(None),
+            &["sandbox_profile: pause"],
+        ),
+        ("", silent(None), &["nothing asks for a profile"]),
+    ] {
+        let trail = trail(toml, &request);
+        assert!(rules.iter().all(|rule| trail.contains(rule)), "{trail}");
+    }
+}

@@ -1,0 +1,491 @@
+use super::*;
+
+const CONTAINERD: &str = "/run/containerd/io.containerd.runtime.v2.task/k8s.io/c1";
+const PODMAN: &str = "/var/lib/containers/storage/overlay-containers/c1/userdata";
+
+/// The annotations that containerd's CRI plugin puts on a container.
+const CRI: &[(&str, &str)] = &[
+    ("io.kubernetes.cri.container-type", "container"),
+    ("io.kubernetes.cri.container-name", "app"),
+    ("io.kubernetes.cri.sandbox-id", "s1"),
+    ("io.kubernetes.cri.sandbox-namespace", "team"),
+    ("io.kubernetes.cri.sandbox-name", "web-0"),
+];
+
+/// The annotations that CRI-O puts on a container.
+const CRI_O: &[(&str, &str)] = &[
+    ("io.container.manager", "cri-o"),
+    ("io.kubernetes.cri-o.ContainerID", "c1"),
+    ("io.kubernetes.cri-o.ContainerType", "container"),
+    ("io.kubernetes.cri-o.SandboxID", "s1"),
+    ("io.kubernetes.pod.namespace", "team"),
+    ("io.kubernetes.pod.name", "web-0"),
+    ("io.kubernetes.container.name", "app"),
+];
+
+/// The annotations of a container that `podman kube play` makes.
+const KUBE_PLAY: &[(&str, &str)] = &[
+    ("io.container.manager", "libpod"),
+    ("io.kubernetes.cri-o.SandboxID", "s1"),
+];
+
+/// A plain container of podman.
+const LIBPOD: &[(&str, &str)] = &[("io.container.manager", "libpod")];
+
+struct Bundle {
+    annotations: Annotations,
+    spec: Option<&'static str>,
+    id: &'static str,
+    path: &'static str,
+}
+
+/// A container `c1` whose annotations are these; later ones win, as they do in the engines.
+fn bundle(path: &'static str, parts: &[&[(&str, &str)]]) -> Bundle {
+    let pairs = parts.iter().copied().flatten();
+    Bundle {
+        annotations: pairs
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+            .collect(),
+        spec: None,
+        id: "c1",
+        path,
+    }
+}
+
+impl Bundle {
+    fn spec(self, profile: &'static str) -> Self {
+        Self {
+            spec: Some(profile),
+            ..self
+        }
+    }
+
+    fn id(self, id: &'static str) -> Self {
+        Self { id, ..self }
+    }
+
+    fn read(&self) -> Result<Request> {
+        let caller = Caller {
+            id: self.id,
+            bundle: Path::new(self.path),
+        };
+        read(&self.annotations, self.spec, caller)
+    }
+
+    /// `key=wish` of what was asked, `-` where nothing was.
+    #[track_caller]
+    fn asked(&self) -> String {
+        match self.read().unwrap().asked {
+            None => "-".to_owned(),
+            Some((key, Wish::Label(label))) => format!("{}={label}", key.as_str()),
+            Some((key, Wish::RuntimeDefault)) => format!("{}=default", key.as_str()),
+        }
+    }
+
+    #[track_caller]
+    fn refusal(&self) -> String {
+        let e = self.read().unwrap_err();
+        assert_eq!(e.kind(), Kind::Policy, "{e}");
+        e.to_string()
+    }
+}
+
+/// A container of containerd that carries these annotations too.
+fn pod(annotations: &[(&str, &str)]) -> Bundle {
+    bundle(CONTAINERD, &[annotations, CRI])
+}
+
+#[test]
+fn the_strongest_key_wins() {
+    let all = [
+        ("container.oci-apparmor/app", "one"),
+        ("oci-apparmor/profile", "two"),
+        (
+            "container.apparmor.security.beta.kubernetes.io/app",
+            "localhost/three",
+        ),
+    ];
+    for (from, asked) in [
+        (0, "container.oci-apparmor/app=one"),
+        (1, "oci-apparmor/profile=two"),
+        (
+            2,
+            "container.apparmor.security.beta.kubernetes.io/app=three",
+        ),
+        (3, "process.apparmorProfile=four"),
+    ] {
+        assert_eq!(pod(&all[from..]).spec("four").asked(), asked);
+    }
+    assert_eq!(pod(&[]).asked(), "-");
+}
+
+#[test]
+fn values_are_read_by_key() {
+    const ONE: &str = "container.oci-apparmor/app";
+    const TWO: &str = "oci-apparmor/profile";
+    const BETA: &str = "container.apparmor.security.beta.kubernetes.io/app";
+    for (key, value, wish) in [
+        (ONE, "p", "p"),
+        (ONE, "localhost/p", "p"),
+        (ONE, "localhost/localhost/p", "localhost/p"),
+        (ONE, "runtime/default", "default"),
+        (ONE, "unconfined", "unconfined"),
+        (ONE, "localhost/unconfined", "unconfined"),
+        (TWO, "p", "p"),
+        (TWO, "localhost//usr/bin/p", "/usr/bin/p"),
+        (TWO, "a//child", "a//child"),
+        (TWO, "runtime/default", "default"),
+        (TWO, "unconfined", "unconfined"),
+        (BETA, "localhost/p", "p"),
+        (BETA, "runtime/default", "default"),
+        (BETA, "unconfined", "unconfined"),
+    ] {
+        assert_eq!(
+            pod(&[(key, value)]).asked(),
+            format!("{key}={wish}"),
+            "{value:?}"
+        );
+    }
+    for (key, value) in [
+        (ONE, ""),
+        (TWO, ""),
+        (ONE, "localhost/"),
+        (TWO, "u"),
+        (TWO, "unconfine"),
+        (TWO, "localhost/u"),
+        (TWO, "&x"),
+        (TWO, ":ns:x"),
+        (TWO, "a//&b"),
+        (ONE, "localhost/a//&b"),
+        (TWO, "p "),
+        (TWO, "unconfined "),
+        (BETA, "p"),
+        (BETA, "docker/default"),
+        (BETA, "localhost/"),
+        (BETA, "Unconfined"),
+    ] {
+        let refusal = pod(&[(key, value)]).spec("q").refusal();
+        assert!(refusal.contains(key), "{refusal}");
+    }
+    // Kubernetes reads the empty beta annotation as none.
+    assert_eq!(
+        pod(&[(BETA, "")]).spec("q").asked(),
+        "process.apparmorProfile=q"
+    );
+}
+
+#[test]
+fn the_specs_own_profile_may_be_a_stack_or_unconfined_but_is_checked_too() {
+    assert_eq!(
+        pod(&[]).spec("a//&b").asked(),
+        "process.apparmorProfile=a//&b"
+    );
+    assert_eq!(
+        pod(&[]).spec("unconfined").asked(),
+        "process.apparmorProfile=unconfined"
+    );
+    for bad in ["", "unconf", "&x", ":ns:x", "a b", "a//&u"] {
+        // Whoever else speaks: the runtime would see this name if the label stayed.
+        let refusal = pod(&[("oci-apparmor/profile", "p")]).spec(bad).refusal();
+        assert!(refusal.contains("process.apparmorProfile"), "{refusal}");
+    }
+    let request = pod(&[("oci-apparmor/profile", "p")])
+        .spec("q")
+        .read()
+        .unwrap();
+    assert_eq!(request.engine_label, Some(Label::parse("q").unwrap()));
+}
+
+#[test]
+fn a_key_of_ours_that_nobody_reads_is_refused() {
+    for key in ["oci-apparmor/profiles", "oci-apparmor/", "oci-apparmor/app"] {
+        let refusal = pod(&[(key, "p")]).refusal();
+        assert!(
+            refusal.contains(key) && refusal.contains("are oci-apparmor/profile"),
+            "{refusal}"
+        );
+    }
+    // Other people's keys are theirs.
+    for key in [
+        "oci-apparmor",
+        "xoci-apparmor/profile",
+        "OCI-apparmor/profile",
+    ] {
+        assert_eq!(pod(&[(key, "p")]).asked(), "-");
+    }
+}
+
+#[test]
+fn each_engine_tells_who_the_container_is() {
+    let identity = |bundle: Bundle| {
+        let r = bundle.read().unwrap();
+        let text = |v: Option<String>| v.unwrap_or("-".to_owned());
+        let who = [r.namespace, r.pod, r.container, r.sandbox]
+            .map(text)
+            .join(" ");
+        (r.engine, r.is_sandbox, who)
+    };
+    let who = || "team web-0 app s1".to_owned();
+    assert_eq!(
+        identity(bundle(CONTAINERD, &[CRI])),
+        (Engine::Containerd, false, who())
+    );
+    assert_eq!(
+        identity(bundle("/b", &[CRI_O])),
+        (Engine::CriO, false, who())
+    );
+    assert_eq!(
+        identity(bundle(PODMAN, &[LIBPOD])),
+        (Engine::Podman, false, "- - - -".into())
+    );
+    assert_eq!(
+        identity(bundle("/b", &[])),
+        (Engine::Other, false, "- - - -".into())
+    );
+
+    let cri_sandbox = [("io.kubernetes.cri.container-type", "sandbox")];
+    assert_eq!(
+        identity(bundle(CONTAINERD, &[CRI, &cri_sandbox]).id("s1")),
+        (Engine::Containerd, true, "team web-0 - s1".into())
+    );
+    let cri_o_sandbox = [
+        ("io.kubernetes.cri-o.ContainerID", "s1"),
+        ("io.kubernetes.cri-o.ContainerType", "sandbox"),
+        ("io.kubernetes.cri-o.Namespace", "team"),
+        ("io.kubernetes.cri-o.KubeName", "web-0"),
+    ];
+    assert_eq!(
+        identity(bundle("/b", &[CRI_O, &cri_o_sandbox]).id("s1")),
+        (Engine::CriO, true, "team web-0 - s1".into())
+    );
+    // An empty word is no word.
+    let nameless = [("io.kubernetes.cri.container-name", "")];
+    assert_eq!(
+        identity(bundle(CONTAINERD, &[CRI, &nameless])).2,
+        "team web-0 - s1"
+    );
+}
+
+#[test]
+fn only_this_containers_keys_count() {
+    for engine in [bundle(CONTAINERD, &[CRI]), bundle("/b", &[CRI_O])] {
+        let with = |key: &str, value: &str| {
+            let mut annotations = engine.annotations.clone();
+            annotations.insert(key.to_owned(), value.to_owned());
+            Bundle {
+                annotations,
+                ..bundle(engine.path, &[])
+            }
+        };
+        for family in [CONTAINER_KEY, BETA_KEY] {
+            let asked = with(&format!("{family}app"), "localhost/p").asked();
+            assert_eq!(asked, format!("{family}app=p"));
+            for other in ["sidecar", "", "ap", "app2", "App", "c1"] {
+                assert_eq!(
+                    with(&format!("{family}{other}"), "localhost/p").asked(),
+                    "-"
+                );
+            }
+            // Not this container's to answer for.
+            assert_eq!(with(&format!("{family}sidecar"), "&x").asked(), "-");
+        }
+    }
+}
+
+/// What a pod's author writes in order to be taken for somebody else.
+const FORGED_CRI: &[(&str, &str)] = &[
+    ("io.kubernetes.cri.container-type", "sandbox"),
+    ("io.kubernetes.cri.container-name", "forged"),
+    ("io.kubernetes.cri.sandbox-id", "c1"),
+    ("io.kubernetes.cri.sandbox-namespace", "kube-system"),
+    ("io.kubernetes.cri.sandbox-name", "forged"),
+];
+const FORGED_CRI_O: &[(&str, &str)] = &[
+    ("io.container.manager", "cri-o"),
+    ("io.kubernetes.cri-o.ContainerID", "guessed"),
+    ("io.kubernetes.cri-o.ContainerType", "sandbox"),
+    ("io.kubernetes.cri-o.Namespace", "kube-system"),
+    ("io.kubernetes.pod.namespace", "kube-system"),
+    ("io.kubernetes.container.name", "forged"),
+];
+const OURS: &[(&str, &str)] = &[("oci-apparmor/profile", "p")];
+
+#[test]
+fn cri_o_containers_are_not_what_forged_keys_of_containerd_say() {
+    let request = bundle("/b", &[FORGED_CRI, OURS, CRI_O]).read().unwrap();
+    assert_eq!(request.engine, Engine::CriO);
+    assert!(!request.is_sandbox && request.asked.is_some());
+    assert_eq!(request.namespace.as_deref(), Some("team"));
+    assert_eq!(request.container.as_deref(), Some("app"));
+    assert_eq!(request.sandbox.as_deref(), Some("s1"));
+}
+
+#[test]
+fn podman_containers_are_not_what_forged_keys_of_either_say() {
+    let managers: [&[(&str, &str)]; 4] = [
+        LIBPOD,
+        &[("io.container.manager", "cri-o")],
+        &[("io.container.manager", "")],
+        &[("io.container.manager", "containerd")],
+    ];
+    for manager in managers {
+        let request = bundle(PODMAN, &[FORGED_CRI, FORGED_CRI_O, OURS, manager])
+            .read()
+            .unwrap();
+        assert_eq!(request.engine, Engine::Podman, "{manager:?}");
+        assert!(!request.is_sandbox && request.asked.is_some());
+        assert_eq!((request.namespace, request.container), (None, None));
+    }
+    // A hook of podman is told no id: an empty one proves nothing about CRI-O.
+    let no_id = [("io.kubernetes.cri-o.ContainerID", "")];
+    let request = bundle("", &[FORGED_CRI_O, &no_id]).id("").read().unwrap();
+    assert_eq!(request.engine, Engine::Podman);
+}
+
+#[test]
+fn containerd_containers_are_not_what_passed_through_keys_say() {
+    for manager in ["libpod", "cri-o", ""] {
+        let manager = [("io.container.manager", manager)];
+        let request = bundle(CONTAINERD, &[FORGED_CRI_O, &manager, OURS, CRI])
+            .read()
+            .unwrap();
+        assert_eq!(request.engine, Engine::Containerd);
+        assert!(!request.is_sandbox && request.asked.is_some());
+        assert_eq!(request.namespace.as_deref(), Some("team"));
+        assert_eq!(request.container.as_deref(), Some("app"));
+    }
+    // Only a whole component of the path makes it containerd's.
+    let near = "/x/io.containerd.runtime.v2.task.d/k8s.io/c1";
+    let request = bundle(near, &[LIBPOD, CRI]).read().unwrap();
+    assert_eq!(request.engine, Engine::Podman);
+}
+
+#[test]
+fn a_sandbox_is_one_only_under_its_own_id() {
+    let forged = [("io.kubernetes.cri.container-type", "sandbox")];
+    for (id, is_sandbox) in [("s1", true), ("c1", false), ("", false)] {
+        let request = bundle(CONTAINERD, &[CRI, &forged]).id(id).read().unwrap();
+        assert_eq!(request.is_sandbox, is_sandbox, "{id}");
+    }
+    // Nor where the kind is missing, or no sandbox is named.
+    assert!(
+        !bundle(CONTAINERD, &[CRI])
+            .id("s1")
+            .read()
+            .unwrap()
+            .is_sandbox
+    );
+    let only = bundle(
+        CONTAINERD,
+        &[&forged, &[("io.kubernetes.cri.sandbox-id", "")]],
+    );
+    assert!(!only.id("").read().unwrap().is_sandbox);
+    let forged = [
+        ("io.kubernetes.cri-o.ContainerID", "s1"),
+        ("io.kubernetes.cri-o.ContainerType", "container"),
+    ];
+    assert!(
+        !bundle("/b", &[CRI_O, &forged])
+            .id("s1")
+            .read()
+            .unwrap()
+            .is_sandbox
+    );
+}
+
+#[test]
+fn a_sandbox_keeps_its_containers_keys_but_obeys_only_the_engine() {
+    let sandbox = |annotations: &[(&str, &str)]| {
+        bundle(
+            CONTAINERD,
+            &[
+                annotations,
+                CRI,
+                &[("io.kubernetes.cri.container-type", "sandbox")],
+            ],
+        )
+        .id("s1")
+    };
+    let keys = [
+        ("container.oci-apparmor/app", "a"),
+        ("oci-apparmor/profile", "&broken"),
+        ("oci-apparmor/unknown", "x"),
+        (
+            "container.apparmor.security.beta.kubernetes.io/app",
+            "localhost/b",
+        ),
+        ("other.example/key", "x"),
+    ];
+    let sandbox = sandbox(&keys).spec("pause");
+    assert_eq!(sandbox.asked(), "process.apparmorProfile=pause");
+    let kept: Vec<_> = sandbox.read().unwrap().keys.into_keys().collect();
+    assert_eq!(
+        kept,
+        [
+            "container.apparmor.security.beta.kubernetes.io/app",
+            "container.oci-apparmor/app",
+            "oci-apparmor/profile",
+            "oci-apparmor/unknown",
+        ]
+    );
+}
+
+#[test]
+fn without_names_one_key_is_taken_and_several_are_not() {
+    for engine in [bundle(PODMAN, &[LIBPOD]), bundle("/b", &[])] {
+        let with = |keys: &[(&str, &str)]| {
+            let mut with = bundle(engine.path, &[keys]);
+            with.annotations.extend(engine.annotations.clone());
+            with
+        };
+        for family in [CONTAINER_KEY, BETA_KEY] {
+            let (a, b) = (format!("{family}a"), format!("{family}b"));
+            let one = with(&[(&a, "localhost/p")]);
+            assert_eq!(one.asked(), format!("{a}=p"));
+            let refusal = with(&[(&a, "localhost/p"), (&b, "localhost/p")]).refusal();
+            assert!(refusal.contains(&a) && refusal.contains(&b), "{refusal}");
+        }
+    }
+}
+
+#[test]
+fn podman_kube_play_gives_no_names_so_container_keys_are_refused() {
+    for family in [CONTAINER_KEY, BETA_KEY] {
+        let key = format!("{family}app");
+        let refusal = bundle(PODMAN, &[&[(&key, "localhost/p")], KUBE_PLAY]).refusal();
+        assert!(
+            refusal.contains(&key) && refusal.contains("use oci-apparmor/profile"),
+            "{refusal}"
+        );
+    }
+    let plain = bundle(PODMAN, &[OURS, KUBE_PLAY]);
+    assert_eq!(plain.asked(), "oci-apparmor/profile=p");
+}
+
+#[test]
+fn what_a_sandbox_names_is_bounded_and_checked() {
+    let names = |keys: &[(&str, &str)], max| {
+        let mut sandbox = pod(&[]).read().unwrap();
+        sandbox.keys = bundle("", &[keys]).annotations;
+        let names = named_by_sandbox(&sandbox, max);
+        names.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let keys = [
+        (
+            "container.apparmor.security.beta.kubernetes.io/a",
+            "localhost/beta",
+        ),
+        ("container.apparmor.security.beta.kubernetes.io/b", "plain"),
+        ("container.apparmor.security.beta.kubernetes.io/c", ""),
+        ("container.oci-apparmor/a", "one"),
+        ("container.oci-apparmor/b", "localhost/one"),
+        ("container.oci-apparmor/c", "&broken"),
+        ("container.oci-apparmor/d", "unconfined"),
+        ("container.oci-apparmor/e", "runtime/default"),
+        ("container.oci-apparmor/f", "two"),
+        ("oci-apparmor/profile", "three"),
+    ];
+    assert_eq!(names(&keys, 16), ["beta", "one", "two", "three"]);
+    assert_eq!(names(&keys, 2), ["beta", "one"]);
+    assert_eq!(names(&keys, 0), [""; 0]);
+}

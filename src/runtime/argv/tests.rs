@@ -1,0 +1,555 @@
+use proptest::prelude::*;
+
+use super::*;
+use LowLevel::{Crun, Runc, Youki};
+
+/// The words of a line; `␣` stands for a blank in a word and `∅` for an empty word.
+fn words(line: &str) -> Vec<OsString> {
+    line.split_whitespace()
+        .map(|word| word.replace('␣', " ").replace('∅', "").into())
+        .collect()
+}
+
+/// What becomes of a line: its canonical spelling, `handed on`, or `refused: …`.
+fn outcome(runtime: LowLevel, line: &str) -> String {
+    match scan(runtime, &words(line)).result {
+        Ok(Scanned::Ours(line)) => line.words().join(OsStr::new(" ")).into_string().unwrap(),
+        Ok(Scanned::HandOn) => "handed on".to_owned(),
+        Err(e) => {
+            assert_eq!(e.kind(), Kind::Usage, "{e}");
+            format!("refused: {e}")
+        }
+    }
+}
+
+#[track_caller]
+fn check(runtime: LowLevel, cases: &[(&str, &str)]) {
+    for (line, expected) in cases {
+        let found = outcome(runtime, line);
+        match *expected {
+            "refused" => assert!(found.starts_with("refused"), "{line}: {found}"),
+            expected => assert_eq!(found, expected, "{line}"),
+        }
+    }
+}
+
+#[test]
+fn engines_own_lines_are_read() {
+    for (runtime, line, bundle, pid_file) in [
+        // containerd, docker
+        (
+            Runc,
+            "--root /run/containerd/runc/k8s.io --log /b/log.json --log-format json \
+             --systemd-cgroup create --bundle /b --pid-file /b/init.pid --console-socket /s c1",
+            "/b",
+            "/b/init.pid",
+        ),
+        // conmon, under podman and CRI-O
+        (
+            Crun,
+            "--systemd-cgroup --root=/r create --bundle /b --pid-file /p c1",
+            "/b",
+            "/p",
+        ),
+        (
+            Youki,
+            "--root=/r create --bundle /b --pid-file /p --no-pivot c1",
+            "/b",
+            "/p",
+        ),
+    ] {
+        let Ok(Scanned::Ours(line)) = scan(runtime, &words(line)).result else {
+            panic!("{line}");
+        };
+        assert_eq!(
+            (line.subcommand, line.id.as_str()),
+            (Subcommand::Create, "c1")
+        );
+        assert_eq!(line.option("bundle"), Some(OsStr::new(bundle)));
+        assert_eq!(line.option("pid-file"), Some(OsStr::new(pid_file)));
+        assert!(line.global("root").is_some() && line.option("root").is_none());
+    }
+}
+
+#[test]
+fn runc_reads_as_gos_flag_package() {
+    check(
+        Runc,
+        &[
+            ("create c", "create c"),
+            ("create -b /b c", "create --bundle=/b c"),
+            ("create -b=/b c", "create --bundle=/b c"),
+            ("create --b /b c", "create --bundle=/b c"),
+            ("create -bundle /b c", "create --bundle=/b c"),
+            ("create -bundle=a=b c", "create --bundle=a=b c"),
+            ("create --bundle -- c", "create --bundle=-- c"),
+            ("-root /r create c", "--root=/r create c"),
+            ("--criu /c create c", "--criu=/c create c"),
+            // Behind the id, and again.
+            ("create c --bundle /b", "create --bundle=/b c"),
+            (
+                "create --bundle /a c -b /b",
+                "create --bundle=/a --bundle=/b c",
+            ),
+            ("create -- c", "create c"),
+            ("create --bundle /b -- c", "create --bundle=/b c"),
+            // Booleans with values, of Go's own spellings.
+            ("run --detach=false c", "run --detach=false c"),
+            ("run -d=T c", "run --detach=T c"),
+            ("--debug=1 run c", "--debug=1 run c"),
+            ("run --detach=no c", "refused"),
+            ("run --detach false c", "refused"),
+            // What only other parsers know.
+            ("create -b/b c", "refused"),
+            ("create --bund /b c", "refused"),
+            ("run -db /b c", "refused"),
+            ("create ---bundle /b c", "refused"),
+            ("create --=/b c", "refused"),
+            ("create --config /f c", "refused"),
+            ("create --root /r c", "refused"),
+            ("create c c2", "refused"),
+            ("create c -- --bundle", "refused"),
+            // exec: all behind the id is the command.
+            ("exec -t -p /p c", "exec --tty --process=/p c"),
+            ("exec c sh -p /p --process x", "exec c sh -p /p --process x"),
+            ("exec -- c -- sh", "exec c -- sh"),
+            ("exec -e A=b --env=C=d c e", "exec --env=A=b --env=C=d c e"),
+            (
+                "restore --image-path /i -b /b c",
+                "restore --image-path=/i --bundle=/b c",
+            ),
+            ("start c", "start c"),
+            ("delete -f c", "delete --force c"),
+            ("delete c --force", "delete --force c"),
+        ],
+    );
+}
+
+#[test]
+fn crun_reads_as_getopt() {
+    check(
+        Crun,
+        &[
+            ("create -b /b c", "create --bundle=/b c"),
+            ("create -b/b c", "create --bundle=/b c"),
+            // Not an equals sign of ours: the directory is called "=/b".
+            ("create -b=/b c", "create --bundle==/b c"),
+            ("create --bun /b c", "create --bundle=/b c"),
+            ("create --bun=/b c", "create --bundle=/b c"),
+            ("--cgroup-man=x create c", "--cgroup-manager=x create c"),
+            ("create --config /f c", "create --config=/f c"),
+            ("create -f/f c", "create --config=/f c"),
+            ("run -db /b c", "run --detach --bundle=/b c"),
+            ("run -db/b c", "run --detach --bundle=/b c"),
+            ("run -bd c", "run --bundle=d c"),
+            // The beginning of two names, or of none, or a name that needs two dashes.
+            ("create --con /f c", "refused"),
+            ("--roo /r create c", "refused"),
+            ("create --x /f c", "refused"),
+            ("create -bundle /b c", "refused"),
+            ("create -x c", "refused"),
+            ("create --=x c", "refused"),
+            ("run --detach=true c", "refused"),
+            // The first word that is no option ends them.
+            ("create c --bundle /b", "refused"),
+            ("create -- c", "create c"),
+            ("exec c -p /p", "exec c -p /p"),
+            // An optional value stands in the same word.
+            ("exec --tty c", "exec --tty c"),
+            ("exec --tty no c", "exec --tty no c"),
+            ("exec --tty=no c", "exec --tty=no c"),
+            ("exec -t c", "exec --tty c"),
+            ("exec -tno c", "exec --tty=no c"),
+            ("exec -dtp/p c", "exec --detach --tty=p/p c"),
+            ("exec -dp /p c sh", "exec --detach --process=/p c sh"),
+            // Declared without a value, and takes one all the same.
+            ("restore --network-lock x -b /b c", "refused"),
+            ("restore --tcp-close c", "restore --tcp-close c"),
+            ("restore --tcp c", "refused"),
+            ("delete --force c", "delete --force c"),
+            ("delete --regex c.*", "handed on"),
+        ],
+    );
+}
+
+#[test]
+fn youki_reads_as_clap() {
+    check(
+        Youki,
+        &[
+            ("create -b /b c", "create --bundle=/b c"),
+            ("create -b/b c", "create --bundle=/b c"),
+            ("create -b=/b c", "create --bundle=/b c"),
+            ("create -b==/b c", "create --bundle==/b c"),
+            ("create --bundle=/b c", "create --bundle=/b c"),
+            ("create c -b /b", "create --bundle=/b c"),
+            ("create -- c", "create c"),
+            ("run -db /b c", "run --detach --bundle=/b c"),
+            ("-s -r/r create c", "--systemd-cgroup --root=/r create c"),
+            // -p is another option in each of them.
+            ("create -p /p c", "create --pid-file=/p c"),
+            ("exec -p /p c sh", "exec --process=/p c sh"),
+            ("create --bun /b c", "refused"),
+            ("create -bundle /b -b /c c", "refused"),
+            ("create -b /b -b /b c", "refused"),
+            ("create --bundle /b c -b /b", "refused"),
+            ("run --detach=true c", "refused"),
+            ("exec -e A=b -e C=d c sh", "exec --env=A=b --env=C=d c sh"),
+            ("exec c -t sh", "refused"),
+            ("exec c -- sh -t", "exec c -- sh -t"),
+            ("exec c sh -t", "exec c sh -t"),
+            ("restore c", "refused"),
+        ],
+    );
+}
+
+#[test]
+fn lines_that_start_nothing_are_handed_on() {
+    for runtime in LowLevel::ALL {
+        check(
+            runtime,
+            &[
+                ("", "handed on"),
+                ("--root", "handed on"),
+                ("--root /r", "handed on"),
+                ("--debug", "handed on"),
+                ("--help", "handed on"),
+                ("--version", "handed on"),
+                ("-v", "handed on"),
+                ("--root /r --help create c", "handed on"),
+                // Subcommands of the runtime's own, with whatever words.
+                ("state c", "handed on"),
+                ("--root /r kill c 9", "handed on"),
+                ("list --unknown -xyz= ∅ -", "handed on"),
+                ("help create", "handed on"),
+                ("checkpoint --help", "handed on"),
+                ("createx c", "handed on"),
+                ("Create c", "handed on"),
+                ("∅", "handed on"),
+                // Help, or a value that is missing.
+                ("create --help", "handed on"),
+                ("create --bundle /b --help", "handed on"),
+                ("exec --help c", "handed on"),
+                ("create --bundle", "handed on"),
+                ("create -b", "handed on"),
+                ("run --pid-file", "handed on"),
+                ("exec --process", "handed on"),
+                // No container at all.
+                ("create", "handed on"),
+                ("create --bundle /b", "handed on"),
+                ("exec --", "handed on"),
+                // What cannot be read, and starts nothing.
+                ("start --unknown c", "handed on"),
+                ("start a:b", "handed on"),
+                ("start c d", "handed on"),
+                ("delete --unknown c", "handed on"),
+                ("delete c d", "handed on"),
+                ("--root= delete c", "handed on"),
+            ],
+        );
+    }
+    // How podman asks what restore knows.
+    check(
+        Runc,
+        &[
+            ("restore --lsm-mount-context", "handed on"),
+            ("create -h", "handed on"),
+        ],
+    );
+    check(
+        Crun,
+        &[
+            ("restore --lsm-mount-context", "handed on"),
+            ("create -?", "handed on"),
+        ],
+    );
+    check(
+        Crun,
+        &[("create --usage", "handed on"), ("create -V", "handed on")],
+    );
+    check(Crun, &[("run -d?b", "handed on"), ("--vers", "handed on")]);
+}
+
+#[test]
+fn what_cannot_be_read_before_the_subcommand_is_refused_if_a_process_may_start() {
+    for runtime in LowLevel::ALL {
+        for subcommand in ["create", "run", "exec", "restore", "␣create", "exec␣"] {
+            check(
+                runtime,
+                &[
+                    (&format!("--unknown {subcommand} c"), "refused"),
+                    (&format!("--unknown x y {subcommand}"), "refused"),
+                    (&format!("-- {subcommand} c"), "refused"),
+                    (&format!("--root=/r -- {subcommand} c"), "refused"),
+                    (&format!("--debug=maybe {subcommand} c"), "refused"),
+                    (&format!("--help=x {subcommand} c"), "refused"),
+                ],
+            );
+        }
+        for line in [
+            "--unknown state c",
+            "-- list",
+            "--unknown",
+            "--unknown start c",
+            "--debug=x",
+        ] {
+            check(runtime, &[(line, "handed on")]);
+        }
+    }
+}
+
+#[test]
+fn padded_words_are_refused() {
+    // The next runc trims every word; until then it is another one.
+    for runtime in [Runc, Crun] {
+        for line in [
+            "␣create c",
+            "create␣ c",
+            "␣run c",
+            "exec␣ c",
+            "␣restore c",
+            "create ␣c",
+            "create c␣",
+            "create ␣--bundle=/b c",
+            "exec ␣--process=/p c",
+            "create --bundle ␣/b c",
+            "create --bundle=/b␣ c",
+            "create --bundle= c",
+            "create --bundle ∅ c",
+            "--root= create c",
+            "--root ␣/r create c",
+            "exec --process= c",
+            "exec --apparmor= c",
+            "restore --lsm-profile= c",
+            "create --pid-file= c",
+        ] {
+            check(runtime, &[(line, "refused")]);
+        }
+    }
+    check(
+        Crun,
+        &[
+            ("create --config= c", "refused"),
+            ("create -f ∅ c", "refused"),
+        ],
+    );
+    // Where nothing depends on it, an empty value is the engine's business.
+    check(
+        Runc,
+        &[(
+            "--log= create --console-socket ∅ c",
+            "--log= create --console-socket= c",
+        )],
+    );
+    check(
+        Runc,
+        &[("␣start c", "handed on"), ("␣delete c", "handed on")],
+    );
+}
+
+#[test]
+fn ids_are_file_names_and_no_options() {
+    let (longest, longer) = ("x".repeat(255), "x".repeat(256));
+    for runtime in LowLevel::ALL {
+        for id in ["c", "C_1+2.3-4", "...", "_", &longest] {
+            check(runtime, &[(&format!("run {id}"), &format!("run {id}"))]);
+        }
+        for id in [".", "..", "a/b", "a:b", "a*", "ä", "∅", "-", &longer] {
+            check(runtime, &[(&format!("run {id}"), "refused")]);
+            check(runtime, &[(&format!("run -- {id}"), "refused")]);
+            check(runtime, &[(&format!("exec {id} sh"), "refused")]);
+        }
+        check(runtime, &[("run -- -c", "refused")]);
+    }
+}
+
+#[test]
+fn words_need_not_be_utf_8() {
+    let word = |bytes: &[u8]| OsString::from_vec(bytes.to_vec());
+    for runtime in LowLevel::ALL {
+        let line = ["create".into(), word(b"--bundle=/\xff=\xfe"), "c".into()];
+        let Ok(Scanned::Ours(read)) = scan(runtime, &line).result else {
+            panic!("{runtime:?}");
+        };
+        assert_eq!(
+            read.option("bundle"),
+            Some(OsStr::from_bytes(b"/\xff=\xfe"))
+        );
+        assert_eq!(read.words(), line);
+        for odd in [&b"--\xff"[..], b"-\xff", b"--bundle\xff=/b", b"\xff"] {
+            assert!(scan(runtime, &["create".into(), word(odd)]).result.is_err());
+            assert!(
+                scan(runtime, &[word(odd), "create".into()]).result.is_err() == (odd != b"\xff")
+            );
+        }
+    }
+}
+
+#[test]
+fn the_last_value_counts_and_can_be_replaced() {
+    let line = words("--root /a --root /b exec --apparmor a -e X=y --apparmor b c sh");
+    let Ok(Scanned::Ours(mut line)) = scan(Runc, &line).result else {
+        panic!()
+    };
+    assert_eq!(line.global("root"), Some(OsStr::new("/b")));
+    assert_eq!(line.option("apparmor"), Some(OsStr::new("b")));
+    line.set_option("apparmor", "p".into());
+    assert_eq!(
+        line.words(),
+        words("--root=/a --root=/b exec --env=X=y --apparmor=p c sh")
+    );
+}
+
+#[test]
+fn the_log_is_known_even_where_the_line_is_refused() {
+    for line in [
+        "--log /l --log-format json create --unknown c",
+        "--log /l --log-format=json --unknown create c",
+        "--log=/x --log /l --log-format json create a:b",
+        "--log /l --log-format json -- run c",
+    ] {
+        let scan = scan(Runc, &words(line));
+        assert!(scan.result.is_err(), "{line}");
+        assert_eq!(scan.log.log.as_deref(), Some(OsStr::new("/l")), "{line}");
+        assert_eq!(
+            scan.log.format.as_deref(),
+            Some(OsStr::new("json")),
+            "{line}"
+        );
+    }
+}
+
+/// One word of a line: mostly ones that mean something to some runtime.
+fn any_word() -> impl Strategy<Value = String> {
+    let known = prop::sample::select(vec![
+        "create",
+        "run",
+        "exec",
+        "restore",
+        "start",
+        "state",
+        " run",
+        "c",
+        "c2",
+        "sh",
+        "/b",
+        "",
+        "-",
+        "--",
+        "--root",
+        "--root=/r",
+        "-r",
+        "--log=l",
+        "--debug",
+        "--debug=1",
+        "-b",
+        "-b=x",
+        "-bx",
+        "--bundle",
+        "--bundle=",
+        "--bundle==",
+        "--bun",
+        "-bundle",
+        "-db",
+        "-d",
+        "-dt",
+        "-t",
+        "-tx",
+        "--tty",
+        "--tty=no",
+        "--detach=false",
+        "-p",
+        "-p=x",
+        "--process=p",
+        "-f",
+        "--config",
+        "-e",
+        "A=b",
+        "--env=A=b",
+        "--apparmor",
+        "--lsm-profile=x",
+        "--help",
+        "-h",
+        "-?",
+        "--pre",
+        "--no-pivot",
+        "--force",
+    ]);
+    prop_oneof![6 => known.prop_map(str::to_owned), 1 => "[-=a-fpt /:\u{e9}]{0,6}"]
+}
+
+fn line() -> impl Strategy<Value = Vec<OsString>> {
+    let some = || prop::collection::vec(any_word(), 0..4);
+    let subcommand = prop::sample::select(vec!["create", "run", "exec", "restore", "delete"]);
+    let likely = (some(), subcommand, some(), some()).prop_map(|(globals, name, options, rest)| {
+        [
+            globals,
+            vec![name.to_owned()],
+            options,
+            vec!["c".to_owned()],
+            rest,
+        ]
+        .concat()
+    });
+    prop_oneof![3 => likely, 1 => prop::collection::vec(any_word(), 0..10)]
+        .prop_map(|words| words.into_iter().map(OsString::from).collect())
+}
+
+fn runtime() -> impl Strategy<Value = LowLevel> {
+    prop::sample::select(LowLevel::ALL.to_vec())
+}
+
+fn ours(runtime: LowLevel, words: &[OsString]) -> Option<Line> {
+    match scan(runtime, words).result {
+        Ok(Scanned::Ours(line)) => Some(line),
+        _ => None,
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4096))]
+
+    /// What is handed on means, to the same runtime, what was read.
+    #[test]
+    fn the_canonical_spelling_is_read_as_the_line_was(runtime in runtime(), words in line()) {
+        if let Some(line) = ours(runtime, &words) {
+            let canonical = line.words();
+            prop_assert_eq!(ours(runtime, &canonical), Some(line.clone()));
+            // It is one spelling: every option is one word with two dashes.
+            let id = canonical.iter().position(|w| *w == *line.id).unwrap();
+            for word in &canonical[..id] {
+                let is_option = word.as_bytes().starts_with(b"--") && word != "--";
+                prop_assert!(is_option || word == line.subcommand.name(), "{:?}", word);
+            }
+        }
+    }
+
+    #[test]
+    fn no_words_make_it_panic(
+        runtime in runtime(),
+        words in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..6), 0..6),
+        name in prop::sample::select(vec!["create", "exec", "delete", "--root"]),
+        at in 0usize..6,
+    ) {
+        let mut words: Vec<_> = words.into_iter().map(OsString::from_vec).collect();
+        words.insert(at.min(words.len()), name.into());
+        let _ = scan(runtime, &words);
+    }
+
+    /// A line is never handed on as it came if its subcommand starts a process in a container.
+    #[test]
+    fn what_starts_a_process_is_read_or_refused(
+        runtime in runtime(),
+        options in prop::collection::vec(any_word(), 0..4),
+    ) {
+        let printed = |word: &str| {
+            let help = ["help", "usage", "version"].iter().any(|h| word.contains(h));
+            help || word.starts_with('-') && word.contains(['h', '?', 'V', 'v'])
+        };
+        prop_assume!(!options.iter().any(|word| printed(word)));
+        // Two values at the end, so that none is missing and an id is there.
+        let words = ["create"].into_iter().chain(options.iter().map(String::as_str));
+        let words: Vec<_> = words.chain(["c", "c"]).map(OsString::from).collect();
+        prop_assert!(!matches!(scan(runtime, &words).result, Ok(Scanned::HandOn)));
+    }
+}
