@@ -137,15 +137,6 @@ pub fn decide(request: &Request, settings: &Settings, facts: &Facts) -> Result<D
     {
         decision.label = None;
     }
-    if let (Some(label), Enforcement::Off(why)) = (&decision.label, &facts.enforcement)
-        && !label.components().is_empty()
-    {
-        return Err(Error::new(
-            Kind::KernelOff,
-            format!("the container must run under {label}, but {why}"),
-        )
-        .hint("run: oci-apparmor check"));
-    }
     Ok(decision)
 }
 
@@ -278,6 +269,13 @@ impl Decision {
         settings: &Settings,
         facts: &Facts,
     ) -> Result<()> {
+        if let Enforcement::Off(why) = &facts.enforcement {
+            return Err(Error::new(
+                Kind::KernelOff,
+                format!("the container must run under {name}, but {why}"),
+            )
+            .hint("run: oci-apparmor check"));
+        }
         let facts = facts.profiles.get(name).cloned().unwrap_or_default();
         let from = match origin {
             Origin::Annotation(key) => {
@@ -294,21 +292,7 @@ impl Decision {
         };
         match (&facts.source, facts.loaded) {
             (None, None) => {
-                let directories: Vec<_> = settings
-                    .profile_directories
-                    .iter()
-                    .map(|d| d.as_path().display().to_string())
-                    .collect();
-                return Err(Error::new(
-                    Kind::NotFound,
-                    format!(
-                        "the profile {name}, which {from} asks for, is neither loaded nor found \
-                         as the file {} in {}",
-                        name.root().file_name(),
-                        directories.join(", ")
-                    ),
-                )
-                .hint("put its source there, or correct the name"));
+                return Err(nowhere(name, &from, settings));
             }
             (None, Some(mode)) if !wanted.met_by(mode) => {
                 return Err(not_enforcing(name, mode, &from));
@@ -360,6 +344,23 @@ pub fn may_ask(name: &ProfileName, key: &str, settings: &Settings) -> Result<()>
         return Err(refused("no pattern of allow matches it".to_owned()));
     }
     Ok(())
+}
+
+/// The refusal of a profile that cannot be had.
+#[must_use]
+pub fn nowhere(name: &ProfileName, from: &str, settings: &Settings) -> Error {
+    let directories: Vec<_> =
+        settings.profile_directories.iter().map(|d| d.as_path().display().to_string()).collect();
+    Error::new(
+        Kind::NotFound,
+        format!(
+            "the profile {name}, which {from} asks for, is neither loaded nor found as the file \
+             {} in {}",
+            name.root().file_name(),
+            directories.join(", ")
+        ),
+    )
+    .hint("put its source there, or correct the name")
 }
 
 /// The refusal of a profile that does not confine where it must.

@@ -74,6 +74,12 @@ impl Error {
         self
     }
 
+    /// Whether it says what the reader should do next.
+    #[must_use]
+    pub fn has_hint(&self) -> bool {
+        self.hint.is_some()
+    }
+
     /// Puts `context` in front of the reason.
     #[must_use]
     pub fn within(mut self, context: &str) -> Self {

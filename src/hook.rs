@@ -7,7 +7,6 @@
 //! The environment may be empty, or an attacker's; nothing of it is used.
 
 use std::env;
-use std::ffi::OsStr;
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
@@ -81,7 +80,7 @@ fn create_runtime(stage: &str) -> (String, Result<()>) {
 
 fn load(id: &str, bundle: &Path) -> Result<()> {
     let settings = Settings::load()?;
-    let file = SpecFile::config(bundle, OsStr::new("config.json"))?;
+    let file = SpecFile::config(&bundle.join("config.json"))?;
     let document = Document::config(file.bytes())
         .map_err(|e| e.within(&format!("{} is refused", file.path().display())))?;
     let caller = Caller { id, bundle };

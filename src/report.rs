@@ -33,7 +33,12 @@ pub struct EngineLog {
 
 /// Reports that `what` was refused: to the engine's log, standard error and syslog.
 pub fn refusal(what: &str, error: &Error, engine: &EngineLog) {
-    let line = format!("oci-apparmor: {what} refused: {error}");
+    let remedy = if error.has_hint() {
+        ""
+    } else {
+        "; run: oci-apparmor check"
+    };
+    let line = format!("oci-apparmor: {what} refused: {error}{remedy}");
     to_engine(&line, engine);
     to_stderr(&line);
     to_syslog(DAEMON_ERR, &line);

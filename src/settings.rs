@@ -212,13 +212,28 @@ impl LowLevelSettings {
         struct Section {
             low_level: LowLevelSettings,
         }
-        trusted::read(Path::new(PATH), MAX)
+        let text = trusted::read(Path::new(PATH), MAX)
             .ok()
             .and_then(|bytes| String::from_utf8(bytes).ok())
-            .and_then(|text| toml::from_str::<Section>(&text).ok())
+            .unwrap_or_default();
+        toml::from_str::<Section>(&text)
+            .or_else(|_| toml::from_str(&low_level_lines(&text)))
             .unwrap_or_default()
             .low_level
     }
+}
+
+/// The lines of the section `[low_level]`, from a text that need not be TOML elsewhere.
+fn low_level_lines(text: &str) -> String {
+    let is_header = |line: &&str| line.trim_start().starts_with('[');
+    let mut lines = text.lines().skip_while(|line| line.trim() != "[low_level]");
+    let header = lines.next().unwrap_or_default();
+    let rest = lines.take_while(|line| !is_header(line));
+    [header]
+        .into_iter()
+        .chain(rest)
+        .flat_map(|line| [line, "\n"])
+        .collect()
 }
 
 /// The line of the byte at `offset`, counted from 1.

@@ -216,7 +216,9 @@ mod tests {
     use proptest::prelude::*;
 
     fn text(code: u8, text: &str) -> Vec<u8> {
-        let length = u16::try_from(text.len() + 1).unwrap().to_le_bytes();
+        let length = u16::try_from(text.len().saturating_add(1))
+            .unwrap()
+            .to_le_bytes();
         [&[code], &length[..], text.as_bytes(), b"\0"].concat()
     }
 

@@ -1,6 +1,5 @@
 //! `explain BUNDLE`: which rule decided what. Changes nothing, loads nothing.
 
-use std::ffi::OsStr;
 use std::fmt::Write;
 use std::fs;
 use std::path::Path;
@@ -16,10 +15,10 @@ use crate::settings::Settings;
 use crate::spec::document::Document;
 use crate::spec::files::SpecFile;
 
-pub(super) fn run(bundle: &Path, id: &str, config: &OsStr, as_json: bool) -> Result<u8> {
+pub(super) fn run(bundle: &Path, id: &str, config: &Path, as_json: bool) -> Result<u8> {
     let settings = Settings::load()?;
     let bundle = fs::canonicalize(bundle).map_err(|e| Error::io("find the bundle", bundle, &e))?;
-    let file = SpecFile::config(&bundle, config)?;
+    let file = SpecFile::config(&bundle.join(config))?;
     let document = Document::config(file.bytes())
         .map_err(|e| e.within(&format!("{} is refused", file.path().display())))?;
     let caller = Caller {

@@ -90,7 +90,7 @@ pub fn main() -> ExitCode {
             id,
             config_json,
             json,
-        } => explain::run(bundle, id, config_json.as_os_str(), *json),
+        } => explain::run(bundle, id, config_json, *json),
         Command::Check { config, json } => check::run(config.as_deref(), *json),
     };
     match done {

@@ -114,8 +114,7 @@ impl<'s> Store<'s> {
         }
         let present = self.kernel.loaded(&component.name)?;
         let source = match source::load(&component.name, self.settings) {
-            // What is loaded cannot be made better, so say how it is.
-            Err(e) if e.kind() == Kind::NotFound && present.is_some() => None,
+            Err(e) if e.kind() == Kind::NotFound => None,
             other => Some(other?),
         };
         let source = match (source, present) {
@@ -130,13 +129,10 @@ impl<'s> Store<'s> {
             }
             (Some(source), _) => source,
             (None, None) => {
-                return Err(Error::new(
-                    Kind::NotFound,
-                    format!("the profile {} has no source", component.name),
-                ));
+                return Err(decision::nowhere(&component.name, "the container", self.settings));
             }
         };
-        self.load(&component.name, &source)
+        self.load(component, &source)
             .map_err(|e| e.within(&format!("{} cannot be loaded", source.path.display())))?;
         match self.kernel.loaded(&component.name)? {
             Some(loaded) if component.wanted.met_by(loaded.mode) => Ok(ensured(loaded, true)),
@@ -159,7 +155,8 @@ impl<'s> Store<'s> {
     }
 
     /// Compiles, checks and loads one source.
-    fn load(&self, name: &ProfileName, source: &Source) -> Result<()> {
+    fn load(&self, component: &Component, source: &Source) -> Result<()> {
+        let name = &component.name;
         let parser = Parser::find(
             self.settings.parser.as_ref().map(|p| p.as_path()),
             self.limit,
@@ -186,8 +183,9 @@ impl<'s> Store<'s> {
                 Kind::DoesNotCompile,
                 format!("the compiled policy is malformed: {why}"),
             )
+            .hint("reinstall apparmor_parser")
         })?;
-        check(name, &declared)?;
+        check(component, &declared)?;
         self.kernel.replace(&compiled)
     }
 
@@ -212,37 +210,29 @@ impl<'s> Store<'s> {
 }
 
 /// Checks what a compiled policy declares: the wanted profile, its children, and nothing else.
-fn check(name: &ProfileName, declared: &[Declared]) -> Result<()> {
+fn check(component: &Component, declared: &[Declared]) -> Result<()> {
+    let name = &component.name;
     only(name, declared.iter().map(|d| d.name.as_str()))?;
     let refused = |why: String| {
         Err(Error::new(Kind::Policy, why).hint("give the profile a file and a name of its own"))
     };
     for profile in declared {
         if let Some(namespace) = &profile.namespace {
-            return refused(format!(
-                "it loads into the policy namespace {}",
-                quoted(namespace)
-            ));
+            return refused(format!("it loads into the policy namespace {}", quoted(namespace)));
         }
         if let Some(other) = &profile.rename {
+            return refused(format!("it would replace the profile {} as well", quoted(other)));
+        }
+        if profile.attaches && profile.name == name.root().as_str() {
             return refused(format!(
-                "it would replace the profile {} as well",
-                quoted(other)
+                "the profile {} attaches to programs by path and would confine the host's too",
+                profile.name
             ));
         }
-        if profile.name == name.root().as_str() {
-            if profile.attaches {
-                return refused(format!(
-                    "the profile {} attaches to programs by path and would confine the host's too",
-                    profile.name
-                ));
-            }
-            if profile.mode == Mode::Unconfined {
-                return refused(format!(
-                    "the profile {} confines nothing (unconfined)",
-                    profile.name
-                ));
-            }
+        // Before it is loaded: where it is loaded already, others run under it, and would be
+        // relaxed with it.
+        if profile.name == name.as_str() && !component.wanted.met_by(profile.mode) {
+            return Err(unfit(component, profile.mode));
         }
     }
     Ok(())
@@ -329,6 +319,7 @@ pub(crate) fn digest(text: impl AsRef<[u8]>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::decision::Wanted;
 
     fn declared(names: &[&str]) -> Vec<Declared> {
         names
@@ -343,8 +334,13 @@ mod tests {
             .collect()
     }
 
+    fn wanted(name: &str) -> Component {
+        let name = ProfileName::parse(name).unwrap();
+        Component { name, wanted: Wanted::Enforcing }
+    }
+
     fn checked(names: &[&str]) -> bool {
-        check(&ProfileName::parse("p").unwrap(), &declared(names)).is_ok()
+        check(&wanted("p"), &declared(names)).is_ok()
     }
 
     #[test]
@@ -361,24 +357,27 @@ mod tests {
         ] {
             assert!(!checked(names), "{names:?}");
         }
-        let child = ProfileName::parse("p//a").unwrap();
-        assert!(check(&child, &declared(&["p", "p//a"])).is_ok());
-        assert!(check(&child, &declared(&["p"])).is_err());
+        assert!(check(&wanted("p//a"), &declared(&["p", "p//a"])).is_ok());
+        assert!(check(&wanted("p//a"), &declared(&["p"])).is_err());
     }
 
     #[test]
-    fn attachments_renames_and_namespaces_are_refused() {
-        let name = ProfileName::parse("p").unwrap();
-        let bad: [fn(&mut Declared); 4] = [
+    fn attachments_renames_namespaces_and_weak_modes_are_refused() {
+        let bad: [fn(&mut Declared); 5] = [
             |d| d.attaches = true,
             |d| d.rename = Some("docker-default".into()),
             |d| d.namespace = Some("ns".into()),
             |d| d.mode = Mode::Unconfined,
+            |d| d.mode = Mode::Complain,
         ];
         for change in bad {
             let mut profiles = declared(&["p"]);
             change(&mut profiles[0]);
-            assert!(check(&name, &profiles).is_err());
+            assert!(check(&wanted("p"), &profiles).is_err());
         }
+        let mut profiles = declared(&["p"]);
+        profiles[0].mode = Mode::Complain;
+        let any = Component { wanted: Wanted::Any, ..wanted("p") };
+        assert!(check(&any, &profiles).is_ok());
     }
 }

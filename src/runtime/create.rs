@@ -21,6 +21,9 @@ use crate::settings::Settings;
 use crate::spec::document::Document;
 use crate::spec::files::SpecFile;
 
+/// The name of a bundle's configuration (runtime-spec, "Filesystem Bundle").
+const CONFIG: &str = "config.json";
+
 /// How many profiles a sandbox may have loaded for its containers, and in which time.
 const PRELOAD_MAX: usize = 16;
 const PRELOAD_LIMIT: Duration = Duration::from_secs(5);
@@ -40,8 +43,7 @@ pub(super) fn prepare(runtime: &Located, mut line: Line) -> Result<Next> {
     record::remove(place)?;
 
     let bundle = bundle(&line)?;
-    let name = line.option("config").unwrap_or(OsStr::new("config.json"));
-    let file = SpecFile::config(&bundle, name)?;
+    let file = SpecFile::config(&configuration(&line, &bundle))?;
     let document = Document::config(file.bytes())
         .map_err(|e| e.within(&format!("{} is refused", file.path().display())))?;
     let caller = Caller {
@@ -87,6 +89,15 @@ pub(super) fn prepare(runtime: &Located, mut line: Line) -> Result<Next> {
 fn bundle(line: &Line) -> Result<PathBuf> {
     let given = Path::new(line.option("bundle").unwrap_or(OsStr::new(".")));
     fs::canonicalize(given).map_err(|e| Error::io("find the bundle", given, &e))
+}
+
+/// The bundle's configuration. crun can be told another: in the bundle if it has the usual name,
+/// otherwise from where crun is called (`src/create.c`, `src/run.c`).
+fn configuration(line: &Line, bundle: &Path) -> PathBuf {
+    match line.option("config") {
+        Some(named) if named != CONFIG => env::current_dir().unwrap_or_default().join(named),
+        _ => bundle.join(CONFIG),
+    }
 }
 
 fn ensure(store: &Store<'_>, decision: &Decision) -> Result<Vec<Ensured>> {

@@ -109,10 +109,11 @@ fn from_bundle(
     line: &Line,
     settings: &Settings,
 ) -> Result<Option<Record>> {
-    let Some((bundle, name)) = roots::configuration(runtime.kind, place.root, place.id)? else {
+    let Some(origin) = roots::origin(runtime.kind, place.root, place.id)? else {
         return Ok(None);
     };
-    let file = SpecFile::config(&bundle, &name)?;
+    let bundle = origin.bundle;
+    let file = SpecFile::config(&origin.configuration)?;
     let document = Document::config(file.bytes())
         .map_err(|e| e.within(&format!("{} is refused", file.path().display())))?;
     let caller = Caller {

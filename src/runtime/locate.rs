@@ -23,11 +23,7 @@ pub struct Located {
 /// # Errors
 /// [`Kind::NotFound`] where there is none; [`Kind::Configuration`] where it is this program.
 pub fn locate(argv0: &OsStr, settings: &LowLevelSettings) -> Result<Located> {
-    let name = Path::new(argv0)
-        .file_name()
-        .and_then(OsStr::to_str)
-        .unwrap_or_default();
-    match LowLevel::named(name).or(settings.default) {
+    match meant(argv0, settings) {
         Some(kind) => program(kind, settings)?.ok_or_else(|| missing(kind.name(), settings)),
         None => {
             for kind in LowLevel::ALL {
@@ -38,6 +34,13 @@ pub fn locate(argv0: &OsStr, settings: &LowLevelSettings) -> Result<Located> {
             Err(missing("runc, crun or youki", settings))
         }
     }
+}
+
+/// The low-level runtime that a call by the name `argv0` means, where one is named.
+#[must_use]
+pub fn meant(argv0: &OsStr, settings: &LowLevelSettings) -> Option<LowLevel> {
+    let name = Path::new(argv0).file_name().and_then(OsStr::to_str);
+    name.and_then(LowLevel::named).or(settings.default)
 }
 
 /// The program of one low-level runtime, if this node has it.
@@ -80,13 +83,19 @@ pub fn program(kind: LowLevel, settings: &LowLevelSettings) -> Result<Option<Loc
     Ok(None)
 }
 
-/// Whether `path` is the program that runs, under whatever name.
+/// Whether `path` is the program that runs, under whatever name, or a copy of it: two copies that
+/// find each other would call each other for ever.
 fn is_this_program(path: &Path) -> bool {
-    let identity = |path: &Path| fs::metadata(path).map(|m| (m.dev(), m.ino())).ok();
-    match (identity(path), identity(Path::new("/proc/self/exe"))) {
-        (Some(other), Some(own)) => other == own,
+    let own = Path::new("/proc/self/exe");
+    let (Ok(other), Ok(this)) = (fs::metadata(path), fs::metadata(own)) else {
+        return false;
+    };
+    let same_bytes = || match (fs::read(path), fs::read(own)) {
+        (Ok(other), Ok(this)) => other == this,
         _ => false,
-    }
+    };
+    (other.dev(), other.ino()) == (this.dev(), this.ino())
+        || (other.len() == this.len() && same_bytes())
 }
 
 fn missing(what: &str, settings: &LowLevelSettings) -> Error {

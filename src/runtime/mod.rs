@@ -26,7 +26,7 @@ use crate::report::{self, EngineLog};
 use crate::runtime::argv::{Line, Scanned};
 use crate::runtime::locate::Located;
 use crate::runtime::options::Subcommand;
-use crate::settings::LowLevelSettings;
+use crate::settings::{LowLevel, LowLevelSettings};
 
 /// What becomes of a command line that is ours.
 enum Next {
@@ -71,14 +71,23 @@ pub fn main() -> ExitCode {
 /// Does everything; returns only where the runtime was waited for, or is not to be started.
 fn run(argv0: &OsStr, words: &[OsString], context: &mut Context) -> Result<u8> {
     // Only where the runtimes are: a broken configuration must not block `kill` and `delete`.
-    let runtime = locate::locate(argv0, &LowLevelSettings::load_leniently())?;
-    let scan = argv::scan(runtime.kind, words);
+    let settings = LowLevelSettings::load_leniently();
+    let located = locate::locate(argv0, &settings);
+    let kind = match &located {
+        Ok(runtime) => runtime.kind,
+        // Only for where to report that there is none.
+        Err(_) => locate::meant(argv0, &settings).unwrap_or(LowLevel::Runc),
+    };
+    let scan = argv::scan(kind, words);
     context.log = scan.log;
+    if let Ok(Scanned::Ours(line)) = &scan.result {
+        context.what = format!("{} of container {}", line.subcommand.name(), line.id);
+    }
+    let runtime = located?;
     let line = match scan.result? {
         Scanned::HandOn => return Err(become_runtime(&runtime, words)),
         Scanned::Ours(line) => line,
     };
-    context.what = format!("{} of container {}", line.subcommand.name(), line.id);
     let next = match line.subcommand {
         Subcommand::Create | Subcommand::Run | Subcommand::Restore => {
             create::prepare(&runtime, line)?

@@ -1,7 +1,7 @@
 //! Where a low-level runtime keeps the containers that it made, and what it says about them.
 
 use std::env;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
@@ -44,50 +44,52 @@ fn honours_user_directory(runtime: LowLevel) -> bool {
     }
 }
 
-/// The configuration that a container was made from, as its runtime remembers it; `None` where
-/// the runtime does not have such a container.
+/// What a container was made from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    /// Its bundle.
+    pub bundle: PathBuf,
+    /// The configuration that was read.
+    pub configuration: PathBuf,
+}
+
+/// What a container was made from, as its runtime remembers it; `None` where the runtime does
+/// not have such a container.
 ///
 /// # Errors
 /// Where the state is there and cannot be understood: the container may be one that asked.
-pub fn configuration(
-    runtime: LowLevel,
-    root: &Path,
-    id: &str,
-) -> Result<Option<(PathBuf, OsString)>> {
+pub fn origin(runtime: LowLevel, root: &Path, id: &str) -> Result<Option<Origin>> {
+    #[derive(Deserialize)]
+    struct RuncState {
+        config: RuncConfig,
+    }
+    #[derive(Deserialize)]
+    struct RuncConfig {
+        labels: Vec<String>,
+    }
+    #[derive(Deserialize)]
+    struct Named {
+        bundle: PathBuf,
+    }
     let own = root.join(id);
     if own.symlink_metadata().is_err() {
         return Ok(None);
     }
-    let config = OsString::from("config.json");
     let bundle = match runtime {
-        // crun keeps a copy of what it read; whatever `--config` named.
-        LowLevel::Crun => own,
         LowLevel::Runc => {
-            #[derive(Deserialize)]
-            struct State {
-                config: Config,
-            }
-            #[derive(Deserialize)]
-            struct Config {
-                labels: Vec<String>,
-            }
-            let state: State = read(&own.join("state.json"))?;
-            let bundle = state
-                .config
-                .labels
-                .iter()
-                .find_map(|l| l.strip_prefix("bundle="));
+            let state: RuncState = read(&own.join("state.json"))?;
+            let bundle = state.config.labels.iter().find_map(|l| l.strip_prefix("bundle="));
             PathBuf::from(bundle.ok_or_else(|| unreadable(&own, "it names no bundle"))?)
         }
-        LowLevel::Youki => {
-            #[derive(Deserialize)]
-            struct State {
-                bundle: PathBuf,
-            }
-            read::<State>(&own.join("state.json"))?.bundle
-        }
+        LowLevel::Crun => read::<Named>(&own.join("status"))?.bundle,
+        LowLevel::Youki => read::<Named>(&own.join("state.json"))?.bundle,
     };
-    Ok(Some((bundle, config)))
+    let configuration = match runtime {
+        // crun keeps a copy of what it read, whatever `--config` named.
+        LowLevel::Crun => own.join("config.json"),
+        LowLevel::Runc | LowLevel::Youki => bundle.join("config.json"),
+    };
+    Ok(Some(Origin { bundle, configuration }))
 }
 
 fn read<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<T> {

@@ -82,7 +82,8 @@ impl<'a> Document<'a> {
         &self.annotations
     }
 
-    /// The profile as it is written; `None` where it is absent or null.
+    /// The profile as it is written; `None` where it is absent or null. An empty one
+    /// is a name that is refused: runc runs it without a profile, crun fails on it.
     #[must_use]
     pub fn profile(&self) -> Option<&str> {
         self.profile.as_deref()
@@ -110,6 +111,7 @@ impl<'a> Document<'a> {
 
 fn refused(why: impl fmt::Display) -> Error {
     Error::new(Kind::Internal, why.to_string())
+        .hint("create the container anew, or mend its engine")
 }
 
 fn utf8(bytes: &[u8]) -> Result<&str> {

@@ -1,6 +1,5 @@
 //! Checked reading of a bundle's files, and writing them back whole or not at all.
 
-use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
@@ -25,8 +24,8 @@ impl SpecFile {
     ///
     /// # Errors
     /// [`Kind::Internal`] where it is missing, a symbolic link, not a regular file or too large.
-    pub fn config(bundle: &Path, name: &OsStr) -> Result<Self> {
-        Self::open(bundle.join(name), false)
+    pub fn config(path: &Path) -> Result<Self> {
+        Self::open(path.to_owned(), false)
     }
 
     /// Opens the file that `exec --process` names, to be rewritten in place: the engine removes
@@ -63,6 +62,7 @@ impl SpecFile {
                 Kind::Internal,
                 format!("cannot read {}: {why}", path.display()),
             )
+            .hint("create the container anew, or mend its engine")
         };
         let file = OpenOptions::new()
             .read(true)
@@ -85,6 +85,7 @@ impl SpecFile {
             Kind::Internal,
             format!("cannot rewrite {}: {why}", self.path.display()),
         )
+        .hint("nobody but the engine may be able to write it")
     }
 
     /// Its bytes.
@@ -159,7 +160,7 @@ mod tests {
     }
 
     fn open(dir: &Path) -> Result<SpecFile> {
-        SpecFile::config(dir, OsStr::new("config.json"))
+        SpecFile::config(&dir.join("config.json"))
     }
 
     #[test]
@@ -195,7 +196,7 @@ mod tests {
             .unwrap();
         for name in ["link", "fifo", "giant", "none", "."] {
             assert!(
-                SpecFile::config(dir.path(), OsStr::new(name)).is_err(),
+                SpecFile::config(&dir.path().join(name)).is_err(),
                 "{name}"
             );
         }

@@ -1,0 +1,125 @@
+//! Kubernetes engines, by the arguments and annotations that they send: containerd and CRI-O.
+//! (Their real selves are a matter of later tests; podman and ctr run here.)
+
+use crate::support::*;
+
+const CURRENT: [&str; 2] = ["/bin/cat", "/proc/self/attr/current"];
+const BETA: &str = "container.apparmor.security.beta.kubernetes.io";
+
+/// What containerd's CRI writes into a container of a pod.
+fn containerd<'a>(container: &'a str, rest: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
+    let own = [
+        ("io.kubernetes.cri.container-type", "container"),
+        ("io.kubernetes.cri.container-name", container),
+        ("io.kubernetes.cri.sandbox-id", "sandbox"),
+        ("io.kubernetes.cri.sandbox-name", "pod"),
+        ("io.kubernetes.cri.sandbox-namespace", "default"),
+    ];
+    [&own, rest].concat()
+}
+
+fn containerd_sandbox<'a>(rest: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
+    let own = [
+        ("io.kubernetes.cri.container-type", "sandbox"),
+        ("io.kubernetes.cri.sandbox-id", "sandbox"),
+        ("io.kubernetes.cri.sandbox-name", "pod"),
+        ("io.kubernetes.cri.sandbox-namespace", "default"),
+    ];
+    [&own, rest].concat()
+}
+
+/// What CRI-O writes into the container `id`, behind all annotations of the pod.
+fn crio<'a>(id: &'a str, container: &'a str, rest: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
+    let own = [
+        ("io.container.manager", "cri-o"),
+        ("io.kubernetes.cri-o.ContainerID", id),
+        ("io.kubernetes.cri-o.ContainerType", "container"),
+        ("io.kubernetes.cri-o.SandboxID", "sandbox"),
+        ("io.kubernetes.container.name", container),
+        ("io.kubernetes.pod.name", "pod"),
+        ("io.kubernetes.pod.namespace", "default"),
+    ];
+    [rest, &own].concat()
+}
+
+/// Runs a container with these annotations, and the engine's own profile in its configuration.
+fn label(runtime: &str, id: &str, annotations: &[(&str, &str)]) -> Done {
+    let mut bundle = Bundle::annotated(id, &CURRENT, annotations);
+    bundle.config["process"]["apparmorProfile"] = "engine-default".into();
+    bundle.write();
+    run(wrapper(runtime), ["run", "--bundle", bundle.path.to_str().unwrap(), id])
+}
+
+#[test]
+fn annotations_mean_the_container_that_they_name() {
+    let _world = world();
+    load(&profile_text("engine-default", ""));
+    let (app, side) = (format!("{BETA}/app"), format!("{BETA}/side"));
+    let keys = [(&*app, "localhost/beta"), (&*side, "localhost/nosuch")];
+    for runtime in RUNTIMES {
+        for name in ["beta", "own", "all"] {
+            profile(name);
+        }
+        let is = |annotations: &[(&str, &str)]| label(runtime, "k8s", annotations).ok();
+        assert_eq!(is(&containerd("app", &keys)), "beta (enforce)\n");
+        assert_eq!(is(&crio("k8s", "app", &keys)), "beta (enforce)\n");
+        assert_eq!(is(&containerd("init", &keys)), "engine-default (enforce)\n");
+        let all = [&keys[..], &[("oci-apparmor/profile", "all")]].concat();
+        assert_eq!(is(&containerd("app", &all)), "all (enforce)\n");
+        let own = [&all[..], &[("container.oci-apparmor/app", "localhost/own")]].concat();
+        assert_eq!(is(&crio("k8s", "app", &own)), "own (enforce)\n");
+        assert_eq!(is(&containerd("init", &own)), "all (enforce)\n");
+        label(runtime, "k8s", &containerd("side", &keys)).refused(&["nosuch", "container k8s"]);
+        let weaker = [("oci-apparmor/profile", "unconfined")];
+        label(runtime, "k8s", &containerd("app", &weaker)).refused(&["unconfined", "engine-default"]);
+    }
+}
+
+#[test]
+fn a_sandbox_loads_what_its_annotations_name_and_stays_as_it_is() {
+    let _world = world();
+    for runtime in RUNTIMES {
+        profile("pre");
+        let app = format!("{BETA}/app");
+        let keys = [(&*app, "localhost/pre"), ("oci-apparmor/profile", "localhost/nosuch")];
+        let bundle = Bundle::annotated("sandbox", &["/bin/sleep", "1000"], &containerd_sandbox(&keys));
+        let sandbox = Container::started(runtime, &bundle, "sandbox");
+        assert_eq!(sandbox.label(), "unconfined");
+        assert_eq!(bundle.profile_on_disk(), None);
+        assert_eq!(loaded("pre").as_deref(), Some("pre (enforce)"));
+
+        // The pod's annotations may not change behind the sandbox's back.
+        for (id, keys) in [
+            ("dropped", &keys[..1]),
+            ("changed", &[keys[0], ("oci-apparmor/profile", "localhost/pre")]),
+            ("added", &[keys[0], keys[1], ("container.oci-apparmor/app", "localhost/pre")]),
+        ] {
+            label(runtime, id, &containerd("app", keys)).refused(&["annotation", "pod", id]);
+        }
+        run(&sandbox.runtime, ["delete", "--force", "sandbox"]).ok();
+        assert_eq!(record_of("sandbox"), None);
+    }
+}
+
+#[test]
+fn forged_annotations_of_another_engine_do_not_help() {
+    let _world = world();
+    std::fs::write(CONFIG, "default_profile = \"node\"\n").unwrap();
+    for runtime in RUNTIMES {
+        profile("node");
+        let forged = [
+            ("io.kubernetes.cri.container-type", "sandbox"),
+            ("io.kubernetes.cri.sandbox-id", "forged"),
+            ("io.kubernetes.cri.sandbox-namespace", "kube-system"),
+        ];
+        for annotations in [
+            crio("forged", "app", &forged),
+            [&forged[..], &[("io.container.manager", "libpod")]].concat(),
+            [&forged[..], &[("io.container.manager", "")]].concat(),
+        ] {
+            let bundle = Bundle::annotated("forged", &CURRENT, &annotations);
+            let words = ["run", "--bundle", bundle.path.to_str().unwrap(), "forged"];
+            assert_eq!(run(wrapper(runtime), words).ok(), "node (enforce)\n", "{annotations:?}");
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! What the node's configuration demands.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::support::*;
+
+const CURRENT: [&str; 2] = ["/bin/cat", "/proc/self/attr/current"];
+
+/// The components of the label that a container gets.
+fn components(runtime: &str, annotations: &[(&str, &str)]) -> Vec<String> {
+    let bundle = Bundle::annotated("node", &CURRENT, annotations);
+    let words = ["run", "--bundle", bundle.path.to_str().unwrap(), "node"];
+    let label = run(wrapper(runtime), words).ok();
+    let label = label.trim().rsplit_once(" (").map_or(label.trim(), |(label, _)| label);
+    let mut components: Vec<_> = label.split("//&").map(str::to_owned).collect();
+    components.sort();
+    components
+}
+
+#[test]
+fn a_floor_is_stacked_under_every_container_and_exec() {
+    let _world = world();
+    fs::write(CONFIG, "floor = \"floor\"\n").unwrap();
+    for runtime in RUNTIMES {
+        profile("floor");
+        profile("own");
+        assert_eq!(components(runtime, &[]), ["floor"]);
+        assert_eq!(components(runtime, &[("oci-apparmor/profile", "own")]), ["floor", "own"]);
+        assert_eq!(components(runtime, &[("oci-apparmor/profile", "floor")]), ["floor"]);
+        let exempt = [
+            ("io.kubernetes.cri.container-type", "container"),
+            ("io.kubernetes.cri.sandbox-namespace", "kube-system"),
+        ];
+        assert_eq!(components(runtime, &exempt), ["unconfined"]);
+
+        let bundle = Bundle::annotated("node", &["/bin/sleep", "1000"], &[("oci-apparmor/profile", "own")]);
+        let container = Container::started(runtime, &bundle, "node");
+        let label = container.exec(&CURRENT).ok();
+        assert!(label.contains("own") && label.contains("//&") && label.contains("floor"), "{label}");
+        assert_eq!(label.trim(), container.label());
+    }
+}
+
+#[test]
+fn a_default_profile_is_for_those_that_ask_for_nothing() {
+    let _world = world();
+    fs::write(CONFIG, "default_profile = \"fallback\"\nallow = [\"own*\"]\ndeny = [\"own2\"]\n").unwrap();
+    for runtime in RUNTIMES {
+        profile("fallback");
+        profile("own");
+        profile("own2");
+        assert_eq!(components(runtime, &[]), ["fallback"]);
+        assert_eq!(components(runtime, &[("oci-apparmor/profile", "runtime/default")]), ["fallback"]);
+        assert_eq!(components(runtime, &[("oci-apparmor/profile", "own")]), ["own"]);
+        for name in ["own2", "fallback"] {
+            let bundle = Bundle::annotated("node", &CURRENT, &[("oci-apparmor/profile", name)]);
+            let words = ["run", "--bundle", bundle.path.to_str().unwrap(), "node"];
+            run(wrapper(runtime), words).refused(&["may not ask for", name]);
+        }
+    }
+}
+
+#[test]
+fn check_and_explain_tell_the_truth() {
+    let _world = world();
+    let program = env!("CARGO_BIN_EXE_oci-apparmor");
+    let check = run(program, ["check", "--json"]);
+    let parts: Vec<Value> = serde_json::from_str(&check.out).unwrap();
+    let verdict = |part: &str| {
+        let found = parts.iter().find(|p| p["part"] == part);
+        found.unwrap_or_else(|| panic!("{part} is missing: {check:?}"))["verdict"].clone()
+    };
+    for part in ["kernel", "privilege", "compiler", "configuration", "low-level", "records", "profiles"] {
+        assert_eq!(verdict(part), "ok", "{part}: {check:?}");
+    }
+    assert_eq!(check.code, 0);
+    fs::write(CONFIG, "floor = \"nosuch\"\n").unwrap();
+    assert_eq!(run(program, ["check"]).code, 3);
+    fs::write(CONFIG, "x").unwrap();
+    assert_eq!(run(program, ["check"]).code, 7);
+    fs::remove_file(CONFIG).unwrap();
+
+    profile("own");
+    let bundle = Bundle::annotated("node", &CURRENT, &[("oci-apparmor/profile", "own")]);
+    let explained = run(program, ["explain", bundle.path.to_str().unwrap()]).ok();
+    assert!(explained.contains("label      own\n") && explained.contains("not loaded"), "{explained}");
+    assert_eq!(loaded("own"), None, "explain loads nothing");
+    assert_eq!(bundle.profile_on_disk(), None, "explain writes nothing");
+}

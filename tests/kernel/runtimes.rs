@@ -1,0 +1,219 @@
+//! The main job with the low-level runtimes themselves: runc and crun, called as an engine does.
+
+use std::fs;
+
+use crate::support::*;
+
+const FOREVER: [&str; 2] = ["/bin/sleep", "1000"];
+const CURRENT: [&str; 2] = ["/bin/cat", "/proc/self/attr/current"];
+
+#[test]
+fn a_profile_that_is_only_a_file_confines_the_container_and_every_exec() {
+    let _world = world();
+    for runtime in RUNTIMES {
+        profile("jit");
+        assert_eq!(loaded("jit"), None);
+        let bundle = Bundle::annotated("jit", &FOREVER, &[("oci-apparmor/profile", "jit")]);
+        let container = Container::started(runtime, &bundle, "jit");
+        assert_eq!(container.label(), "jit (enforce)");
+        assert_eq!(loaded("jit").as_deref(), Some("jit (enforce)"));
+        assert_eq!(bundle.profile_on_disk().as_deref(), Some("jit"));
+        assert_eq!(container.exec(&CURRENT).ok(), "jit (enforce)\n");
+        let write = container.exec(&["/bin/touch", "/data/x"]);
+        assert!(write.code != 0 && write.err.contains("Permission denied"), "{write:?}");
+        container.exec(&["/bin/touch", "/tmp/x"]).ok();
+        // The engine's own idea of the profile, as docker, podman and containerd send it.
+        for foreign in [None, Some("unconfined"), Some("docker-default"), Some("")] {
+            let file = process_file("exec.json", &CURRENT, foreign);
+            let words = ["exec", "--process", file.to_str().unwrap(), &container.id];
+            assert_eq!(run(&container.runtime, words).ok(), "jit (enforce)\n", "{foreign:?}");
+        }
+        container.call("kill").ok();
+        run(&container.runtime, ["kill", &container.id, "KILL"]);
+        wait_for(|| container.state()["status"] == "stopped");
+        assert!(record_of("jit").is_some());
+        container.call("delete").ok();
+        assert_eq!(record_of("jit"), None);
+    }
+}
+
+#[test]
+fn run_in_the_foreground_leaves_no_record() {
+    let _world = world();
+    for runtime in RUNTIMES {
+        profile("fore");
+        let bundle = Bundle::annotated("fore", &CURRENT, &[("oci-apparmor/profile", "localhost/fore")]);
+        let words = ["run", "--bundle", bundle.path.to_str().unwrap(), "fore"];
+        assert_eq!(run(wrapper(runtime), words).ok(), "fore (enforce)\n");
+        wait_for(|| record_of("fore").is_none());
+    }
+}
+
+#[test]
+fn a_detached_run_keeps_its_record_until_delete() {
+    let _world = world();
+    for runtime in RUNTIMES {
+        profile("back");
+        let bundle = Bundle::annotated("back", &FOREVER, &[("oci-apparmor/profile", "back")]);
+        let words = ["run", "-d", "--bundle", bundle.path.to_str().unwrap(), "back"];
+        run_detached(&wrapper(runtime), words).ok();
+        let container = Container { runtime: wrapper(runtime), id: "back".into() };
+        assert_eq!(container.label(), "back (enforce)");
+        // The watcher has seen the end of `run` by now, or will: either way it must stay.
+        assert_eq!(container.exec(&CURRENT).ok(), "back (enforce)\n");
+        assert!(record_of("back").is_some());
+        run(&container.runtime, ["delete", "--force", "back"]).ok();
+        assert_eq!(record_of("back"), None);
+    }
+}
+
+#[test]
+fn exec_follows_the_container_even_if_its_record_is_lost() {
+    let _world = world();
+    for runtime in RUNTIMES {
+        profile("lost");
+        let bundle = Bundle::annotated("lost", &FOREVER, &[("oci-apparmor/profile", "lost")]);
+        let container = Container::started(runtime, &bundle, "lost");
+        fs::remove_dir_all("/run/oci-apparmor").unwrap();
+        let file = process_file("exec.json", &CURRENT, Some("unconfined"));
+        let words = ["exec", "--process", file.to_str().unwrap(), "lost"];
+        assert_eq!(run(&container.runtime, words).ok(), "lost (enforce)\n");
+        assert!(record_of("lost").is_some());
+        fs::remove_dir_all("/run/oci-apparmor").unwrap();
+        assert_eq!(container.exec(&CURRENT).ok(), "lost (enforce)\n");
+    }
+}
+
+#[test]
+fn exec_reloads_a_profile_that_was_removed() {
+    let _world = world();
+    for runtime in RUNTIMES {
+        profile("gone");
+        let bundle = Bundle::annotated("gone", &FOREVER, &[("oci-apparmor/profile", "gone")]);
+        let container = Container::started(runtime, &bundle, "gone");
+        unload("gone");
+        assert_eq!(container.label(), "unconfined");
+        assert_eq!(container.exec(&CURRENT).ok(), "gone (enforce)\n");
+        unload("gone");
+        fs::remove_file(format!("{PROFILES}/gone")).unwrap();
+        container.exec(&CURRENT).refused(&["gone", "exec of container"]);
+    }
+}
+
+#[test]
+fn start_refuses_when_the_profile_was_removed_or_relaxed_meanwhile() {
+    let _world = world();
+    for runtime in RUNTIMES {
+        for reload in ["", ",complain"] {
+            profile("pend");
+            let bundle = Bundle::annotated("pend", &FOREVER, &[("oci-apparmor/profile", "pend")]);
+            let (container, created) = Container::create(runtime, &bundle, "pend");
+            created.ok();
+            if reload.is_empty() {
+                // Removed and loaded again: the waiting label is unconfined all the same.
+                unload("pend");
+            }
+            load(&profile_text("pend", reload));
+            container.call("start").refused(&["pend", "start of container"]);
+            assert_eq!(container.state()["status"], "created");
+        }
+    }
+}
+
+#[test]
+fn the_spelling_of_the_root_does_not_matter() {
+    let _world = world();
+    for runtime in RUNTIMES {
+        profile("root");
+        let bundle = Bundle::annotated("root", &FOREVER, &[("oci-apparmor/profile", "root")]);
+        let wrapper = wrapper(runtime);
+        let create = ["--root", "/run/there", "create", "--bundle", bundle.path.to_str().unwrap(), "root"];
+        run_detached(&wrapper, create).ok();
+        let there = |words: &[&str]| run(&wrapper, [&["--root=/run/./there/"], words].concat());
+        there(&["start", "root"]).ok();
+        assert_eq!(there(&[&["exec", "root"], &CURRENT[..]].concat()).ok(), "root (enforce)\n");
+        there(&["delete", "--force", "root"]).ok();
+        assert_eq!(record_of("root"), None);
+    }
+}
+
+#[test]
+fn the_default_root_is_the_runtimes_own() {
+    let _world = world();
+    // crun takes XDG_RUNTIME_DIR even as root, runc does not; the record must be found either way.
+    for runtime in RUNTIMES {
+        profile("xdg");
+        let bundle = Bundle::annotated("xdg", &FOREVER, &[("oci-apparmor/profile", "xdg")]);
+        fs::create_dir_all("/run/xdg").unwrap();
+        let call = |words: &[&str]| {
+            let with = ["XDG_RUNTIME_DIR=/run/xdg", wrapper(runtime).to_str().unwrap()].map(str::to_owned);
+            run_detached(std::path::Path::new("env"), with.iter().map(String::as_str).chain(words.iter().copied()))
+        };
+        call(&["create", "--bundle", bundle.path.to_str().unwrap(), "xdg"]).ok();
+        assert!(record_of("xdg").is_some());
+        // With the record lost, exec only works if the container is looked for where it is.
+        fs::remove_dir_all("/run/oci-apparmor").unwrap();
+        call(&["start", "xdg"]).ok();
+        let file = process_file("exec.json", &CURRENT, Some("unconfined"));
+        let words = ["exec", "--process", file.to_str().unwrap(), "xdg"];
+        assert_eq!(call(&words).ok(), "xdg (enforce)\n", "{runtime}");
+        call(&["delete", "--force", "xdg"]).ok();
+        assert_eq!(record_of("xdg"), None, "{runtime}");
+    }
+}
+
+#[test]
+fn the_labels_of_conflicting_options_are_refused() {
+    let _world = world();
+    for runtime in RUNTIMES {
+        profile("conf");
+        let bundle = Bundle::annotated("conf", &FOREVER, &[("oci-apparmor/profile", "conf")]);
+        let container = Container::started(runtime, &bundle, "conf");
+        let exec = |profile: &str| {
+            let words = [&["exec", "--apparmor", profile, "conf"], &CURRENT[..]].concat();
+            run(&container.runtime, words)
+        };
+        assert_eq!(exec("conf").ok(), "conf (enforce)\n");
+        exec("unconfined").refused(&["--apparmor=unconfined", "conf"]);
+        let words = [
+            "restore", "--image-path", "/nowhere", "--lsm-profile", "apparmor:other", "--bundle",
+            bundle.path.to_str().unwrap(), "conf2",
+        ];
+        run(&container.runtime, words).refused(&["--lsm-profile=apparmor:other", "conf"]);
+        assert_eq!(record_of("conf2"), None);
+    }
+}
+
+#[test]
+fn crun_reads_the_configuration_that_its_option_names() {
+    let _world = world();
+    profile("other");
+    let bundle = Bundle::annotated("other", &CURRENT, &[("oci-apparmor/profile", "other")]);
+    let other = bundle.path.join("other.json");
+    fs::rename(bundle.config_json(), &other).unwrap();
+    let bundle = bundle.path.to_str().unwrap();
+    let words = ["run", "-b", bundle, "-f", other.to_str().unwrap(), "other"];
+    assert_eq!(run(wrapper("crun"), words).ok(), "other (enforce)\n");
+    // A relative one is looked for from where crun is called, as crun does.
+    unload("other");
+    let script = format!("cd {bundle} && exec {} run -b / -fother.json other", wrapper("crun").display());
+    assert_eq!(run("sh", ["-c", &script]).ok(), "other (enforce)\n");
+}
+
+#[test]
+fn a_second_create_and_a_refused_delete_leave_the_first_container_alone() {
+    let _world = world();
+    for runtime in RUNTIMES {
+        profile("twice");
+        let bundle = Bundle::annotated("twice", &FOREVER, &[("oci-apparmor/profile", "twice")]);
+        let container = Container::started(runtime, &bundle, "twice");
+        let before = fs::read(record_of("twice").unwrap()).unwrap();
+        let other = Bundle::annotated("twice2", &FOREVER, &[("oci-apparmor/profile", "nosuch")]);
+        let words = ["create", "--bundle", other.path.to_str().unwrap(), "twice"];
+        let second = run_detached(&container.runtime, words);
+        assert!(second.code != 0 && !second.err.contains("oci-apparmor:"), "{second:?}");
+        assert!(container.call("delete").code != 0, "a running container is not deleted");
+        assert_eq!(fs::read(record_of("twice").unwrap()).unwrap(), before);
+        assert_eq!(container.exec(&CURRENT).ok(), "twice (enforce)\n");
+    }
+}

@@ -1,0 +1,28 @@
+//! Real containers on a real AppArmor kernel: in a virtual machine, or on this host where it has
+//! one (`.cargo/config.toml`, `tests/vm/README.md`).
+
+// Tests may fail by panicking, and print what they could not do.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(missing_docs)]
+
+#[path = "kernel/support.rs"]
+mod support;
+
+#[path = "kernel/containerd.rs"]
+mod containerd;
+#[path = "kernel/engines.rs"]
+mod engines;
+#[path = "kernel/hooks.rs"]
+mod hooks;
+#[path = "kernel/killed.rs"]
+mod killed;
+#[path = "kernel/node.rs"]
+mod node;
+#[path = "kernel/podman.rs"]
+mod podman;
+#[path = "kernel/refusals.rs"]
+mod refusals;
+#[path = "kernel/runtimes.rs"]
+mod runtimes;
+#[path = "kernel/transparency.rs"]
+mod transparency;

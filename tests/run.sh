@@ -1,0 +1,83 @@
+#!/bin/sh
+# run.sh [quick]: all tests of this project, in one go, from nothing.
+#
+# Installs the Debian packages that it needs, checks format and lints, and runs every tier: unit
+# and process tests here, the real-kernel suites on a kernel with AppArmor (tests/vm/README.md).
+# `quick` leaves the virtual machines out. The last line is "N passed, N failed".
+set -u
+cd "$(dirname "$0")/.." || exit 1
+
+case ${1-} in
+    '') kernel=yes ;;
+    quick) kernel=no ;;
+    *) echo "usage: tests/run.sh [quick]" >&2; exit 2 ;;
+esac
+
+passed=0
+failed=0
+logs=$(mktemp -d)
+trap 'rm -rf "$logs"' EXIT
+
+# What a step says is shown when it ends, so that two can run at the same time.
+step() { # name, command…
+    name=$1
+    shift
+    "$@" >"$logs/$name" 2>&1
+    echo $? >"$logs/$name.status"
+}
+
+# Adds up a step: cargo's own counts where it has any, else one for the step itself.
+count() { # name
+    status=$(cat "$logs/$1.status" 2>/dev/null || echo 1)
+    echo "== $1"
+    cat "$logs/$1"
+    ok=$(sed -n 's/^test result: .* \([0-9]*\) passed; .*/\1/p' "$logs/$1" | awk '{n += $1} END {print n + 0}')
+    bad=$(sed -n 's/^test result: .*; \([0-9]*\) failed; .*/\1/p' "$logs/$1" | awk '{n += $1} END {print n + 0}')
+    if [ "$status" -ne 0 ] && [ "$bad" -eq 0 ]; then
+        bad=1
+    elif [ "$ok" -eq 0 ] && [ "$bad" -eq 0 ]; then
+        ok=1
+    fi
+    passed=$((passed + ok))
+    failed=$((failed + bad))
+}
+
+need() { # command, package…
+    command -v "$1" >/dev/null 2>&1 && return
+    shift
+    [ "$(id -u)" -eq 0 ] || { echo "run as root, or install: $*" >&2; exit 1; }
+    apt-get update -qq || true
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" || exit 1
+}
+
+need cargo cargo
+need cc gcc libc6-dev
+need strace strace
+need shellcheck shellcheck
+
+if [ "$kernel" = yes ]; then
+    echo "== setting up a kernel with AppArmor"
+    tests/vm/setup || { echo "0 passed, 1 failed"; exit 1; }
+fi
+
+step build cargo test --locked --no-run
+count build
+if [ "$failed" -eq 0 ] && [ "$kernel" = yes ]; then
+    step kernel cargo test --locked --test kernel_containers --test kernel_off &
+fi
+step format cargo fmt --check
+count format
+step clippy cargo clippy --locked --all-targets -- -D warnings
+count clippy
+# shellcheck disable=SC2046 # file names without white space
+step shellcheck shellcheck install.sh $(git ls-files '*.sh' 2>/dev/null || find tests -name '*.sh') tests/vm/run tests/vm/setup tests/vm/native tests/vm/cargo-runner tests/vm/unpack-kernel
+count shellcheck
+step tests cargo test --locked --lib --test process --test docs
+count tests
+if [ "$kernel" = yes ]; then
+    wait
+    count kernel
+fi
+
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]
