@@ -22,6 +22,10 @@ mod node;
 mod podman;
 #[path = "kernel/refusals.rs"]
 mod refusals;
+#[path = "kernel/restore.rs"]
+mod restore;
+#[path = "kernel/rootless.rs"]
+mod rootless;
 #[path = "kernel/runtimes.rs"]
 mod runtimes;
 #[path = "kernel/transparency.rs"]

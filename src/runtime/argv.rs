@@ -87,6 +87,13 @@ impl Line {
         last(&self.options, name)
     }
 
+    /// Whether an option stands there and is not switched off.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        let off = |g: &Given| g.value.as_deref().is_some_and(|v| !is_true(v));
+        self.options.iter().rev().find(|g| g.long == name).is_some_and(|g| !off(g))
+    }
+
     /// The value of an option before the subcommand.
     #[must_use]
     pub fn global(&self, name: &str) -> Option<&OsStr> {
@@ -100,6 +107,14 @@ impl Line {
             long: name,
             value: Some(value),
         });
+    }
+
+    /// The line that removes this container, whatever its state.
+    #[must_use]
+    pub fn deletion(&self) -> Vec<OsString> {
+        let mut words: Vec<OsString> = self.globals.iter().map(Given::word).collect();
+        words.extend(["delete", "--force", self.id.as_str()].map(OsString::from));
+        words
     }
 
     /// The line in its canonical spelling, without the program's name.
@@ -397,13 +412,15 @@ fn padded(value: &OsStr) -> bool {
     text.is_empty() || text.trim().len() != text.len()
 }
 
+/// What Go's `strconv.ParseBool` takes for true.
+fn is_true(value: &OsStr) -> bool {
+    ["1", "t", "T", "true", "TRUE", "True"].iter().any(|word| value == *word)
+}
+
 /// What Go's `strconv.ParseBool` accepts.
 fn go_bool(value: &OsStr) -> bool {
-    [
-        "1", "t", "T", "true", "TRUE", "True", "0", "f", "F", "false", "FALSE", "False",
-    ]
-    .iter()
-    .any(|word| value == *word)
+    let is_false = ["0", "f", "F", "false", "FALSE", "False"].iter().any(|word| value == *word);
+    is_false || is_true(value)
 }
 
 /// An option that clap would refuse because it stands twice.

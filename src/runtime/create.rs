@@ -16,7 +16,7 @@ use crate::runtime::argv::{Line, is_container_id};
 use crate::runtime::locate::Located;
 use crate::runtime::options::Subcommand;
 use crate::runtime::record::{self, Place, Record, Recorded};
-use crate::runtime::{Next, roots, watch};
+use crate::runtime::{Next, restore, roots, watch};
 use crate::settings::Settings;
 use crate::spec::document::Document;
 use crate::spec::files::SpecFile;
@@ -66,6 +66,9 @@ pub(super) fn prepare(runtime: &Located, mut line: Line) -> Result<Next> {
         }
         return Ok(Next::HandOn);
     };
+    if line.subcommand == Subcommand::Restore && !label.components().is_empty() {
+        restore::can_be_verified(&line)?;
+    }
     let ensured = ensure(&store, &decision)?;
     for text in &decision.reports {
         report::notice(&format!("container {id}: {text}"));
@@ -79,10 +82,11 @@ pub(super) fn prepare(runtime: &Located, mut line: Line) -> Result<Next> {
     record.components = ensured.iter().map(Recorded::of).collect();
     record.label = Some(label);
     record::write(&record)?;
-    if line.subcommand != Subcommand::Create {
-        watch::until_it_ends(place)?;
+    match line.subcommand {
+        Subcommand::Restore => restore::carry_out(runtime, &line, &record),
+        Subcommand::Run => watch::until_it_ends(place).map(|()| Next::HandOnAs(line)),
+        _ => Ok(Next::HandOnAs(line)),
     }
-    Ok(Next::HandOnAs(line))
 }
 
 /// The bundle's real path.

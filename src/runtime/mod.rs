@@ -8,18 +8,20 @@ pub mod argv;
 mod create;
 mod delete;
 mod exec;
+mod labels;
 pub mod locate;
 pub mod options;
 pub mod record;
+mod restore;
 pub mod roots;
 mod start;
 mod watch;
 
 use std::env;
 use std::ffi::{OsStr, OsString};
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
-use std::process::{Command, ExitCode};
+use std::process::{Command, ExitCode, ExitStatus};
 
 use crate::error::{Error, Kind, Result, reason};
 use crate::report::{self, EngineLog};
@@ -114,6 +116,22 @@ fn command(runtime: &Located, words: &[OsString]) -> Command {
     let mut command = Command::new(&runtime.program);
     command.arg0(argv0).args(words);
     command
+}
+
+/// The exit code of a runtime that was waited for, in a shell's convention for signals.
+///
+/// An engine that ignores SIGCHLD lets the kernel reap; only `failed` can then tell.
+fn exit_code(
+    status: std::io::Result<ExitStatus>,
+    program: &Path,
+    failed: impl Fn() -> bool,
+) -> Result<u8> {
+    let code = match status {
+        Ok(status) => status.code().or(status.signal().map(|s| s.saturating_add(128))),
+        Err(e) if e.raw_os_error() == Some(libc::ECHILD) => Some(i32::from(failed())),
+        Err(e) => return Err(Error::io("run", program, &e)),
+    };
+    Ok(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
 }
 
 /// Becomes the low-level runtime; returns only if that fails.
