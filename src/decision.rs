@@ -349,8 +349,11 @@ pub fn may_ask(name: &ProfileName, key: &str, settings: &Settings) -> Result<()>
 /// The refusal of a profile that cannot be had.
 #[must_use]
 pub fn nowhere(name: &ProfileName, from: &str, settings: &Settings) -> Error {
-    let directories: Vec<_> =
-        settings.profile_directories.iter().map(|d| d.as_path().display().to_string()).collect();
+    let directories: Vec<_> = settings
+        .profile_directories
+        .iter()
+        .map(|d| d.as_path().display().to_string())
+        .collect();
     Error::new(
         Kind::NotFound,
         format!(

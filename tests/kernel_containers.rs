@@ -2,7 +2,12 @@
 //! one (`.cargo/config.toml`, `tests/vm/README.md`).
 
 // Tests may fail by panicking, and print what they could not do.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
 #![allow(missing_docs)]
 
 #[path = "kernel/support.rs"]

@@ -1,7 +1,12 @@
 //! A kernel in which AppArmor is off: crun would silently run without the profile; we refuse.
 
 // Tests may fail by panicking.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
 #![allow(missing_docs)]
 // What this suite does not use of the support is used by the other.
 #![allow(dead_code)]
@@ -14,11 +19,16 @@ use support::*;
 #[test]
 fn whoever_asks_for_a_profile_is_refused() {
     let _world = world();
-    assert!(!std::fs::read_to_string("/sys/module/apparmor/parameters/enabled").unwrap().starts_with('Y'),
-        "this suite needs a kernel booted with apparmor=0");
+    assert!(
+        !std::fs::read_to_string("/sys/module/apparmor/parameters/enabled")
+            .unwrap()
+            .starts_with('Y'),
+        "this suite needs a kernel booted with apparmor=0"
+    );
     for runtime in RUNTIMES {
         profile("off");
-        let mut bundle = Bundle::annotated("off", &["/bin/true"], &[("oci-apparmor/profile", "off")]);
+        let mut bundle =
+            Bundle::annotated("off", &["/bin/true"], &[("oci-apparmor/profile", "off")]);
         let words = ["run", "--bundle", bundle.path.to_str().unwrap(), "off"];
         run(wrapper(runtime), words).refused(&["must run under off", "AppArmor is off"]);
         bundle.config["annotations"] = serde_json::json!({});

@@ -129,7 +129,11 @@ impl<'s> Store<'s> {
             }
             (Some(source), _) => source,
             (None, None) => {
-                return Err(decision::nowhere(&component.name, "the container", self.settings));
+                return Err(decision::nowhere(
+                    &component.name,
+                    "the container",
+                    self.settings,
+                ));
             }
         };
         self.load(component, &source)
@@ -218,10 +222,16 @@ fn check(component: &Component, declared: &[Declared]) -> Result<()> {
     };
     for profile in declared {
         if let Some(namespace) = &profile.namespace {
-            return refused(format!("it loads into the policy namespace {}", quoted(namespace)));
+            return refused(format!(
+                "it loads into the policy namespace {}",
+                quoted(namespace)
+            ));
         }
         if let Some(other) = &profile.rename {
-            return refused(format!("it would replace the profile {} as well", quoted(other)));
+            return refused(format!(
+                "it would replace the profile {} as well",
+                quoted(other)
+            ));
         }
         if profile.attaches && profile.name == name.root().as_str() {
             return refused(format!(
@@ -336,7 +346,10 @@ mod tests {
 
     fn wanted(name: &str) -> Component {
         let name = ProfileName::parse(name).unwrap();
-        Component { name, wanted: Wanted::Enforcing }
+        Component {
+            name,
+            wanted: Wanted::Enforcing,
+        }
     }
 
     fn checked(names: &[&str]) -> bool {
@@ -377,7 +390,10 @@ mod tests {
         }
         let mut profiles = declared(&["p"]);
         profiles[0].mode = Mode::Complain;
-        let any = Component { wanted: Wanted::Any, ..wanted("p") };
+        let any = Component {
+            wanted: Wanted::Any,
+            ..wanted("p")
+        };
         assert!(check(&any, &profiles).is_ok());
     }
 }

@@ -91,7 +91,11 @@ impl Line {
     #[must_use]
     pub fn has(&self, name: &str) -> bool {
         let off = |g: &Given| g.value.as_deref().is_some_and(|v| !is_true(v));
-        self.options.iter().rev().find(|g| g.long == name).is_some_and(|g| !off(g))
+        self.options
+            .iter()
+            .rev()
+            .find(|g| g.long == name)
+            .is_some_and(|g| !off(g))
     }
 
     /// The value of an option before the subcommand.
@@ -414,12 +418,16 @@ fn padded(value: &OsStr) -> bool {
 
 /// What Go's `strconv.ParseBool` takes for true.
 fn is_true(value: &OsStr) -> bool {
-    ["1", "t", "T", "true", "TRUE", "True"].iter().any(|word| value == *word)
+    ["1", "t", "T", "true", "TRUE", "True"]
+        .iter()
+        .any(|word| value == *word)
 }
 
 /// What Go's `strconv.ParseBool` accepts.
 fn go_bool(value: &OsStr) -> bool {
-    let is_false = ["0", "f", "F", "false", "FALSE", "False"].iter().any(|word| value == *word);
+    let is_false = ["0", "f", "F", "false", "FALSE", "False"]
+        .iter()
+        .any(|word| value == *word);
     is_false || is_true(value)
 }
 

@@ -19,7 +19,9 @@ pub(super) fn carry_out(runtime: &Located, line: &Line, words: &[OsString]) -> R
         return Ok(Next::HandOn);
     }
     let gone = || root.join(&line.id).symlink_metadata().is_err();
-    let code = exit_code(command(runtime, words).status(), &runtime.program, || !gone())?;
+    let code = exit_code(command(runtime, words).status(), &runtime.program, || {
+        !gone()
+    })?;
     if gone()
         && let Err(e) = record::remove(place)
     {

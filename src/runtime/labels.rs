@@ -16,7 +16,9 @@ use crate::runtime::record::{Record, Recorded};
 pub(super) fn all_hold(pid: u32, record: &Record) -> Result<()> {
     for process in processes(pid) {
         let threads = process.join("task");
-        let Ok(entries) = fs::read_dir(&threads) else { continue };
+        let Ok(entries) = fs::read_dir(&threads) else {
+            continue;
+        };
         for thread in entries.flatten() {
             let path = thread.path().join("attr/apparmor/current");
             match fs::read_to_string(&path) {
@@ -39,8 +41,13 @@ pub(super) fn kill_all(pid: u32) {
     for _ in 0..100 {
         let mut left = false;
         for process in processes(pid) {
-            let number = process.file_name().and_then(|n| n.to_str()).and_then(|n| n.parse().ok());
-            let Some(target) = number.and_then(Pid::from_raw) else { continue };
+            let number = process
+                .file_name()
+                .and_then(|n| n.to_str())
+                .and_then(|n| n.parse().ok());
+            let Some(target) = number.and_then(Pid::from_raw) else {
+                continue;
+            };
             if let Ok(handle) = pidfd_open(target, PidfdFlags::empty()) {
                 left |= pidfd_send_signal(&handle, Signal::KILL).is_ok();
             }
@@ -68,13 +75,20 @@ fn processes(pid: u32) -> Vec<PathBuf> {
             || in_namespace.is_some() && namespace(process) == in_namespace
             || in_group.is_some() && group(process) == in_group
     };
-    let all = fs::read_dir("/proc").into_iter().flatten().flatten().map(|entry| entry.path());
+    let all = fs::read_dir("/proc")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path());
     let is_process = |path: &PathBuf| {
         let name = path.file_name().unwrap_or_default();
         name.as_encoded_bytes().iter().all(u8::is_ascii_digit)
     };
     // A zombie has ended: it has no threads that could run.
-    all.filter(is_process).filter(belongs).filter(|p| fs::read_link(p.join("exe")).is_ok()).collect()
+    all.filter(is_process)
+        .filter(belongs)
+        .filter(|p| fs::read_link(p.join("exe")).is_ok())
+        .collect()
 }
 
 /// Whether a label as the kernel prints it holds every recorded profile in its mode. Stacks are
@@ -92,7 +106,11 @@ fn holds(text: &str, record: &Record) -> Result<()> {
         None => Ok(()),
         Some(missing) => Err(Error::new(
             Kind::Policy,
-            format!("a process runs as {} instead of under {}", quoted(text), missing.name),
+            format!(
+                "a process runs as {} instead of under {}",
+                quoted(text),
+                missing.name
+            ),
         )),
     }
 }
@@ -117,7 +135,10 @@ mod tests {
     use crate::runtime::record::{Place, empty};
 
     fn record(names: &[&str]) -> Record {
-        let place = Place { root: Path::new("/r"), id: "c" };
+        let place = Place {
+            root: Path::new("/r"),
+            id: "c",
+        };
         let mut record = empty("runc", place, Path::new("/b"));
         record.components = names
             .iter()

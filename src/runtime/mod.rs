@@ -127,7 +127,9 @@ fn exit_code(
     failed: impl Fn() -> bool,
 ) -> Result<u8> {
     let code = match status {
-        Ok(status) => status.code().or(status.signal().map(|s| s.saturating_add(128))),
+        Ok(status) => status
+            .code()
+            .or(status.signal().map(|s| s.saturating_add(128))),
         Err(e) if e.raw_os_error() == Some(libc::ECHILD) => Some(i32::from(failed())),
         Err(e) => return Err(Error::io("run", program, &e)),
     };

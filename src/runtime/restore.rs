@@ -27,9 +27,14 @@ pub(super) fn can_be_verified(line: &Line) -> Result<()> {
 
 /// Restores the container, and kills it again if any thread of it lacks the label.
 pub(super) fn carry_out(runtime: &Located, line: &Line, record: &Record) -> Result<Next> {
-    let place = Place { root: &record.root, id: &record.id };
+    let place = Place {
+        root: &record.root,
+        id: &record.id,
+    };
     let status = command(runtime, &line.words()).status();
-    let code = exit_code(status, &runtime.program, || !record.root.join(&record.id).exists())?;
+    let code = exit_code(status, &runtime.program, || {
+        !record.root.join(&record.id).exists()
+    })?;
     if code != 0 {
         record::remove(place)?;
         return Ok(Next::Done(code));
@@ -46,7 +51,10 @@ pub(super) fn carry_out(runtime: &Located, line: &Line, record: &Record) -> Resu
     if deleted.is_ok_and(|status| status.success()) {
         record::remove(place)?;
     } else {
-        report::notice(&format!("container {}: it was killed, but not deleted", record.id));
+        report::notice(&format!(
+            "container {}: it was killed, but not deleted",
+            record.id
+        ));
     }
     Err(why.hint("it was killed; start a new container instead of restoring this one"))
 }
@@ -54,8 +62,15 @@ pub(super) fn carry_out(runtime: &Located, line: &Line, record: &Record) -> Resu
 fn first_process(pid_file: &Path) -> Result<u32> {
     fs::read_to_string(pid_file)
         .map_err(|e| reason(&e))
-        .and_then(|text| text.trim().parse().map_err(|_| "it holds no number".to_owned()))
+        .and_then(|text| {
+            text.trim()
+                .parse()
+                .map_err(|_| "it holds no number".to_owned())
+        })
         .map_err(|why| {
-            Error::new(Kind::Internal, format!("cannot use {}: {why}", pid_file.display()))
+            Error::new(
+                Kind::Internal,
+                format!("cannot use {}: {why}", pid_file.display()),
+            )
         })
 }

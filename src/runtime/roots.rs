@@ -78,7 +78,11 @@ pub fn origin(runtime: LowLevel, root: &Path, id: &str) -> Result<Option<Origin>
     let bundle = match runtime {
         LowLevel::Runc => {
             let state: RuncState = read(&own.join("state.json"))?;
-            let bundle = state.config.labels.iter().find_map(|l| l.strip_prefix("bundle="));
+            let bundle = state
+                .config
+                .labels
+                .iter()
+                .find_map(|l| l.strip_prefix("bundle="));
             PathBuf::from(bundle.ok_or_else(|| unreadable(&own, "it names no bundle"))?)
         }
         LowLevel::Crun => read::<Named>(&own.join("status"))?.bundle,
@@ -89,7 +93,10 @@ pub fn origin(runtime: LowLevel, root: &Path, id: &str) -> Result<Option<Origin>
         LowLevel::Crun => own.join("config.json"),
         LowLevel::Runc | LowLevel::Youki => bundle.join("config.json"),
     };
-    Ok(Some(Origin { bundle, configuration }))
+    Ok(Some(Origin {
+        bundle,
+        configuration,
+    }))
 }
 
 fn read<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<T> {

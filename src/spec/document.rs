@@ -353,6 +353,26 @@ mod tests {
         assert_eq!(read, [("a/b", "x\ny"), ("c", "")]);
     }
 
+    /// The typed model of the specification is the oracle: it sees the new profile, and nothing
+    /// else has changed for it.
+    #[test]
+    fn the_typed_model_sees_one_change() {
+        use oci_spec::runtime::Spec;
+        let before = Spec::default();
+        let text = serde_json::to_string(&before).unwrap();
+        let label = Label::parse("a//&b").unwrap();
+        let after = Document::config(text.as_bytes())
+            .unwrap()
+            .with_label(&label)
+            .unwrap();
+        let after: Spec = serde_json::from_str(&after).unwrap();
+        let mut expected = before;
+        let mut process = expected.process().clone().unwrap();
+        process.set_apparmor_profile(Some("a//&b".to_owned()));
+        expected.set_process(Some(process));
+        assert_eq!(after, expected);
+    }
+
     fn json() -> impl Strategy<Value = serde_json::Value> {
         use serde_json::Value;
         let leaf = prop_oneof![

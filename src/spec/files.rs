@@ -195,10 +195,7 @@ mod tests {
             .set_len(MAX + 1)
             .unwrap();
         for name in ["link", "fifo", "giant", "none", "."] {
-            assert!(
-                SpecFile::config(&dir.path().join(name)).is_err(),
-                "{name}"
-            );
+            assert!(SpecFile::config(&dir.path().join(name)).is_err(), "{name}");
         }
     }
 

@@ -35,12 +35,27 @@ fn ctr_run(runtime: &str, profile: &str, rest: &[&str]) -> Done {
     let annotation = format!("oci-apparmor/profile={profile}");
     let rootfs = rootfs();
     let words = [
-        &["run", "--runc-binary", wrapper.to_str().unwrap(), "--annotation", &annotation, "--rootfs"],
+        &[
+            "run",
+            "--runc-binary",
+            wrapper.to_str().unwrap(),
+            "--annotation",
+            &annotation,
+            "--rootfs",
+        ],
         rest,
     ]
     .concat();
-    let words: Vec<_> =
-        words.iter().map(|w| if *w == "ROOTFS" { rootfs.to_str().unwrap() } else { *w }).collect();
+    let words: Vec<_> = words
+        .iter()
+        .map(|w| {
+            if *w == "ROOTFS" {
+                rootfs.to_str().unwrap()
+            } else {
+                *w
+            }
+        })
+        .collect();
     run("ctr", words)
 }
 
@@ -50,12 +65,26 @@ fn a_task_and_its_execs_are_confined_and_a_refusal_is_shown() {
     let _containerd = Containerd::start();
     for runtime in RUNTIMES {
         profile("task");
-        ctr_run(runtime, "task", &["-d", "ROOTFS", "task", "/bin/sleep", "1000"]).ok();
+        ctr_run(
+            runtime,
+            "task",
+            &["-d", "ROOTFS", "task", "/bin/sleep", "1000"],
+        )
+        .ok();
         let exec = |words: &[&str]| {
-            run("ctr", [&["task", "exec", "--exec-id", "e", "task"], words].concat())
+            run(
+                "ctr",
+                [&["task", "exec", "--exec-id", "e", "task"], words].concat(),
+            )
         };
-        assert_eq!(exec(&["/bin/cat", "/proc/self/attr/current"]).ok(), "task (enforce)\n");
-        assert_eq!(exec(&["/bin/cat", "/proc/1/attr/current"]).ok(), "task (enforce)\n");
+        assert_eq!(
+            exec(&["/bin/cat", "/proc/self/attr/current"]).ok(),
+            "task (enforce)\n"
+        );
+        assert_eq!(
+            exec(&["/bin/cat", "/proc/1/attr/current"]).ok(),
+            "task (enforce)\n"
+        );
         assert_ne!(exec(&["/bin/touch", "/data/x"]).code, 0);
         assert!(record_of("task").is_some());
         run("ctr", ["task", "rm", "-f", "task"]).ok();
@@ -64,7 +93,10 @@ fn a_task_and_its_execs_are_confined_and_a_refusal_is_shown() {
 
         let refused = ctr_run(runtime, "nosuch", &["ROOTFS", "none", "/bin/true"]);
         refused.refused(&["nosuch", "neither loaded nor found"]);
-        assert!(refused.err.contains("OCI runtime create failed"), "{refused:?}");
+        assert!(
+            refused.err.contains("OCI runtime create failed"),
+            "{refused:?}"
+        );
         run("ctr", ["container", "rm", "none"]);
         assert_eq!(records(), Vec::<std::path::PathBuf>::new());
     }

@@ -29,7 +29,11 @@ fn containerd_sandbox<'a>(rest: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)
 }
 
 /// What CRI-O writes into the container `id`, behind all annotations of the pod.
-fn crio<'a>(id: &'a str, container: &'a str, rest: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
+fn crio<'a>(
+    id: &'a str,
+    container: &'a str,
+    rest: &[(&'a str, &'a str)],
+) -> Vec<(&'a str, &'a str)> {
     let own = [
         ("io.container.manager", "cri-o"),
         ("io.kubernetes.cri-o.ContainerID", id),
@@ -47,7 +51,10 @@ fn label(runtime: &str, id: &str, annotations: &[(&str, &str)]) -> Done {
     let mut bundle = Bundle::annotated(id, &CURRENT, annotations);
     bundle.config["process"]["apparmorProfile"] = "engine-default".into();
     bundle.write();
-    run(wrapper(runtime), ["run", "--bundle", bundle.path.to_str().unwrap(), id])
+    run(
+        wrapper(runtime),
+        ["run", "--bundle", bundle.path.to_str().unwrap(), id],
+    )
 }
 
 #[test]
@@ -71,7 +78,8 @@ fn annotations_mean_the_container_that_they_name() {
         assert_eq!(is(&containerd("init", &own)), "all (enforce)\n");
         label(runtime, "k8s", &containerd("side", &keys)).refused(&["nosuch", "container k8s"]);
         let weaker = [("oci-apparmor/profile", "unconfined")];
-        label(runtime, "k8s", &containerd("app", &weaker)).refused(&["unconfined", "engine-default"]);
+        label(runtime, "k8s", &containerd("app", &weaker))
+            .refused(&["unconfined", "engine-default"]);
     }
 }
 
@@ -81,8 +89,15 @@ fn a_sandbox_loads_what_its_annotations_name_and_stays_as_it_is() {
     for runtime in RUNTIMES {
         profile("pre");
         let app = format!("{BETA}/app");
-        let keys = [(&*app, "localhost/pre"), ("oci-apparmor/profile", "localhost/nosuch")];
-        let bundle = Bundle::annotated("sandbox", &["/bin/sleep", "1000"], &containerd_sandbox(&keys));
+        let keys = [
+            (&*app, "localhost/pre"),
+            ("oci-apparmor/profile", "localhost/nosuch"),
+        ];
+        let bundle = Bundle::annotated(
+            "sandbox",
+            &["/bin/sleep", "1000"],
+            &containerd_sandbox(&keys),
+        );
         let sandbox = Container::started(runtime, &bundle, "sandbox");
         assert_eq!(sandbox.label(), "unconfined");
         assert_eq!(bundle.profile_on_disk(), None);
@@ -91,8 +106,18 @@ fn a_sandbox_loads_what_its_annotations_name_and_stays_as_it_is() {
         // The pod's annotations may not change behind the sandbox's back.
         for (id, keys) in [
             ("dropped", &keys[..1]),
-            ("changed", &[keys[0], ("oci-apparmor/profile", "localhost/pre")]),
-            ("added", &[keys[0], keys[1], ("container.oci-apparmor/app", "localhost/pre")]),
+            (
+                "changed",
+                &[keys[0], ("oci-apparmor/profile", "localhost/pre")],
+            ),
+            (
+                "added",
+                &[
+                    keys[0],
+                    keys[1],
+                    ("container.oci-apparmor/app", "localhost/pre"),
+                ],
+            ),
         ] {
             label(runtime, id, &containerd("app", keys)).refused(&["annotation", "pod", id]);
         }
@@ -119,7 +144,11 @@ fn forged_annotations_of_another_engine_do_not_help() {
         ] {
             let bundle = Bundle::annotated("forged", &CURRENT, &annotations);
             let words = ["run", "--bundle", bundle.path.to_str().unwrap(), "forged"];
-            assert_eq!(run(wrapper(runtime), words).ok(), "node (enforce)\n", "{annotations:?}");
+            assert_eq!(
+                run(wrapper(runtime), words).ok(),
+                "node (enforce)\n",
+                "{annotations:?}"
+            );
         }
     }
 }

@@ -5,7 +5,11 @@ use serde_json::json;
 use crate::support::*;
 
 fn bundle(stage: &str, annotations: &[(&str, &str)], profile: &str) -> Bundle {
-    let mut bundle = Bundle::annotated("hook", &["/bin/cat", "/proc/self/attr/current"], annotations);
+    let mut bundle = Bundle::annotated(
+        "hook",
+        &["/bin/cat", "/proc/self/attr/current"],
+        annotations,
+    );
     bundle.config["process"]["apparmorProfile"] = json!(profile);
     let hook = env!("CARGO_BIN_EXE_oci-apparmor-hook");
     bundle.config["hooks"] = json!({ stage: [{
@@ -16,7 +20,10 @@ fn bundle(stage: &str, annotations: &[(&str, &str)], profile: &str) -> Bundle {
 }
 
 fn run_with(runtime: &str, bundle: &Bundle) -> Done {
-    run(runtime, ["run", "--bundle", bundle.path.to_str().unwrap(), "hook"])
+    run(
+        runtime,
+        ["run", "--bundle", bundle.path.to_str().unwrap(), "hook"],
+    )
 }
 
 #[test]
@@ -27,7 +34,11 @@ fn a_hook_loads_the_profile_just_in_time() {
             for annotations in [&[][..], &[("oci-apparmor/profile", "late")]] {
                 profile("late");
                 let bundle = bundle(stage, annotations, "late");
-                assert_eq!(run_with(runtime, &bundle).ok(), "late (enforce)\n", "{runtime} {stage}");
+                assert_eq!(
+                    run_with(runtime, &bundle).ok(),
+                    "late (enforce)\n",
+                    "{runtime} {stage}"
+                );
             }
         }
     }
@@ -40,16 +51,26 @@ fn a_hook_refuses_what_it_cannot_bring_about() {
     for runtime in RUNTIMES {
         profile("late");
         // The runtime is about to apply another label than was asked for.
-        let wrong = bundle("createRuntime", &[("oci-apparmor/profile", "late")], "other");
+        let wrong = bundle(
+            "createRuntime",
+            &[("oci-apparmor/profile", "late")],
+            "other",
+        );
         let done = run_with(runtime, &wrong);
         assert_ne!(done.code, 0);
         assert_eq!(done.out, "");
         if runtime == "runc" {
-            assert!(done.err.contains("will apply other") && done.err.contains("exit status 5"), "{done:?}");
+            assert!(
+                done.err.contains("will apply other") && done.err.contains("exit status 5"),
+                "{done:?}"
+            );
         } else {
             assert!(done.err.contains("exit code: 5"), "{done:?}");
         }
         let missing = run_with(runtime, &bundle("createRuntime", &[], "nosuch"));
-        assert!(missing.err.contains("exit status 3") || missing.err.contains("exit code: 3"), "{missing:?}");
+        assert!(
+            missing.err.contains("exit status 3") || missing.err.contains("exit code: 3"),
+            "{missing:?}"
+        );
     }
 }

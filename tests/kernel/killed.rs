@@ -17,8 +17,19 @@ fn the_configuration_is_never_torn() {
     let wrapper = wrapper("crun");
     let attempt = |when: usize| {
         let inject = format!("inject={calls}:signal=KILL:when={when}");
-        let words = ["-o", "/dev/null", "-e", &format!("trace={calls}"), "-e", &inject,
-            wrapper.to_str().unwrap(), "create", "--bundle", path, "kill"];
+        let words = [
+            "-o",
+            "/dev/null",
+            "-e",
+            &format!("trace={calls}"),
+            "-e",
+            &inject,
+            wrapper.to_str().unwrap(),
+            "create",
+            "--bundle",
+            path,
+            "kill",
+        ];
         run("strace", words)
     };
     let mut seen_new = false;
@@ -27,7 +38,11 @@ fn the_configuration_is_never_torn() {
         attempt(when);
         let now = fs::read(bundle.config_json()).unwrap();
         if now != old {
-            assert_eq!(bundle.profile_on_disk().as_deref(), Some("kill"), "call {when}");
+            assert_eq!(
+                bundle.profile_on_disk().as_deref(),
+                Some("kill"),
+                "call {when}"
+            );
             seen_new = true;
         }
         // Killed late, crun itself has been reached.
@@ -38,7 +53,10 @@ fn the_configuration_is_never_torn() {
         }
     }
     assert!(seen_new, "the configuration was never written");
-    let left: Vec<_> = fs::read_dir(&bundle.path).unwrap().map(|e| e.unwrap().file_name()).collect();
+    let left: Vec<_> = fs::read_dir(&bundle.path)
+        .unwrap()
+        .map(|e| e.unwrap().file_name())
+        .collect();
     assert!(left.len() < 60, "{left:?}");
     run(&wrapper, ["delete", "--force", "kill"]);
 }

@@ -13,7 +13,10 @@ fn components(runtime: &str, annotations: &[(&str, &str)]) -> Vec<String> {
     let bundle = Bundle::annotated("node", &CURRENT, annotations);
     let words = ["run", "--bundle", bundle.path.to_str().unwrap(), "node"];
     let label = run(wrapper(runtime), words).ok();
-    let label = label.trim().rsplit_once(" (").map_or(label.trim(), |(label, _)| label);
+    let label = label
+        .trim()
+        .rsplit_once(" (")
+        .map_or(label.trim(), |(label, _)| label);
     let mut components: Vec<_> = label.split("//&").map(str::to_owned).collect();
     components.sort();
     components
@@ -27,18 +30,31 @@ fn a_floor_is_stacked_under_every_container_and_exec() {
         profile("floor");
         profile("own");
         assert_eq!(components(runtime, &[]), ["floor"]);
-        assert_eq!(components(runtime, &[("oci-apparmor/profile", "own")]), ["floor", "own"]);
-        assert_eq!(components(runtime, &[("oci-apparmor/profile", "floor")]), ["floor"]);
+        assert_eq!(
+            components(runtime, &[("oci-apparmor/profile", "own")]),
+            ["floor", "own"]
+        );
+        assert_eq!(
+            components(runtime, &[("oci-apparmor/profile", "floor")]),
+            ["floor"]
+        );
         let exempt = [
             ("io.kubernetes.cri.container-type", "container"),
             ("io.kubernetes.cri.sandbox-namespace", "kube-system"),
         ];
         assert_eq!(components(runtime, &exempt), ["unconfined"]);
 
-        let bundle = Bundle::annotated("node", &["/bin/sleep", "1000"], &[("oci-apparmor/profile", "own")]);
+        let bundle = Bundle::annotated(
+            "node",
+            &["/bin/sleep", "1000"],
+            &[("oci-apparmor/profile", "own")],
+        );
         let container = Container::started(runtime, &bundle, "node");
         let label = container.exec(&CURRENT).ok();
-        assert!(label.contains("own") && label.contains("//&") && label.contains("floor"), "{label}");
+        assert!(
+            label.contains("own") && label.contains("//&") && label.contains("floor"),
+            "{label}"
+        );
         assert_eq!(label.trim(), container.label());
     }
 }
@@ -46,14 +62,24 @@ fn a_floor_is_stacked_under_every_container_and_exec() {
 #[test]
 fn a_default_profile_is_for_those_that_ask_for_nothing() {
     let _world = world();
-    fs::write(CONFIG, "default_profile = \"fallback\"\nallow = [\"own*\"]\ndeny = [\"own2\"]\n").unwrap();
+    fs::write(
+        CONFIG,
+        "default_profile = \"fallback\"\nallow = [\"own*\"]\ndeny = [\"own2\"]\n",
+    )
+    .unwrap();
     for runtime in RUNTIMES {
         profile("fallback");
         profile("own");
         profile("own2");
         assert_eq!(components(runtime, &[]), ["fallback"]);
-        assert_eq!(components(runtime, &[("oci-apparmor/profile", "runtime/default")]), ["fallback"]);
-        assert_eq!(components(runtime, &[("oci-apparmor/profile", "own")]), ["own"]);
+        assert_eq!(
+            components(runtime, &[("oci-apparmor/profile", "runtime/default")]),
+            ["fallback"]
+        );
+        assert_eq!(
+            components(runtime, &[("oci-apparmor/profile", "own")]),
+            ["own"]
+        );
         for name in ["own2", "fallback"] {
             let bundle = Bundle::annotated("node", &CURRENT, &[("oci-apparmor/profile", name)]);
             let words = ["run", "--bundle", bundle.path.to_str().unwrap(), "node"];
@@ -72,7 +98,15 @@ fn check_and_explain_tell_the_truth() {
         let found = parts.iter().find(|p| p["part"] == part);
         found.unwrap_or_else(|| panic!("{part} is missing: {check:?}"))["verdict"].clone()
     };
-    for part in ["kernel", "privilege", "compiler", "configuration", "low-level", "records", "profiles"] {
+    for part in [
+        "kernel",
+        "privilege",
+        "compiler",
+        "configuration",
+        "low-level",
+        "records",
+        "profiles",
+    ] {
         assert_eq!(verdict(part), "ok", "{part}: {check:?}");
     }
     assert_eq!(check.code, 0);
@@ -85,7 +119,10 @@ fn check_and_explain_tell_the_truth() {
     profile("own");
     let bundle = Bundle::annotated("node", &CURRENT, &[("oci-apparmor/profile", "own")]);
     let explained = run(program, ["explain", bundle.path.to_str().unwrap()]).ok();
-    assert!(explained.contains("label      own\n") && explained.contains("not loaded"), "{explained}");
+    assert!(
+        explained.contains("label      own\n") && explained.contains("not loaded"),
+        "{explained}"
+    );
     assert_eq!(loaded("own"), None, "explain loads nothing");
     assert_eq!(bundle.profile_on_disk(), None, "explain writes nothing");
 }

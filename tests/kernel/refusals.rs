@@ -17,8 +17,14 @@ fn refused(runtime: &str, bundle: &Bundle, words: &[&str]) {
     let _ = fs::remove_file(&log);
     for subcommand in ["run", "create"] {
         let line = [
-            "--log", log.to_str().unwrap(), "--log-format", "json",
-            subcommand, "--bundle", bundle.path.to_str().unwrap(), ID,
+            "--log",
+            log.to_str().unwrap(),
+            "--log-format",
+            "json",
+            subcommand,
+            "--bundle",
+            bundle.path.to_str().unwrap(),
+            ID,
         ];
         let done = run_detached(&wrapper(runtime), line);
         done.refused(&[words, &[&format!("{subcommand} of container {ID}")]].concat());
@@ -34,20 +40,39 @@ fn refused(runtime: &str, bundle: &Bundle, words: &[&str]) {
 }
 
 fn asking(value: &str) -> Bundle {
-    Bundle::annotated(ID, &["/bin/sleep", "1000"], &[("oci-apparmor/profile", value)])
+    Bundle::annotated(
+        ID,
+        &["/bin/sleep", "1000"],
+        &[("oci-apparmor/profile", value)],
+    )
 }
 
 #[test]
 fn names_that_mean_something_else() {
     let _world = world();
     for runtime in RUNTIMES {
-        for name in ["u", "un", "unconfine", "", "&x", ":ns:x", "a//&b", "a b", "localhost/", "x//"] {
+        for name in [
+            "u",
+            "un",
+            "unconfine",
+            "",
+            "&x",
+            ":ns:x",
+            "a//&b",
+            "a b",
+            "localhost/",
+            "x//",
+        ] {
             refused(runtime, &asking(name), &["profile name"]);
             let mut bundle = Bundle::new(ID, &["/bin/sleep", "1000"]);
             bundle.config["process"]["apparmorProfile"] = name.into();
             bundle.write();
             if name != "a//&b" && name != "localhost/" {
-                refused(runtime, &bundle, &["profile name", "process.apparmorProfile"]);
+                refused(
+                    runtime,
+                    &bundle,
+                    &["profile name", "process.apparmorProfile"],
+                );
             }
         }
     }
@@ -64,16 +89,25 @@ fn sources_that_are_not_what_they_should_be() {
             refused(runtime, &bundle, words);
             assert_eq!(loaded("bad"), None);
         };
-        is("profile bad { this is no rule, }\n", &["apparmor_parser", "syntax error"]);
+        is(
+            "profile bad { this is no rule, }\n",
+            &["apparmor_parser", "syntax error"],
+        );
         is(&profile_text("another", ""), &["another", "not only bad"]);
         assert_eq!(loaded("another"), None);
-        is(&[profile_text("bad", ""), profile_text("second", "")].concat(), &["second"]);
+        is(
+            &[profile_text("bad", ""), profile_text("second", "")].concat(),
+            &["second"],
+        );
         assert_eq!(loaded("second"), None);
         is("# nothing\n", &["declares no profile"]);
         is("profile bad /bin/bad { file, }\n", &["attaches"]);
         is("profile bad flags=(unconfined) { file, }\n", &["bad"]);
         is("profile :ns:bad { file, }\n", &["ns"]);
-        is(&profile_text("bad", ",complain"), &["complain mode", "must enforce"]);
+        is(
+            &profile_text("bad", ",complain"),
+            &["complain mode", "must enforce"],
+        );
         unload("bad");
 
         source("bad", &profile_text("bad", ""));
@@ -84,7 +118,11 @@ fn sources_that_are_not_what_they_should_be() {
         fs::write("/tmp/bad", profile_text("bad", "")).unwrap();
         refused(runtime, &bundle, &["not trusted"]);
         fs::remove_file(&path).unwrap();
-        refused(runtime, &bundle, &["neither loaded nor found", "/etc/apparmor.d"]);
+        refused(
+            runtime,
+            &bundle,
+            &["neither loaded nor found", "/etc/apparmor.d"],
+        );
         assert_eq!(loaded("bad"), None);
     }
 }
@@ -103,8 +141,15 @@ fn administrators_words_about_a_file_count() {
 
         fs::create_dir_all(complain).unwrap();
         symlink(format!("{PROFILES}/word"), format!("{complain}/word")).unwrap();
-        let bundle = Bundle::annotated(ID, &["/bin/cat", "/proc/self/attr/current"], &[("oci-apparmor/profile", "word")]);
-        let done = run(wrapper(runtime), ["run", "--bundle", bundle.path.to_str().unwrap(), ID]);
+        let bundle = Bundle::annotated(
+            ID,
+            &["/bin/cat", "/proc/self/attr/current"],
+            &[("oci-apparmor/profile", "word")],
+        );
+        let done = run(
+            wrapper(runtime),
+            ["run", "--bundle", bundle.path.to_str().unwrap(), ID],
+        );
         fs::remove_file(format!("{complain}/word")).unwrap();
         assert_eq!(done.ok(), "word (complain)\n");
         unload("word");
@@ -134,7 +179,11 @@ fn configurations_that_cannot_be_trusted() {
         for (text, mode, words) in [
             ("allow = [", 0o644, ["config.toml line 1", "check --config"]),
             ("\nflor = \"x\"\n", 0o644, ["config.toml line 2", "flor"]),
-            ("floor = \"un\"\n", 0o644, ["config.toml line 1", "unconfined"]),
+            (
+                "floor = \"un\"\n",
+                0o644,
+                ["config.toml line 1", "unconfined"],
+            ),
             ("", 0o666, ["config.toml", "writable"]),
         ] {
             fs::write(CONFIG, text).unwrap();
@@ -142,7 +191,10 @@ fn configurations_that_cannot_be_trusted() {
             refused(runtime, &asking("conf"), &words);
             // What asks for nothing may be subject to a floor that cannot be read.
             refused(runtime, &Bundle::new(ID, &["/bin/true"]), &words);
-            assert_eq!(run(wrapper(runtime), ["list"]).code, run(runtime, ["list"]).code);
+            assert_eq!(
+                run(wrapper(runtime), ["list"]).code,
+                run(runtime, ["list"]).code
+            );
             fs::remove_file(CONFIG).unwrap();
         }
     }
@@ -153,10 +205,19 @@ fn a_broken_configuration_does_not_block_what_runs() {
     let _world = world();
     for runtime in RUNTIMES {
         profile("live");
-        let bundle = Bundle::annotated("live", &["/bin/sleep", "1000"], &[("oci-apparmor/profile", "live")]);
+        let bundle = Bundle::annotated(
+            "live",
+            &["/bin/sleep", "1000"],
+            &[("oci-apparmor/profile", "live")],
+        );
         let container = Container::started(runtime, &bundle, "live");
         fs::write(CONFIG, "broken").unwrap();
-        assert_eq!(container.exec(&["/bin/cat", "/proc/self/attr/current"]).ok(), "live (enforce)\n");
+        assert_eq!(
+            container
+                .exec(&["/bin/cat", "/proc/self/attr/current"])
+                .ok(),
+            "live (enforce)\n"
+        );
         assert_eq!(container.state()["status"], "running");
         run(&container.runtime, ["kill", "live", "KILL"]).ok();
         wait_for(|| container.state()["status"] == "stopped");
@@ -174,9 +235,18 @@ fn bundles_that_runtimes_may_read_differently() {
         let good = fs::read_to_string(bundle.config_json()).unwrap();
         let path = bundle.config_json();
         for (text, words) in [
-            (good.replace("\"process\": {", "\"process\": {\"ApparmorProfile\": \"\","), "ApparmorProfile"),
-            (good.replace("\"process\": {", "\"proceſſ\": {}, \"process\": {"), "proce"),
-            (good.replace("\"process\": {", "\"process\": {}, \"process\": {"), "twice"),
+            (
+                good.replace("\"process\": {", "\"process\": {\"ApparmorProfile\": \"\","),
+                "ApparmorProfile",
+            ),
+            (
+                good.replace("\"process\": {", "\"proceſſ\": {}, \"process\": {"),
+                "proce",
+            ),
+            (
+                good.replace("\"process\": {", "\"process\": {}, \"process\": {"),
+                "twice",
+            ),
             (good.replace("\"process\": {", "\"no\": {"), "process"),
             (good[..good.len() / 2].to_owned(), "JSON"),
             (String::new(), "JSON"),
@@ -201,7 +271,11 @@ fn process_files_that_somebody_else_may_change() {
     let _world = world();
     for runtime in RUNTIMES {
         profile("p");
-        let bundle = Bundle::annotated(ID, &["/bin/sleep", "1000"], &[("oci-apparmor/profile", "p")]);
+        let bundle = Bundle::annotated(
+            ID,
+            &["/bin/sleep", "1000"],
+            &[("oci-apparmor/profile", "p")],
+        );
         let container = Container::started(runtime, &bundle, ID);
         let exec = |path: &str| run(&container.runtime, ["exec", "--process", path, ID]);
         let file = process_file("links.json", &["/bin/true"], None);
@@ -244,14 +318,26 @@ fn a_low_level_runtime_that_is_missing_or_ourselves() {
     profile("p");
     let bundle = asking("p");
     for (config, word) in [
-        ("[low_level]\nrunc = \"/nonexistent/runc\"\n".to_owned(), "does not exist"),
-        (format!("[low_level]\nrunc = \"{}\"\n", wrapper("runc").display()), "oci-apparmor itself"),
-        ("[low_level]\ndirectories = [\"/nonexistent\"]\n".to_owned(), "not found"),
+        (
+            "[low_level]\nrunc = \"/nonexistent/runc\"\n".to_owned(),
+            "does not exist",
+        ),
+        (
+            format!("[low_level]\nrunc = \"{}\"\n", wrapper("runc").display()),
+            "oci-apparmor itself",
+        ),
+        (
+            "[low_level]\ndirectories = [\"/nonexistent\"]\n".to_owned(),
+            "not found",
+        ),
     ] {
         fs::write(CONFIG, config).unwrap();
         let words = ["create", "--bundle", bundle.path.to_str().unwrap(), ID];
         let done = run_detached(&wrapper("runc"), words);
-        assert!(done.code == 1 && done.err.contains(word) && done.err.contains("oci-apparmor: "), "{done:?}");
+        assert!(
+            done.code == 1 && done.err.contains(word) && done.err.contains("oci-apparmor: "),
+            "{done:?}"
+        );
         assert_eq!(done.err.lines().count(), 1);
     }
     fs::remove_file(CONFIG).unwrap();
@@ -265,7 +351,9 @@ fn a_kernel_whose_global_mode_does_not_enforce() {
         profile("p");
         fs::write(mode, "complain").unwrap();
         let bundle = asking("p");
-        let tried = std::panic::catch_unwind(|| refused(runtime, &bundle, &["global mode", "oci-apparmor check"]));
+        let tried = std::panic::catch_unwind(|| {
+            refused(runtime, &bundle, &["global mode", "oci-apparmor check"])
+        });
         fs::write(mode, "enforce").unwrap();
         tried.unwrap();
     }

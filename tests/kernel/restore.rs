@@ -6,11 +6,46 @@ use crate::support::*;
 
 const RESTORED: &str = "/var/lib/oci-apparmor-tests/image";
 
+/// A sleeping container in the host's network: CRIU locks another one with iptables.
+fn sleeping(annotations: &[(&str, &str)]) -> Bundle {
+    let mut bundle = Bundle::annotated("again", &["/bin/sleep", "1000"], annotations);
+    let namespaces = bundle.config["linux"]["namespaces"].as_array_mut().unwrap();
+    namespaces.retain(|namespace| namespace["type"] != "network");
+    bundle.write();
+    bundle
+}
+
+/// Calls the wrapper with pipes for standard input, output and error, which CRIU can dump.
+fn piped(words: &[&str]) -> Done {
+    let words = words.join(" ");
+    let script = format!(
+        "rm -f /run/code; \
+         (sleep 300 | ( {} {words}; echo $? >/run/code.new; mv /run/code.new /run/code ) 2>&1 \
+         | cat >/run/said) </dev/null >/dev/null 2>&1 &",
+        wrapper("runc").display()
+    );
+    run("sh", ["-c", &script]).ok();
+    wait_for(|| Path::new("/run/code").exists());
+    let read = |path: &str| std::fs::read_to_string(path).unwrap();
+    Done {
+        code: read("/run/code").trim().parse().unwrap(),
+        out: String::new(),
+        err: read("/run/said"),
+    }
+}
+
 fn restore(bundle: &Bundle, more: &[&str]) -> Done {
+    let path = bundle.path.to_str().unwrap();
     let words = [
-        "restore", "--image-path", RESTORED, "--bundle", bundle.path.to_str().unwrap(),
+        "restore",
+        "--image-path",
+        RESTORED,
+        "--work-path",
+        "/run",
+        "--bundle",
+        path,
     ];
-    run_detached(&wrapper("runc"), [&words, more, &["again"]].concat())
+    piped(&[&words, more, &["again"]].concat())
 }
 
 #[test]
@@ -22,22 +57,53 @@ fn a_confined_image_is_restored_confined_and_an_unconfined_one_not_at_all() {
         let _ = std::fs::remove_dir_all(RESTORED);
         std::fs::create_dir_all(RESTORED).unwrap();
         let asks = [("oci-apparmor/profile", "criu")];
-        let bundle = Bundle::annotated("again", &["/bin/sleep", "1000"], &asks[..usize::from(confined)]);
-        let container = Container::started("runc", &bundle, "again");
-        assert_eq!(container.label(), if confined { "criu (enforce)" } else { "unconfined" });
-        let dump = run("runc", ["checkpoint", "--image-path", RESTORED, "--work-path", "/run", "again"]);
+        let bundle = sleeping(&asks[..usize::from(confined)]);
+        piped(&["create", "--bundle", bundle.path.to_str().unwrap(), "again"]).ok();
+        let container = Container {
+            runtime: wrapper("runc"),
+            id: "again".into(),
+        };
+        container.call("start").ok();
+        assert_eq!(
+            container.label(),
+            if confined {
+                "criu (enforce)"
+            } else {
+                "unconfined"
+            }
+        );
+        let dump = run(
+            "runc",
+            [
+                "checkpoint",
+                "--image-path",
+                RESTORED,
+                "--work-path",
+                "/run",
+                "again",
+            ],
+        );
         if dump.code != 0 {
-            println!("{}", std::fs::read_to_string("/run/dump.log").unwrap_or_default());
+            println!(
+                "{}",
+                std::fs::read_to_string("/run/dump.log").unwrap_or_default()
+            );
         }
         dump.ok();
         run(wrapper("runc"), ["delete", "--force", "again"]).ok();
         assert_eq!(record_of("again"), None);
         unload("criu");
 
-        let bundle = Bundle::annotated("again", &["/bin/sleep", "1000"], &asks);
+        let bundle = sleeping(&asks);
         restore(&bundle, &[]).refused(&["--detach", "restore of container"]);
         let done = restore(&bundle, &detached);
         if confined {
+            if done.code != 0 {
+                println!(
+                    "{}",
+                    std::fs::read_to_string("/run/restore.log").unwrap_or_default()
+                );
+            }
             done.ok();
             assert_eq!(container.label(), "criu (enforce)");
             let exec = container.exec(&["/bin/cat", "/proc/self/attr/current"]);

@@ -6,8 +6,13 @@ use crate::support::*;
 fn crun(words: &[&str]) -> Done {
     let wrapper = wrapper("crun");
     let before = [
-        "--reuid=1000", "--regid=1000", "--clear-groups", "env", "XDG_RUNTIME_DIR=/run/user/1000",
-        wrapper.to_str().unwrap(), "--cgroup-manager=disabled",
+        "--reuid=1000",
+        "--regid=1000",
+        "--clear-groups",
+        "env",
+        "XDG_RUNTIME_DIR=/run/user/1000",
+        wrapper.to_str().unwrap(),
+        "--cgroup-manager=disabled",
     ];
     run_detached("setpriv".as_ref(), [&before, words].concat())
 }
@@ -16,7 +21,11 @@ fn crun(words: &[&str]) -> Done {
 fn a_loaded_profile_is_used_and_a_missing_one_is_asked_for() {
     let _world = world();
     profile("user");
-    let mut bundle = Bundle::annotated("user", &["/bin/sleep", "1000"], &[("oci-apparmor/profile", "user")]);
+    let mut bundle = Bundle::annotated(
+        "user",
+        &["/bin/sleep", "1000"],
+        &[("oci-apparmor/profile", "user")],
+    );
     let rootless = run("crun", ["spec", "--rootless", "--bundle", "/run"]);
     rootless.ok();
     let spec = std::fs::read("/run/config.json").unwrap();
@@ -27,15 +36,39 @@ fn a_loaded_profile_is_used_and_a_missing_one_is_asked_for() {
     bundle.config = config;
     bundle.write();
     run("chown", ["-R", "1000:1000", bundle.path.to_str().unwrap()]).ok();
-    run("install", ["-d", "-o", "1000", "-g", "1000", "-m", "0700", "/run/user/1000"]).ok();
+    run(
+        "install",
+        [
+            "-d",
+            "-o",
+            "1000",
+            "-g",
+            "1000",
+            "-m",
+            "0700",
+            "/run/user/1000",
+        ],
+    )
+    .ok();
 
     let path = bundle.path.to_str().unwrap();
     let start = ["run", "-d", "-b", path, "user"];
-    crun(&start).refused(&["not loaded", "only root", "apparmor_parser -r /etc/oci-apparmor/profiles/user"]);
+    crun(&start).refused(&[
+        "not loaded",
+        "only root",
+        "apparmor_parser -r /etc/oci-apparmor/profiles/user",
+    ]);
     load(&profile_text("user", ""));
     crun(&start).ok();
     let label = crun(&["exec", "user", "/bin/cat", "/proc/self/attr/current"]).ok();
     assert_eq!(label, "user (enforce)\n");
     crun(&["delete", "--force", "user"]).ok();
-    assert_eq!(run("find", ["/run/user/1000/oci-apparmor/containers", "-type", "f"]).ok(), "");
+    assert_eq!(
+        run(
+            "find",
+            ["/run/user/1000/oci-apparmor/containers", "-type", "f"]
+        )
+        .ok(),
+        ""
+    );
 }

@@ -20,13 +20,20 @@ fn a_profile_that_is_only_a_file_confines_the_container_and_every_exec() {
         assert_eq!(bundle.profile_on_disk().as_deref(), Some("jit"));
         assert_eq!(container.exec(&CURRENT).ok(), "jit (enforce)\n");
         let write = container.exec(&["/bin/touch", "/data/x"]);
-        assert!(write.code != 0 && write.err.contains("Permission denied"), "{write:?}");
+        assert!(
+            write.code != 0 && write.err.contains("Permission denied"),
+            "{write:?}"
+        );
         container.exec(&["/bin/touch", "/tmp/x"]).ok();
         // The engine's own idea of the profile, as docker, podman and containerd send it.
         for foreign in [None, Some("unconfined"), Some("docker-default"), Some("")] {
             let file = process_file("exec.json", &CURRENT, foreign);
             let words = ["exec", "--process", file.to_str().unwrap(), &container.id];
-            assert_eq!(run(&container.runtime, words).ok(), "jit (enforce)\n", "{foreign:?}");
+            assert_eq!(
+                run(&container.runtime, words).ok(),
+                "jit (enforce)\n",
+                "{foreign:?}"
+            );
         }
         container.call("kill").ok();
         run(&container.runtime, ["kill", &container.id, "KILL"]);
@@ -42,7 +49,11 @@ fn run_in_the_foreground_leaves_no_record() {
     let _world = world();
     for runtime in RUNTIMES {
         profile("fore");
-        let bundle = Bundle::annotated("fore", &CURRENT, &[("oci-apparmor/profile", "localhost/fore")]);
+        let bundle = Bundle::annotated(
+            "fore",
+            &CURRENT,
+            &[("oci-apparmor/profile", "localhost/fore")],
+        );
         let words = ["run", "--bundle", bundle.path.to_str().unwrap(), "fore"];
         assert_eq!(run(wrapper(runtime), words).ok(), "fore (enforce)\n");
         wait_for(|| record_of("fore").is_none());
@@ -55,9 +66,18 @@ fn a_detached_run_keeps_its_record_until_delete() {
     for runtime in RUNTIMES {
         profile("back");
         let bundle = Bundle::annotated("back", &FOREVER, &[("oci-apparmor/profile", "back")]);
-        let words = ["run", "-d", "--bundle", bundle.path.to_str().unwrap(), "back"];
+        let words = [
+            "run",
+            "-d",
+            "--bundle",
+            bundle.path.to_str().unwrap(),
+            "back",
+        ];
         run_detached(&wrapper(runtime), words).ok();
-        let container = Container { runtime: wrapper(runtime), id: "back".into() };
+        let container = Container {
+            runtime: wrapper(runtime),
+            id: "back".into(),
+        };
         assert_eq!(container.label(), "back (enforce)");
         // The watcher has seen the end of `run` by now, or will: either way it must stay.
         assert_eq!(container.exec(&CURRENT).ok(), "back (enforce)\n");
@@ -96,7 +116,9 @@ fn exec_reloads_a_profile_that_was_removed() {
         assert_eq!(container.exec(&CURRENT).ok(), "gone (enforce)\n");
         unload("gone");
         fs::remove_file(format!("{PROFILES}/gone")).unwrap();
-        container.exec(&CURRENT).refused(&["gone", "exec of container"]);
+        container
+            .exec(&CURRENT)
+            .refused(&["gone", "exec of container"]);
     }
 }
 
@@ -114,7 +136,9 @@ fn start_refuses_when_the_profile_was_removed_or_relaxed_meanwhile() {
                 unload("pend");
             }
             load(&profile_text("pend", reload));
-            container.call("start").refused(&["pend", "start of container"]);
+            container
+                .call("start")
+                .refused(&["pend", "start of container"]);
             assert_eq!(container.state()["status"], "created");
         }
     }
@@ -127,11 +151,21 @@ fn the_spelling_of_the_root_does_not_matter() {
         profile("root");
         let bundle = Bundle::annotated("root", &FOREVER, &[("oci-apparmor/profile", "root")]);
         let wrapper = wrapper(runtime);
-        let create = ["--root", "/run/there", "create", "--bundle", bundle.path.to_str().unwrap(), "root"];
+        let create = [
+            "--root",
+            "/run/there",
+            "create",
+            "--bundle",
+            bundle.path.to_str().unwrap(),
+            "root",
+        ];
         run_detached(&wrapper, create).ok();
         let there = |words: &[&str]| run(&wrapper, [&["--root=/run/./there/"], words].concat());
         there(&["start", "root"]).ok();
-        assert_eq!(there(&[&["exec", "root"], &CURRENT[..]].concat()).ok(), "root (enforce)\n");
+        assert_eq!(
+            there(&[&["exec", "root"], &CURRENT[..]].concat()).ok(),
+            "root (enforce)\n"
+        );
         there(&["delete", "--force", "root"]).ok();
         assert_eq!(record_of("root"), None);
     }
@@ -146,8 +180,15 @@ fn the_default_root_is_the_runtimes_own() {
         let bundle = Bundle::annotated("xdg", &FOREVER, &[("oci-apparmor/profile", "xdg")]);
         fs::create_dir_all("/run/xdg").unwrap();
         let call = |words: &[&str]| {
-            let with = ["XDG_RUNTIME_DIR=/run/xdg", wrapper(runtime).to_str().unwrap()].map(str::to_owned);
-            run_detached(std::path::Path::new("env"), with.iter().map(String::as_str).chain(words.iter().copied()))
+            let with = [
+                "XDG_RUNTIME_DIR=/run/xdg",
+                wrapper(runtime).to_str().unwrap(),
+            ]
+            .map(str::to_owned);
+            run_detached(
+                std::path::Path::new("env"),
+                with.iter().map(String::as_str).chain(words.iter().copied()),
+            )
         };
         call(&["create", "--bundle", bundle.path.to_str().unwrap(), "xdg"]).ok();
         assert!(record_of("xdg").is_some());
@@ -176,8 +217,14 @@ fn the_labels_of_conflicting_options_are_refused() {
         assert_eq!(exec("conf").ok(), "conf (enforce)\n");
         exec("unconfined").refused(&["--apparmor=unconfined", "conf"]);
         let words = [
-            "restore", "--image-path", "/nowhere", "--lsm-profile", "apparmor:other", "--bundle",
-            bundle.path.to_str().unwrap(), "conf2",
+            "restore",
+            "--image-path",
+            "/nowhere",
+            "--lsm-profile",
+            "apparmor:other",
+            "--bundle",
+            bundle.path.to_str().unwrap(),
+            "conf2",
         ];
         run(&container.runtime, words).refused(&["--lsm-profile=apparmor:other", "conf"]);
         assert_eq!(record_of("conf2"), None);
@@ -196,7 +243,10 @@ fn crun_reads_the_configuration_that_its_option_names() {
     assert_eq!(run(wrapper("crun"), words).ok(), "other (enforce)\n");
     // A relative one is looked for from where crun is called, as crun does.
     unload("other");
-    let script = format!("cd {bundle} && exec {} run -b / -fother.json other", wrapper("crun").display());
+    let script = format!(
+        "cd {bundle} && exec {} run -b / -fother.json other",
+        wrapper("crun").display()
+    );
     assert_eq!(run("sh", ["-c", &script]).ok(), "other (enforce)\n");
 }
 
@@ -211,8 +261,14 @@ fn a_second_create_and_a_refused_delete_leave_the_first_container_alone() {
         let other = Bundle::annotated("twice2", &FOREVER, &[("oci-apparmor/profile", "nosuch")]);
         let words = ["create", "--bundle", other.path.to_str().unwrap(), "twice"];
         let second = run_detached(&container.runtime, words);
-        assert!(second.code != 0 && !second.err.contains("oci-apparmor:"), "{second:?}");
-        assert!(container.call("delete").code != 0, "a running container is not deleted");
+        assert!(
+            second.code != 0 && !second.err.contains("oci-apparmor:"),
+            "{second:?}"
+        );
+        assert!(
+            container.call("delete").code != 0,
+            "a running container is not deleted"
+        );
         assert_eq!(fs::read(record_of("twice").unwrap()).unwrap(), before);
         assert_eq!(container.exec(&CURRENT).ok(), "twice (enforce)\n");
     }

@@ -20,7 +20,9 @@ const BASE: &str = "/var/lib/oci-apparmor-tests";
 pub(crate) fn world() -> MutexGuard<'static, ()> {
     static WORLD: Mutex<()> = Mutex::new(());
     static ONCE: Once = Once::new();
-    let guard = WORLD.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let guard = WORLD
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
     ONCE.call_once(install);
     let _ = fs::remove_file(CONFIG);
     guard
@@ -90,7 +92,10 @@ impl Done {
 }
 
 /// Runs a program to its end, for two minutes at most.
-pub(crate) fn run<S: AsRef<OsStr>>(program: impl AsRef<OsStr>, words: impl IntoIterator<Item = S>) -> Done {
+pub(crate) fn run<S: AsRef<OsStr>>(
+    program: impl AsRef<OsStr>,
+    words: impl IntoIterator<Item = S>,
+) -> Done {
     let output = Command::new("timeout")
         .args(["--kill-after=5", "120"])
         .arg(program)
@@ -110,7 +115,10 @@ pub(crate) fn done(output: &Output) -> Done {
 }
 
 /// Runs a program whose container keeps its output open: it goes to files.
-pub(crate) fn run_detached<S: AsRef<OsStr>>(program: &Path, words: impl IntoIterator<Item = S>) -> Done {
+pub(crate) fn run_detached<S: AsRef<OsStr>>(
+    program: &Path,
+    words: impl IntoIterator<Item = S>,
+) -> Done {
     let file = |name: &str| Path::new(BASE).join(name);
     let status = Command::new("timeout")
         .args(["--kill-after=5", "60"])
@@ -122,7 +130,11 @@ pub(crate) fn run_detached<S: AsRef<OsStr>>(program: &Path, words: impl IntoIter
         .status()
         .unwrap();
     let read = |name: &str| fs::read_to_string(file(name)).unwrap();
-    Done { code: status.code().unwrap_or(-1), out: read("out"), err: read("err") }
+    Done {
+        code: status.code().unwrap_or(-1),
+        out: read("out"),
+        err: read("err"),
+    }
 }
 
 /// The text of a profile that allows everything but writing below /data.
@@ -161,7 +173,9 @@ pub(crate) fn unload(name: &str) {
 /// The line that the kernel's list has for a profile.
 pub(crate) fn loaded(name: &str) -> Option<String> {
     let list = fs::read_to_string("/sys/kernel/security/apparmor/profiles").unwrap();
-    list.lines().find(|l| l.starts_with(&format!("{name} ("))).map(str::to_owned)
+    list.lines()
+        .find(|l| l.starts_with(&format!("{name} (")))
+        .map(str::to_owned)
 }
 
 /// A bundle that runs `args` in the busybox file system.
@@ -194,7 +208,11 @@ impl Bundle {
     }
 
     pub(crate) fn write(&self) {
-        fs::write(self.config_json(), serde_json::to_vec_pretty(&self.config).unwrap()).unwrap();
+        fs::write(
+            self.config_json(),
+            serde_json::to_vec_pretty(&self.config).unwrap(),
+        )
+        .unwrap();
     }
 
     pub(crate) fn config_json(&self) -> PathBuf {
@@ -204,7 +222,9 @@ impl Bundle {
     pub(crate) fn profile_on_disk(&self) -> Option<String> {
         let text = fs::read(self.config_json()).unwrap();
         let config: Value = serde_json::from_slice(&text).unwrap();
-        config["process"]["apparmorProfile"].as_str().map(str::to_owned)
+        config["process"]["apparmorProfile"]
+            .as_str()
+            .map(str::to_owned)
     }
 }
 
@@ -217,7 +237,10 @@ pub(crate) struct Container {
 impl Container {
     /// Creates it; it is not started.
     pub(crate) fn create(runtime: &str, bundle: &Bundle, id: &str) -> (Self, Done) {
-        let container = Self { runtime: wrapper(runtime), id: id.to_owned() };
+        let container = Self {
+            runtime: wrapper(runtime),
+            id: id.to_owned(),
+        };
         let words = ["create", "--bundle", bundle.path.to_str().unwrap(), id];
         let done = run_detached(&container.runtime, words);
         (container, done)
@@ -270,7 +293,9 @@ pub(crate) fn wait_for(mut condition: impl FnMut() -> bool) {
 
 /// The files of all records.
 pub(crate) fn records() -> Vec<PathBuf> {
-    let roots = fs::read_dir("/run/oci-apparmor/containers").into_iter().flatten();
+    let roots = fs::read_dir("/run/oci-apparmor/containers")
+        .into_iter()
+        .flatten();
     roots
         .flat_map(|root| fs::read_dir(root.unwrap().path()).unwrap())
         .map(|entry| entry.unwrap().path())

@@ -1,0 +1,404 @@
+#!/bin/sh
+# Installs oci-apparmor on this machine, or takes it away again. See `install.sh --help`.
+#
+# Nothing is overwritten in place: each file is written beside its name and renamed, so that a
+# program that runs, or an engine that is about to call it, finds the old one or the new one.
+set -eu
+
+usage() {
+    cat <<END
+Usage: ./install.sh [OPTION]...
+
+Builds oci-apparmor where that is needed, and installs it. No engine is configured or restarted.
+
+  --prefix DIR    install below DIR (default: /usr/local)
+  --destdir DIR   put everything below DIR, for packages; nothing outside of it is changed
+  --bindir DIR    take ready-made programs from DIR instead of building them
+  --dry-run       print what would be done, and change nothing
+  --uninstall     remove what was installed; configuration and profiles stay
+  --force         uninstall although containers or engines still need it
+  --demo          install nothing; build, and show it at work with real containers. Where the
+                  kernel has no AppArmor, in a virtual machine. Installs the Debian packages
+                  of podman, runc, crun, containerd and, for the machine, QEMU if missing
+  --help          print this
+
+Layout:
+  PREFIX/bin/                         oci-apparmor, oci-apparmor-runtime
+  PREFIX/libexec/oci-apparmor/        oci-apparmor-hook; runc, crun, youki: links to the wrapper
+  PREFIX/share/oci-apparmor/          hook files, none of them active
+  PREFIX/share/man/, PREFIX/share/doc/oci-apparmor/
+  /etc/oci-apparmor/config.toml       never overwritten; a newer one goes to config.toml.new
+  /etc/oci-apparmor/profiles/         for your profiles
+END
+}
+
+die() {
+    echo "install.sh: $*" >&2
+    exit 1
+}
+
+# --- The command line.
+
+prefix=/usr/local
+destdir=
+bindir=
+dry_run=
+force=
+action=install
+while [ $# -gt 0 ]; do
+    case $1 in
+        --prefix | --destdir | --bindir)
+            [ $# -ge 2 ] || die "$1 needs a directory; see --help"
+            case $2 in -*) die "$1 needs a directory, not $2" ;; esac
+            option=$1 value=$2
+            shift
+            ;;
+        --prefix=* | --destdir=* | --bindir=*) option=${1%%=*} value=${1#*=} ;;
+        --dry-run) option=$1 dry_run=1 ;;
+        --force) option=$1 force=1 ;;
+        --uninstall) option=$1 action=uninstall ;;
+        --demo) option=$1 action=demo ;;
+        --help | -h) usage && exit 0 ;;
+        *) die "unknown option $1; see --help" ;;
+    esac
+    shift
+    case $option in --prefix) prefix=$value ;; --destdir) destdir=$value ;; --bindir) bindir=$value ;; esac
+done
+
+# Where the caller is does not matter, but for the directories that he names.
+case $prefix in /*) ;; *) die "--prefix must be an absolute path, not '$prefix'" ;; esac
+case $prefix in *[!A-Za-z0-9/._+-]*) die "--prefix has a character that hook files cannot hold" ;; esac
+prefix=${prefix%/}
+case $destdir in '' | /*) ;; *) destdir=$PWD/$destdir ;; esac
+destdir=${destdir%/}
+case $bindir in '' | /*) ;; *) bindir=$PWD/$bindir ;; esac
+here=$(cd "$(dirname "$0")" && pwd)
+cd "$here"
+
+# Set with --destdir, so a path is written where it belongs and named as it will be.
+bin=$prefix/bin
+libexec=$prefix/libexec/oci-apparmor
+share=$prefix/share/oci-apparmor
+doc=$prefix/share/doc/oci-apparmor
+man=$prefix/share/man
+etc=/etc/oci-apparmor
+
+# --- What is installed: MODE FILE PLACE. `PROGRAMS` stands for where the programs were built.
+
+files() {
+    cat <<END
+0755 PROGRAMS/oci-apparmor $bin/oci-apparmor
+0755 PROGRAMS/oci-apparmor-runtime $bin/oci-apparmor-runtime
+0755 PROGRAMS/oci-apparmor-hook $libexec/oci-apparmor-hook
+0644 hooks/oci-apparmor.json $share/hooks.d/oci-apparmor.json
+0644 hooks/always/oci-apparmor.json $share/always-hooks.d/oci-apparmor.json
+0644 hooks/podman/oci-apparmor-precreate.json $share/podman-hooks.d/oci-apparmor-precreate.json
+0644 docs/man/oci-apparmor.8 $man/man8/oci-apparmor.8
+0644 docs/man/oci-apparmor-runtime.8 $man/man8/oci-apparmor-runtime.8
+0644 docs/man/oci-apparmor-hook.8 $man/man8/oci-apparmor-hook.8
+0644 docs/man/oci-apparmor.toml.5 $man/man5/oci-apparmor.toml.5
+0644 README.md $doc/README.md
+0644 CHANGELOG.md $doc/CHANGELOG.md
+0644 LICENSE $doc/LICENSE
+0644 hooks/README.md $doc/hooks/README.md
+0644 examples/oci-apparmor-demo $doc/examples/oci-apparmor-demo
+0644 docs/architecture.md $doc/docs/architecture.md
+0644 docs/formats.md $doc/docs/formats.md
+END
+}
+
+# The wrapper's other names. The last part tells it which runtime it stands for, and engines that
+# look at a runtime's name see the one that they know.
+links='runc crun youki'
+
+# Directories of ours, the innermost first.
+directories() {
+    cat <<END
+$share/hooks.d
+$share/always-hooks.d
+$share/podman-hooks.d
+$share
+$doc/docs
+$doc/hooks
+$doc/examples
+$doc
+$libexec
+END
+}
+
+# --- Changing the system, or saying how it would be changed.
+
+# run COMMAND ARG...: does it, or prints it.
+run() {
+    if [ -n "$dry_run" ]; then
+        echo "would run: $*"
+    else
+        "$@"
+    fi
+}
+
+said() {
+    if [ -n "$dry_run" ]; then echo "would $1 $2"; else echo "$3 $2"; fi
+}
+
+owner=
+[ "$(id -u)" != 0 ] || owner='-o root -g root'
+context=
+if command -v selinuxenabled >/dev/null && selinuxenabled; then context=-Z; fi
+
+# has MODE FILE PLACE: whether PLACE is already what it should be.
+has() {
+    [ -f "$3" ] && [ ! -L "$3" ] || return 1
+    cmp -s "$2" "$3" || return 1
+    [ "$(stat -c %a "$3")" = "${1#0}" ] || return 1
+    [ -z "$owner" ] || [ "$(stat -c %u:%g "$3")" = 0:0 ]
+}
+
+# directory PLACE: makes it and what is above it.
+announced=
+directory() {
+    [ ! -d "$destdir$1" ] || return 0
+    if [ "$1" = / ]; then
+        run mkdir -p "$destdir" || die "cannot make $destdir"
+        return
+    fi
+    case $announced in *" $1 "*) return 0 ;; esac
+    directory "$(dirname "$1")"
+    announced="$announced $1 "
+    said 'make the directory' "$destdir$1" 'made the directory'
+    # shellcheck disable=SC2086 # several words, or none
+    [ -n "$dry_run" ] || install -d $context -m 0755 $owner "$destdir$1" || exit 1
+}
+
+# put MODE FILE PLACE: installs a file by rename.
+put() {
+    if has "$1" "$2" "$destdir$3"; then
+        echo "unchanged $destdir$3"
+        return
+    fi
+    directory "$(dirname "$3")"
+    said install "$destdir$3" installed
+    [ -z "$dry_run" ] || return 0
+    temporary=$destdir$(dirname "$3")/.$(basename "$3").new.$$
+    # shellcheck disable=SC2086 # several words, or none
+    if ! install $context -m "$1" $owner "$2" "$temporary" || ! mv -f "$temporary" "$destdir$3"; then
+        rm -f "$temporary"
+        die "cannot install $destdir$3"
+    fi
+}
+
+# link TARGET PLACE: a symbolic link, by rename.
+link() {
+    if [ -L "$destdir$2" ] && [ "$(readlink "$destdir$2")" = "$1" ]; then
+        echo "unchanged $destdir$2"
+        return
+    fi
+    directory "$(dirname "$2")"
+    said link "$destdir$2 -> $1" linked
+    [ -z "$dry_run" ] || return 0
+    ln -s "$1" "$destdir$2.new.$$"
+    mv -fT "$destdir$2.new.$$" "$destdir$2"
+}
+
+# take PLACE: removes a file or a link.
+take() {
+    [ -e "$destdir$1" ] || [ -L "$destdir$1" ] || return 0
+    said remove "$destdir$1" removed
+    [ -n "$dry_run" ] || rm -f "$destdir$1"
+}
+
+# --- What has to be there first.
+
+# packages NAME...: Debian packages; elsewhere the reader knows their names better than we do.
+packages() {
+    if [ -n "$dry_run" ]; then
+        echo "would install the packages: $*"
+        return
+    fi
+    [ "$(id -u)" = 0 ] || die "must be root to install the packages: $*"
+    command -v apt-get >/dev/null || die "missing: $*; install these packages of your distribution"
+    echo "installing the packages: $*"
+    apt-get -qq update || echo 'install.sh: apt-get update failed; going on' >&2
+    messages=$(DEBIAN_FRONTEND=noninteractive apt-get -qq -y -o Dpkg::Use-Pty=0 install \
+        --no-install-recommends "$@" </dev/null 2>&1) ||
+        die "apt-get could not install $*: $(echo "$messages" | tail -n 1)"
+}
+
+# Finds cargo and rustc. With `sudo`, whoever called it builds: the toolchain and the checkout are
+# theirs, and PATH was cut short.
+toolchain() {
+    home=${HOME:-/root}
+    as_builder=
+    if [ "$(id -u)" = 0 ] && [ "${SUDO_UID:-0}" != 0 ] && [ "$(stat -c %u "$here")" = "$SUDO_UID" ]; then
+        home=$(getent passwd "$SUDO_UID" | cut -d: -f6)
+        as_builder="setpriv --reuid $SUDO_UID --regid $SUDO_GID --init-groups env HOME=$home"
+    fi
+    cargo_bin=${CARGO_HOME:-$home/.cargo}/bin
+    if [ -x "$cargo_bin/cargo" ]; then PATH=$cargo_bin:$PATH; fi
+    command -v cargo >/dev/null ||
+        die 'cargo is missing: install a Rust toolchain (https://rustup.rs), or give --bindir'
+    needed=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
+    # shellcheck disable=SC2086 # several words, or none
+    version=$($as_builder rustc -vV) || die 'rustc does not run'
+    host=$(echo "$version" | sed -n 's/^host: //p')
+    version=$(echo "$version" | sed -n 's/^release: //p')
+    [ "$(printf '%s\n' "$needed" "$version" | sort -V | head -n 1)" = "$needed" ] ||
+        die "Rust $version is too old; $needed is needed (rustup update stable)"
+}
+
+# current DIR: whether it has our programs, as new as their sources.
+current() {
+    for name in oci-apparmor oci-apparmor-runtime oci-apparmor-hook; do
+        [ -x "$1/$name" ] || return 1
+        [ -z "$(find src Cargo.toml Cargo.lock .cargo -newer "$1/$name" | head -n 1)" ] || return 1
+    done
+}
+
+# Sets `bindir` to where the programs are, and builds them if need be.
+programs() {
+    if [ -n "$bindir" ]; then
+        for name in oci-apparmor oci-apparmor-runtime oci-apparmor-hook; do
+            [ -x "$bindir/$name" ] || die "$bindir has no program $name"
+        done
+        return
+    fi
+    for bindir in "$here"/target/*/release; do
+        if current "$bindir"; then return; fi
+    done
+    missing=
+    command -v cc >/dev/null || missing='gcc'
+    # Static programs need libc.a.
+    case $(cc -print-file-name=libc.a 2>/dev/null) in */*) ;; *) missing="$missing libc6-dev" ;; esac
+    # shellcheck disable=SC2086 # one word per package
+    [ -z "$missing" ] || packages $missing
+    toolchain
+    triple=$host
+    musl=${host%%-*}-unknown-linux-musl
+    # shellcheck disable=SC2086 # several words, or none
+    if $as_builder rustup target list --installed 2>/dev/null | grep -qx "$musl"; then triple=$musl; fi
+    # shellcheck disable=SC2086
+    target=$($as_builder cargo metadata --format-version 1 --no-deps --offline 2>/dev/null |
+        sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')
+    bindir=${target:-$here/target}/$triple/release
+    [ -n "$dry_run" ] || echo "building in $bindir (a minute or two the first time)"
+    # shellcheck disable=SC2086
+    run $as_builder cargo build --quiet --release --locked --target "$triple" || die 'the build failed'
+}
+
+# --- What still needs us.
+
+# The ids of containers that have a record: engines call our programs by their path until the
+# last of them is deleted.
+containers() {
+    for record in "$destdir"/run/oci-apparmor/containers/*/*; do
+        [ ! -f "$record" ] || printf '%s ' "$(basename "$record")"
+    done
+}
+
+# Files that make an engine call us.
+callers() {
+    for file in "$destdir"/etc/containerd/config.toml "$destdir"/etc/containerd/conf.d/* \
+        "$destdir"/etc/crio/crio.conf "$destdir"/etc/crio/crio.conf.d/* \
+        "$destdir"/etc/containers/containers.conf "$destdir"/etc/containers/containers.conf.d/* \
+        "$destdir"/etc/docker/daemon.json \
+        "$destdir"/usr/share/containers/oci/hooks.d/* "$destdir"/etc/containers/oci/hooks.d/*; do
+        [ ! -f "$file" ] || ! grep -v '^[[:space:]]*#' "$file" | grep -qF -e "$libexec/" \
+            -e "$bin/oci-apparmor-runtime" || printf '%s ' "$file"
+    done
+}
+
+# --- The three things to do.
+
+install_all() {
+    if [ -z "$destdir" ]; then
+        [ "$(id -u)" = 0 ] || [ -n "$dry_run" ] || die 'must be root to install (or give --destdir)'
+        [ -x /sbin/apparmor_parser ] || [ -x /usr/sbin/apparmor_parser ] || packages apparmor
+    fi
+    programs
+    scratch=$(mktemp -d)
+    trap 'rm -rf "$scratch"' EXIT
+    trap 'exit 1' HUP INT TERM
+    while read -r mode file place; do
+        case $file in
+            PROGRAMS/*) file=$bindir/${file#PROGRAMS/} ;;
+            *.json)
+                sed "s|@LIBEXECDIR@|$libexec|" "$file" >"$scratch/hook.json"
+                file=$scratch/hook.json
+                ;;
+        esac
+        if [ ! -f "$file" ] && [ -n "$dry_run" ]; then
+            echo "would install $destdir$place"
+        else
+            put "$mode" "$file" "$place"
+        fi
+    done <<END
+$(files)
+END
+    for name in $links; do link ../../bin/oci-apparmor-runtime "$libexec/$name"; done
+    directory "$etc/profiles"
+    if [ ! -e "$destdir$etc/config.toml" ] && [ ! -L "$destdir$etc/config.toml" ]; then
+        put 0644 config/config.toml "$etc/config.toml"
+    elif cmp -s config/config.toml "$destdir$etc/config.toml"; then
+        echo "unchanged $destdir$etc/config.toml"
+    else
+        echo "kept $destdir$etc/config.toml, which is yours"
+        put 0644 config/config.toml "$etc/config.toml.new"
+    fi
+
+    [ -z "$destdir$dry_run" ] || return 0
+    program=$bin/oci-apparmor
+    if [ "$(command -v oci-apparmor || :)" = "$program" ]; then program=oci-apparmor; fi
+    cat <<END
+
+Installed. No engine calls it yet. What to do now:
+  $program check
+and then, for example:
+  podman --runtime $libexec/crun run --annotation oci-apparmor/profile=NAME IMAGE
+$doc/README.md has the settings of podman, containerd, CRI-O and docker.
+END
+}
+
+uninstall() {
+    [ "$(id -u)" = 0 ] || [ -n "$destdir$dry_run" ] || die 'must be root to uninstall'
+    if [ -z "$force" ]; then
+        ids=$(containers)
+        [ -z "$ids" ] || die "not uninstalled: these containers are managed and not deleted yet: ${ids% }; delete them, or give --force"
+        using=$(callers)
+        [ -z "$using" ] || die "not uninstalled: still named in ${using% }; change that and restart the engine, or give --force"
+    fi
+    for name in $links; do take "$libexec/$name"; done
+    files | while read -r _ _ place; do take "$place"; done
+    take "$etc/config.toml.new"
+    directories | while read -r place; do
+        [ -d "$destdir$place" ] || continue
+        said 'remove the directory' "$destdir$place" 'removed the directory'
+        [ -n "$dry_run" ] || rmdir "$destdir$place" 2>/dev/null || echo "kept $destdir$place, which is not empty"
+    done
+    echo "kept $destdir$etc with its configuration and profiles, and what is loaded in the kernel"
+}
+
+demo() {
+    [ -z "$destdir" ] || die '--demo installs nothing, so it takes no --destdir'
+    if [ -n "$dry_run" ]; then
+        echo 'would build, prepare this machine (tests/vm/setup) and run examples/demo.sh'
+        return
+    fi
+    [ "$(id -u)" = 0 ] || die 'must be root for --demo: it starts containers and loads a profile'
+    programs
+    tests/vm/setup
+    kernel=native
+    if tests/vm/native; then
+        echo 'This kernel has AppArmor: the containers run right here.'
+    else
+        kernel=guest
+        echo 'This kernel has no AppArmor: the containers run in a virtual machine, which sees'
+        echo 'the files of this one and leaves nothing behind. It needs a few seconds to start.'
+    fi
+    exec tests/vm/run --timeout 300 -- "$here/examples/demo.sh" "$bindir" "$kernel"
+}
+
+case $action in
+    install) install_all ;;
+    uninstall) uninstall ;;
+    demo) demo ;;
+esac

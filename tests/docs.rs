@@ -1,0 +1,669 @@
+//! What the documentation and the files that are installed say, compared with the code.
+
+// What a test cannot do must end it, and its numbers are small.
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::string_slice,
+    clippy::unwrap_used
+)]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use oci_apparmor::error::Kind;
+use oci_apparmor::request::{BETA_KEY, CONTAINER_KEY, PLAIN_KEY};
+use oci_apparmor::runtime::record::{self, Place, Recorded};
+use serde_json::Value;
+
+type Words = BTreeSet<String>;
+
+fn text(path: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+/// A manual page as people read it: without fonts, escapes and macros, one line per input line.
+fn manual(page: &str) -> String {
+    let mut plain = text(&format!("docs/man/{page}"));
+    for (escape, is) in [
+        ("\\-", "-"),
+        ("\\(dq", "\""),
+        ("\\fB", ""),
+        ("\\fI", ""),
+        ("\\fR", ""),
+        ("\\e", "\\"),
+    ] {
+        plain = plain.replace(escape, is);
+    }
+    plain
+}
+
+/// The part of a page from its heading `macro name` to the next one of that kind or higher.
+fn part<'t>(page: &'t str, heading: &str) -> &'t str {
+    let start = page
+        .find(&format!("\n{heading}\n"))
+        .unwrap_or_else(|| panic!("no {heading}"))
+        + 1;
+    let rest = &page[start + heading.len()..];
+    let ends = ["\n.SH ", "\n.SS "].iter().filter_map(|end| rest.find(end));
+    &rest[..ends.min().unwrap_or(rest.len())]
+}
+
+/// The entries of a list in a page (`.TP` and the line behind it) that are long options.
+fn options(part: &str) -> Words {
+    let entries = part
+        .split(".TP\n")
+        .skip(1)
+        .filter_map(|entry| entry.lines().next());
+    entries
+        .flat_map(|line| line.split([' ', ',']))
+        .filter_map(|w| w.strip_prefix("--"))
+        .map(str::to_owned)
+        .collect()
+}
+
+fn long_options(command: &clap::Command) -> Words {
+    command
+        .get_arguments()
+        .filter_map(|a| a.get_long())
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn the_manual_has_each_command_and_option_and_no_other() {
+    let page = manual("oci-apparmor.8");
+    let definition = oci_apparmor::cli::definition();
+    let commands: Words = definition
+        .get_subcommands()
+        .map(|c| c.get_name().to_owned())
+        .collect();
+    let described: Words = page
+        .lines()
+        .filter_map(|l| l.strip_prefix(".SS "))
+        .map(str::to_owned)
+        .collect();
+    assert_eq!(described, commands);
+    for command in definition.get_subcommands() {
+        let described = options(part(&page, &format!(".SS {}", command.get_name())));
+        assert_eq!(described, long_options(command), "{}", command.get_name());
+    }
+    let mut global = long_options(&definition);
+    global.extend(["help".to_owned(), "version".to_owned()]);
+    assert_eq!(options(part(&page, ".SH OPTIONS")), global);
+    let synopsis = part(&page, ".SH SYNOPSIS");
+    for command in definition.get_subcommands() {
+        for option in long_options(command) {
+            assert!(synopsis.contains(&format!("--{option}")), "--{option}");
+        }
+    }
+}
+
+/// The keys of `config/config.toml` with their defaults; `None` where only an example is given.
+fn keys() -> Vec<(String, Option<String>)> {
+    let mut section = String::new();
+    let mut example = false;
+    let mut keys = Vec::new();
+    for line in text("config/config.toml").lines() {
+        let Some(line) = line.strip_prefix('#') else {
+            example = false;
+            continue;
+        };
+        if let Some(name) = line.strip_prefix('[') {
+            section = format!("{}.", name.trim_end_matches(']'));
+        } else if line.starts_with(" Example") {
+            example = true;
+        } else if let Some((key, default)) = line.split_once(" = ")
+            && line.starts_with(|c: char| c.is_ascii_lowercase())
+        {
+            keys.push((
+                format!("{section}{key}"),
+                (!example).then(|| default.to_owned()),
+            ));
+        }
+    }
+    assert!(keys.len() >= 15, "{keys:?}");
+    keys
+}
+
+#[test]
+fn each_key_of_the_configuration_is_described_with_its_default() {
+    let page = manual("oci-apparmor.toml.5");
+    let formats = text("docs/formats.md");
+    let table = section(&formats, "## Configuration");
+    for (key, default) in &keys() {
+        let row = format!("| `{key}` | ");
+        let row = table
+            .lines()
+            .find(|l| l.starts_with(&row))
+            .unwrap_or_else(|| panic!("{row}"));
+        let shown = row.split(" | ").nth(2).unwrap();
+        let expected = default
+            .as_ref()
+            .map_or("unset".to_owned(), |d| format!("`{d}`"));
+        assert_eq!(shown, expected, "{key} in docs/formats.md");
+
+        let (place, short) = match key.split_once('.') {
+            Some((section, short)) => (part(&page, &format!(".SS [{section}]")), short),
+            None => (part(&page, ".SH KEYS"), key.as_str()),
+        };
+        let described = place.lines().any(|line| match default {
+            Some(default) => line == format!("{short} = {default}"),
+            None => line.starts_with(&format!("{short} = ")) && line.ends_with(" (unset)"),
+        });
+        assert!(described, "{key} in oci-apparmor.toml.5");
+    }
+    let rows = table.lines().filter(|l| l.starts_with("| `")).count();
+    assert_eq!(rows, keys().len(), "docs/formats.md describes other keys");
+    let entries = page
+        .lines()
+        .filter(|l| l.contains(" = ") && !l.starts_with('.'))
+        .count();
+    let examples = 3;
+    assert_eq!(
+        entries,
+        keys().len() + examples,
+        "oci-apparmor.toml.5 describes other keys"
+    );
+}
+
+/// The part of a Markdown text below a heading.
+fn section<'t>(text: &'t str, heading: &str) -> &'t str {
+    let start = text
+        .find(&format!("{heading}\n"))
+        .unwrap_or_else(|| panic!("no {heading}"));
+    let rest = &text[start + heading.len()..];
+    &rest[..rest.find("\n## ").unwrap_or(rest.len())]
+}
+
+#[test]
+fn each_exit_code_is_described() {
+    let kinds = [
+        Kind::Usage,
+        Kind::NotFound,
+        Kind::DoesNotCompile,
+        Kind::Policy,
+        Kind::KernelOff,
+        Kind::Configuration,
+        Kind::Internal,
+    ];
+    // A kind that is added must be added above as well.
+    let complete = |kind: Kind| match kind {
+        Kind::Usage
+        | Kind::NotFound
+        | Kind::DoesNotCompile
+        | Kind::Policy
+        | Kind::KernelOff
+        | Kind::Configuration
+        | Kind::Internal => kind.exit_code(),
+    };
+    let formats = text("docs/formats.md");
+    let table = section(&formats, "## Exit codes");
+    let page = manual("oci-apparmor.8");
+    let help = oci_apparmor::cli::definition().render_help().to_string();
+    for kind in kinds {
+        let code = complete(kind);
+        assert!(
+            table.contains(&format!("| {code} | {kind:?} | ")),
+            "{kind:?}"
+        );
+        assert!(
+            part(&page, ".SH EXIT STATUS").contains(&format!("\n.B {code}\n")),
+            "{kind:?}"
+        );
+        assert!(help.contains(&format!(", {code} ")), "{kind:?}");
+    }
+    assert_eq!(
+        table.lines().filter(|l| l.starts_with("| ")).count(),
+        kinds.len() + 2
+    );
+}
+
+/// The names in the first column of a table, several in one cell apart.
+fn names(table: &str) -> Words {
+    table
+        .lines()
+        .filter(|l| l.starts_with("| `"))
+        .flat_map(|l| l.split(" | ").next().unwrap().split('`').skip(1).step_by(2))
+        .map(str::to_owned)
+        .collect()
+}
+
+fn fields(value: &Value) -> Words {
+    value.as_object().unwrap().keys().cloned().collect()
+}
+
+#[test]
+fn each_field_of_a_record_is_described() {
+    let formats = text("docs/formats.md");
+    let place = Place {
+        root: Path::new("/run/runc"),
+        id: "c",
+    };
+    let record = record::empty("runc", place, Path::new("/b"));
+    let (whole, component) = section(&formats, "## /run/oci-apparmor")
+        .split_once("Each of `components`")
+        .unwrap();
+    let described = names(whole.split_once("one JSON object").unwrap().1);
+    assert_eq!(described, fields(&serde_json::to_value(record).unwrap()));
+    let recorded: Recorded = serde_json::from_str(
+        r#"{"name":"p","wanted":"enforcing","mode":"enforce","directory":"p.1"}"#,
+    )
+    .unwrap();
+    assert_eq!(
+        names(component),
+        fields(&serde_json::to_value(recorded).unwrap())
+    );
+}
+
+fn command(words: &[&str]) -> Value {
+    let output = Command::new(env!("CARGO_BIN_EXE_oci-apparmor"))
+        .args(words)
+        .output()
+        .unwrap();
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {output:?}"))
+}
+
+#[test]
+fn each_field_that_the_commands_print_is_described() {
+    let formats = text("docs/formats.md");
+    let bundle = tempfile::tempdir().unwrap();
+    fs::write(bundle.path().join("config.json"), r#"{"process":{}}"#).unwrap();
+    let explained = command(&["explain", "--json", bundle.path().to_str().unwrap()]);
+    assert_eq!(
+        names(section(
+            &formats,
+            "## JSON of `oci-apparmor explain --json`"
+        )),
+        fields(&explained)
+    );
+    let checked = command(&["check", "--json"]);
+    let table = section(&formats, "## JSON of `oci-apparmor check --json`");
+    for finding in checked.as_array().unwrap() {
+        assert_eq!(names(table), fields(finding));
+        for key in ["part", "verdict"] {
+            assert!(
+                table.contains(&format!("`{}`", finding[key].as_str().unwrap())),
+                "{finding}"
+            );
+        }
+    }
+}
+
+/// All of `src`, with texts that go on over a line's end in one piece.
+fn sources(directory: &Path) -> String {
+    let mut all = String::new();
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            all += &sources(&path);
+        } else {
+            for line in fs::read_to_string(path).unwrap().lines() {
+                match line.trim_start().strip_suffix('\\') {
+                    Some(begun) => all += begun,
+                    None => all += &format!("{}\n", line.trim_start()),
+                }
+            }
+        }
+    }
+    all
+}
+
+#[test]
+fn each_message_in_the_readme_is_one_of_the_code() {
+    let readme = text("README.md");
+    let sources = sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"));
+    let messages: Vec<&str> = section(&readme, "## When it refuses")
+        .lines()
+        .filter_map(|l| l.strip_prefix("| ").filter(|l| l.contains('`')))
+        .flat_map(|l| l.split(" | ").next().unwrap().split('`').skip(1).step_by(2))
+        .collect();
+    assert!(messages.len() > 20, "{messages:?}");
+    for piece in messages.iter().flat_map(|m| m.split('…')).map(str::trim) {
+        let words = piece.trim_matches([',', ':']);
+        let found = words.len() < 6
+            || sources.contains(words)
+            // An error within another one: each part is in the code.
+            || words.split(": ").all(|part| sources.contains(part));
+        assert!(found, "no message has {words:?}");
+    }
+}
+
+#[test]
+fn the_version_is_one() {
+    let version = env!("CARGO_PKG_VERSION");
+    let changelog = text("CHANGELOG.md");
+    assert!(
+        changelog.contains(&format!("\n## [{version}]"))
+            || section(&changelog, "## [Unreleased]").contains(&format!("version {version}")),
+        "CHANGELOG.md does not name {version}"
+    );
+    for page in [
+        "oci-apparmor.8",
+        "oci-apparmor-runtime.8",
+        "oci-apparmor-hook.8",
+        "oci-apparmor.toml.5",
+    ] {
+        let page = manual(page);
+        let title = page.lines().next().unwrap();
+        assert!(
+            title.contains(&format!("\"oci-apparmor {version}\"")),
+            "{title}"
+        );
+    }
+}
+
+#[test]
+fn each_dependency_has_its_reason() {
+    let table = names(&text("CONTRIBUTING.md"));
+    let manifest = text("Cargo.toml");
+    let dependencies: Words = manifest
+        .lines()
+        .skip_while(|l| *l != "[dependencies]")
+        .take_while(|l| !l.starts_with("[["))
+        .filter_map(|l| l.split_once(" = "))
+        .map(|(name, _)| name.to_owned())
+        .collect();
+    assert_eq!(table, dependencies);
+}
+
+fn hook(path: &str) -> Value {
+    serde_json::from_str(&text(path)).unwrap_or_else(|e| panic!("{path}: {e}"))
+}
+
+/// The keys of the schema 1.0.0 (oci-hooks(5)); the engines refuse a file with others or without.
+fn assert_schema(hook: &Value, stage: &str) {
+    let known = |value: &Value, keys: &[&str]| {
+        fields(value).is_subset(&keys.iter().map(|k| (*k).to_owned()).collect())
+    };
+    assert!(
+        known(hook, &["version", "hook", "when", "stages"]),
+        "{hook}"
+    );
+    assert_eq!(hook["version"], "1.0.0");
+    let program = &hook["hook"];
+    assert!(
+        known(program, &["path", "args", "env", "timeout"]),
+        "{hook}"
+    );
+    assert_eq!(program["path"], "@LIBEXECDIR@/oci-apparmor-hook");
+    assert_eq!(
+        program["args"],
+        serde_json::json!(["oci-apparmor-hook", stage])
+    );
+    assert!(
+        program["env"][0]
+            .as_str()
+            .unwrap()
+            .starts_with("PATH=/usr/sbin:")
+    );
+    assert!(
+        program["timeout"].as_u64().unwrap() > 30,
+        "shorter than the compiler may take"
+    );
+    assert_eq!(hook["stages"], serde_json::json!([stage]));
+}
+
+#[test]
+fn hook_files_match_our_annotations_and_nothing_else() {
+    let escaped = |key: &str| key.replace('.', "\\.");
+    let ours = PLAIN_KEY.strip_suffix("profile").unwrap();
+    // Every key that the code reads, and its misspellings, which it refuses.
+    let pattern = format!(
+        "^({}.+|{}.+|{}.+)$",
+        escaped(CONTAINER_KEY),
+        escaped(ours),
+        escaped(BETA_KEY)
+    );
+    for (path, stage) in [
+        ("hooks/oci-apparmor.json", "createRuntime"),
+        ("hooks/podman/oci-apparmor-precreate.json", "precreate"),
+    ] {
+        let hook = hook(path);
+        assert_schema(&hook, stage);
+        // Several annotations would all have to be there.
+        assert_eq!(
+            hook["when"],
+            serde_json::json!({ "annotations": { pattern.clone(): ".*" } }),
+            "{path}"
+        );
+    }
+    let always = hook("hooks/always/oci-apparmor.json");
+    assert_schema(&always, "createRuntime");
+    assert_eq!(always["when"], serde_json::json!({ "always": true }));
+    // An engine that reads these does not start if it finds the stage of podman.
+    for path in ["hooks/oci-apparmor.json", "hooks/always/oci-apparmor.json"] {
+        assert!(!text(path).contains("precreate"));
+    }
+}
+
+// --- install.sh, with the programs of this build, into a directory of its own.
+
+fn install(destdir: &Path, words: &[&str]) -> Output {
+    let programs = Path::new(env!("CARGO_BIN_EXE_oci-apparmor"))
+        .parent()
+        .unwrap();
+    Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("install.sh"))
+        .args(["--prefix", "/opt/oa", "--bindir"])
+        .arg(programs)
+        .arg("--destdir")
+        .arg(destdir)
+        .args(words)
+        .current_dir("/")
+        .output()
+        .unwrap()
+}
+
+/// What it printed, where it succeeded.
+fn installed(destdir: &Path, words: &[&str]) -> String {
+    let output = install(destdir, words);
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn files(below: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(below).unwrap() {
+        let path = entry.unwrap().path();
+        match path.is_dir() && !path.is_symlink() {
+            true => found.extend(files(&path)),
+            false => found.push(path),
+        }
+    }
+    found.sort();
+    found
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::symlink_metadata(path).unwrap().permissions().mode() & 0o7777
+}
+
+#[test]
+fn a_dry_run_tells_all_and_changes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let told = installed(dir.path(), &["--dry-run"]);
+    assert_eq!(files(dir.path()), Vec::<PathBuf>::new());
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+    installed(dir.path(), &[]);
+    let all = files(dir.path());
+    for file in &all {
+        assert!(told.contains(file.to_str().unwrap()), "{}", file.display());
+    }
+    let told = installed(dir.path(), &["--uninstall", "--dry-run"]);
+    assert_eq!(files(dir.path()), all);
+    assert!(
+        told.contains(
+            dir.path()
+                .join("opt/oa/bin/oci-apparmor-runtime")
+                .to_str()
+                .unwrap()
+        )
+    );
+}
+
+#[test]
+fn what_is_installed_has_its_place_and_mode() {
+    let base = tempfile::tempdir().unwrap();
+    // It need not be there yet.
+    let dir = base.path().join("package/root");
+    installed(&dir, &[]);
+    let at = |path: &str| dir.join(path);
+    for program in [
+        "opt/oa/bin/oci-apparmor",
+        "opt/oa/bin/oci-apparmor-runtime",
+        "opt/oa/libexec/oci-apparmor/oci-apparmor-hook",
+    ] {
+        assert_eq!(mode(&at(program)), 0o755, "{program}");
+    }
+    for name in ["runc", "crun", "youki"] {
+        let link = at("opt/oa/libexec/oci-apparmor").join(name);
+        assert_eq!(
+            fs::read_link(&link).unwrap(),
+            Path::new("../../bin/oci-apparmor-runtime")
+        );
+        assert!(link.exists());
+    }
+    for file in [
+        "opt/oa/share/man/man8/oci-apparmor.8",
+        "opt/oa/share/man/man8/oci-apparmor-runtime.8",
+        "opt/oa/share/man/man8/oci-apparmor-hook.8",
+        "opt/oa/share/man/man5/oci-apparmor.toml.5",
+        "opt/oa/share/doc/oci-apparmor/LICENSE",
+        "opt/oa/share/doc/oci-apparmor/docs/formats.md",
+        "etc/oci-apparmor/config.toml",
+    ] {
+        assert_eq!(mode(&at(file)), 0o644, "{file}");
+    }
+    assert_eq!(mode(&at("etc/oci-apparmor/profiles")), 0o755);
+    for hook in [
+        "hooks.d/oci-apparmor.json",
+        "podman-hooks.d/oci-apparmor-precreate.json",
+    ] {
+        let hook = fs::read_to_string(at("opt/oa/share/oci-apparmor").join(hook)).unwrap();
+        let hook: Value = serde_json::from_str(&hook).unwrap();
+        assert_eq!(
+            hook["hook"]["path"],
+            "/opt/oa/libexec/oci-apparmor/oci-apparmor-hook"
+        );
+    }
+    // Nothing is active, and nothing half-done is left.
+    let all = files(&dir);
+    assert!(
+        all.iter().all(|f| !f.to_string_lossy().contains(".new")),
+        "{all:?}"
+    );
+    assert!(!at("usr").exists());
+}
+
+#[test]
+fn a_second_run_changes_nothing_and_keeps_the_configuration() {
+    let dir = tempfile::tempdir().unwrap();
+    installed(dir.path(), &[]);
+    let changed = |told: &str| {
+        told.lines()
+            .filter(|l| !l.starts_with("unchanged "))
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(changed(&installed(dir.path(), &[])), Vec::<String>::new());
+    let config = dir.path().join("etc/oci-apparmor/config.toml");
+    fs::write(&config, "floor = \"mine\"\n").unwrap();
+    assert_eq!(changed(&installed(dir.path(), &[])).len(), 2);
+    assert_eq!(fs::read_to_string(&config).unwrap(), "floor = \"mine\"\n");
+    let new = dir.path().join("etc/oci-apparmor/config.toml.new");
+    assert_eq!(
+        fs::read_to_string(&new).unwrap(),
+        text("config/config.toml")
+    );
+
+    // A damaged program is replaced by rename: whoever runs the old one keeps it.
+    let program = dir.path().join("opt/oa/bin/oci-apparmor");
+    fs::write(&program, "old").unwrap();
+    fs::hard_link(&program, dir.path().join("running")).unwrap();
+    installed(dir.path(), &[]);
+    assert_eq!(fs::read(dir.path().join("running")).unwrap(), b"old");
+    assert!(fs::metadata(&program).unwrap().len() > 1000);
+}
+
+#[test]
+fn uninstalling_keeps_configuration_and_what_others_put_there() {
+    let dir = tempfile::tempdir().unwrap();
+    installed(dir.path(), &[]);
+    let profile = dir.path().join("etc/oci-apparmor/profiles/mine");
+    fs::write(&profile, "profile mine { }\n").unwrap();
+    let theirs = dir.path().join("opt/oa/libexec/oci-apparmor/theirs");
+    symlink("/bin/true", &theirs).unwrap();
+    let told = installed(dir.path(), &["--uninstall"]);
+    assert!(told.contains("kept "), "{told}");
+    let kept = [
+        dir.path().join("etc/oci-apparmor/config.toml"),
+        profile,
+        theirs,
+    ];
+    assert_eq!(files(dir.path()), kept);
+    assert!(!dir.path().join("opt/oa/share/oci-apparmor").exists());
+    // Nothing is left to do.
+    installed(dir.path(), &["--uninstall"]);
+}
+
+#[test]
+fn uninstalling_refuses_while_containers_or_engines_need_us() {
+    let dir = tempfile::tempdir().unwrap();
+    installed(dir.path(), &[]);
+    let all = files(dir.path());
+    let refused = |expected: &str| {
+        let output = install(dir.path(), &["--uninstall"]);
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        let line = String::from_utf8(output.stderr).unwrap();
+        assert!(
+            line.contains(expected) && line.lines().count() == 1,
+            "{line}"
+        );
+    };
+    let records = dir.path().join("run/oci-apparmor/containers/0123");
+    fs::create_dir_all(&records).unwrap();
+    fs::write(records.join("web-1"), "{}").unwrap();
+    refused("web-1");
+    fs::remove_file(records.join("web-1")).unwrap();
+
+    let engines = dir.path().join("etc/containers");
+    fs::create_dir_all(&engines).unwrap();
+    let file = engines.join("containers.conf");
+    fs::write(&file, "crun = [\"/opt/oa/libexec/oci-apparmor/crun\"]\n").unwrap();
+    refused(file.to_str().unwrap());
+    assert!(all.iter().all(|f| f.exists()));
+    installed(dir.path(), &["--uninstall", "--force"]);
+    assert!(!dir.path().join("opt/oa/bin/oci-apparmor-runtime").exists());
+    // What is commented out is not in force.
+    fs::write(&file, "# crun = [\"/opt/oa/libexec/oci-apparmor/crun\"]\n").unwrap();
+    installed(dir.path(), &["--uninstall"]);
+}
+
+#[test]
+fn a_call_that_makes_no_sense_is_one_line() {
+    let dir = tempfile::tempdir().unwrap();
+    for words in [
+        &["--prefix"][..],
+        &["--prefix", "relative"],
+        &["--prefix", "/with space"],
+        &["--no-such-option"],
+        &["--bindir", "/nonexistent"],
+        &["--demo"],
+    ] {
+        let output = install(dir.path(), words);
+        assert_eq!(output.status.code(), Some(1), "{words:?}");
+        let line = String::from_utf8(output.stderr).unwrap();
+        assert!(
+            line.starts_with("install.sh: ") && line.lines().count() == 1,
+            "{line}"
+        );
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+}
