@@ -83,10 +83,14 @@ pub(super) fn prepare(runtime: &Located, mut line: Line) -> Result<Next> {
     record.label = Some(label);
     record::write(&record)?;
     match line.subcommand {
-        Subcommand::Restore => restore::carry_out(runtime, &line, &record),
-        Subcommand::Run => watch::until_it_ends(place).map(|()| Next::HandOnAs(line)),
-        _ => Ok(Next::HandOnAs(line)),
+        Subcommand::Restore => return restore::carry_out(runtime, &line, &record),
+        Subcommand::Run => watch::until_it_ends(place).or_else(|e| {
+            record::remove(place)?;
+            Err(e)
+        })?,
+        _ => {}
     }
+    Ok(Next::HandOnAs(line))
 }
 
 /// The bundle's real path.

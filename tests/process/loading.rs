@@ -1,0 +1,204 @@
+//! A profile that is missing, or does not enforce, is loaded before its container is made.
+
+use crate::create::ASKS;
+use crate::node::{Node, node};
+use crate::policy::{blob, blob_with, tagged};
+
+fn asks(profile: &str) -> String {
+    ASKS.replace("\"p\"", &format!("\"{profile}\""))
+}
+
+#[test]
+fn a_missing_profile_is_compiled_checked_and_loaded() {
+    let Some(node) = node() else { return };
+    node.source("k8s.io/q");
+    node.bundle(asks("k8s.io/q"));
+    node.done(&["create", "c1"]);
+    assert_eq!(node.parser_calls(), ["-Q -K -S"]);
+    assert_eq!(node.loaded_blob(), blob("k8s.io/q"));
+    let component = &node.record("c1")["components"][0];
+    assert!(
+        component["directory"]
+            .as_str()
+            .unwrap()
+            .starts_with("k8s.io.q."),
+        "{component}"
+    );
+    // The next container finds it.
+    node.done(&["create", "c2"]);
+    assert_eq!(node.parser_calls().len(), 1);
+    // The temporary files of both are gone.
+    assert_eq!(
+        std::fs::read_dir(node.path("/run/oci-apparmor/tmp"))
+            .unwrap()
+            .count(),
+        0
+    );
+}
+
+#[test]
+fn compressed_policy_is_loaded_by_the_parser() {
+    let Some(node) = node() else { return };
+    node.compiles("q", "-r", b"\x28\xb5\x2f\xfdzstd");
+    node.bundle(asks("q"));
+    node.done(&["create", "c1"]);
+    assert_eq!(node.parser_calls(), ["-Q -K -S", "-N", "-r -K"]);
+    assert_eq!(node.loaded_blob(), b"");
+    // Not if it declares something else.
+    node.compiles("r", "-r", b"\x28\xb5\x2f\xfdzstd");
+    for names in ["r\nother\n", "other\n", "", "r\nr\n"] {
+        node.write("/run/parser/r/names", names);
+        node.bundle(asks("r"));
+        let line = node.refused(&["create", "c2"]);
+        assert!(
+            line.contains("/etc/oci-apparmor/profiles/r cannot be loaded"),
+            "{line}"
+        );
+        assert_eq!(node.parser_calls().last().unwrap(), "-N");
+    }
+}
+
+#[test]
+fn a_profile_that_complains_is_put_right_where_it_is_ours() {
+    let Some(node) = node() else { return };
+    node.load("q", "complain");
+    node.source("q");
+    node.bundle(asks("q"));
+    node.done(&["create", "c1"]);
+    assert_eq!(node.loaded_blob(), blob("q"));
+    // Somebody else's source is not ours to load again.
+    node.load("r", "complain");
+    node.write("/etc/apparmor.d/r", "profile r {}\n");
+    node.bundle(asks("r"));
+    let line = node.refused(&["create", "c2"]);
+    assert!(
+        line.contains("complain mode") && line.contains("/etc/apparmor.d/r"),
+        "{line}"
+    );
+    assert_eq!(node.parser_calls().len(), 1);
+}
+
+#[test]
+fn a_profile_that_the_node_lets_complain_may() {
+    let Some(node) = node() else { return };
+    node.compiles("q", "-Q", &blob_with("q", 1, b""));
+    node.write("/etc/apparmor.d/force-complain/q", "");
+    node.bundle(asks("q"));
+    node.done(&["create", "c1"]);
+    assert_eq!(node.parser_calls(), ["-Q -K -S -C"]);
+    assert_eq!(node.record("c1")["components"][0]["wanted"], "any");
+    node.done(&["start", "c1"]);
+    node.done(&["exec", "c1", "sh"]);
+}
+
+/// What comes of `q` is refused, before a byte of it is in the kernel.
+#[track_caller]
+fn not_loaded(node: &Node, why: &str) {
+    node.bundle(asks("q"));
+    let line = node.create_refused(&["create", "c1"]);
+    assert!(line.contains(why), "{line}");
+    assert_eq!(node.loaded_blob(), b"");
+    assert_eq!(node.text("/run/bundle/config.json"), asks("q"));
+}
+
+#[test]
+fn only_the_wanted_profile_is_loaded() {
+    let Some(node) = node() else { return };
+    node.source("q");
+    for (blob, why) in [
+        (blob("other"), "declares the profile \"other\""),
+        (
+            [blob("q"), blob("other")].concat(),
+            "declares the profile \"other\"",
+        ),
+        ([blob("q"), blob("q")].concat(), "twice"),
+        (Vec::new(), "declares no profile"),
+        (blob("q")[..20].to_vec(), "malformed"),
+        ([blob("q"), vec![0]].concat(), "malformed"),
+        (blob_with("q", 3, b""), "in unconfined mode"),
+        (blob_with("q", 1, b""), "in complain mode"),
+        (
+            blob_with("q", 0, &[tagged(4, "attach"), tagged(5, "/bin/x")].concat()),
+            "attaches to programs by path",
+        ),
+        (
+            blob_with("q", 0, &[tagged(4, "rename"), tagged(5, "p")].concat()),
+            "would replace the profile \"p\"",
+        ),
+    ] {
+        // Whatever else it appears as; nothing of that is read back here.
+        node.prepare_parser("q", "never", &blob);
+        not_loaded(&node, why);
+    }
+}
+
+#[test]
+fn a_source_that_cannot_be_used_is_refused() {
+    let Some(node) = node() else { return };
+    let source = "/etc/oci-apparmor/profiles/q";
+    node.source("q");
+    node.write(
+        "/run/parser/q/fails",
+        "AppArmor parser error, line 1:\n No such file or directory",
+    );
+    not_loaded(
+        &node,
+        "apparmor_parser: AppArmor parser error, line 1: | missing file",
+    );
+    node.remove("/run/parser/q/fails");
+    node.write("/run/parser/q/appears", "never");
+    node.bundle(asks("q"));
+    let line = node.refused(&["create", "c1"]);
+    assert!(line.contains("does not hold it"), "{line}");
+    node.write("/sys/kernel/security/apparmor/.replace", "");
+
+    node.write("/run/parser/q/appears", "-Q");
+    node.chmod(source, 0o666);
+    not_loaded(&node, "not trusted");
+    node.chmod(source, 0o644);
+    node.chown(source, 1000);
+    not_loaded(&node, "belongs to uid 1000");
+    node.chown(source, 0);
+    node.write("/etc/apparmor.d/disable/q", "");
+    not_loaded(&node, "is disabled on this node");
+    node.remove("/etc/apparmor.d/disable/q");
+    node.chmod("/run/bin/apparmor_parser", 0o777);
+    not_loaded(&node, "/run/bin/apparmor_parser is not trusted");
+    node.remove("/run/bin/apparmor_parser");
+    not_loaded(&node, "/run/bin/apparmor_parser does not exist");
+}
+
+#[test]
+fn a_parser_that_hangs_does_not_hang_the_container() {
+    let Some(node) = node() else { return };
+    node.source("q");
+    node.settings("parser_timeout = 1");
+    node.program("/run/bin/apparmor_parser", "#!/bin/sh\nexec sleep 60\n");
+    not_loaded(&node, "did not finish within 1 s");
+}
+
+#[test]
+fn many_containers_at_once_compile_once() {
+    let Some(node) = node() else { return };
+    node.source("q");
+    node.bundle(asks("q"));
+    let ids: Vec<_> = (0..8).map(|n| format!("c{n}")).collect();
+    let bundles: Vec<_> = ids.iter().map(|id| format!("/run/{id}")).collect();
+    for bundle in &bundles {
+        node.write(&format!("{bundle}/config.json"), asks("q"));
+    }
+    let calls = ids.iter().zip(&bundles);
+    let children: Vec<_> = calls
+        .map(|(id, bundle)| node.call(&["create", "-b", bundle, id]).spawn())
+        .collect();
+    for child in children {
+        let output = child.wait_with_output().unwrap();
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+    assert_eq!(node.parser_calls(), ["-Q -K -S"]);
+    assert_eq!(node.records().len(), 8);
+}

@@ -1,0 +1,30 @@
+//! The real programs on a prepared node, with stand-ins that record how they are called.
+//!
+//! Needs root, unshare(1) and mount(1). Where these are missing the tests say so and pass, unless
+//! `OCI_APPARMOR_MUST_RUN=1`.
+
+// What a test cannot do must end it, and its numbers are small.
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::string_slice,
+    clippy::unwrap_used
+)]
+
+mod broken;
+mod bundles;
+mod call;
+mod cli;
+mod create;
+mod exec;
+mod handed_on;
+mod hook;
+mod life;
+mod loading;
+mod node;
+mod policy;
+mod refusals;
+mod sandbox;

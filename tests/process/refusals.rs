@@ -1,0 +1,254 @@
+//! What is refused, and how people hear of it.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::call::one_line;
+use crate::create::ASKS;
+use crate::node::{BUNDLE, node};
+
+/// The lines that make a container or start a process in one.
+const CREATE: &[&str] = &["create", "--bundle", BUNDLE, "c1"];
+
+#[test]
+fn a_profile_that_is_nowhere() {
+    let Some(node) = node() else { return };
+    node.bundle(ASKS.replace("\"p\"", "\"team/none\""));
+    for subcommand in ["create", "run", "restore"] {
+        let line = node.create_refused(&[subcommand, "c1"]);
+        assert!(line.starts_with(&format!(
+            "oci-apparmor: {subcommand} of container c1 refused"
+        )));
+        assert!(
+            line.contains("profile team/none")
+                && line.contains("annotation \"oci-apparmor/profile\"")
+                && line.contains("the file team.none in /etc/oci-apparmor/profiles, "),
+            "{line}"
+        );
+    }
+    assert!(
+        !node
+            .text("/run/bundle/config.json")
+            .contains("apparmorProfile")
+    );
+}
+
+#[test]
+fn names_that_mean_something_else_to_the_kernel() {
+    let Some(node) = node() else { return };
+    for name in [
+        "u",
+        "unconfine",
+        "",
+        "&p",
+        ":ns:p",
+        "p//&p",
+        "p//&unconfined",
+        "p ",
+        "../p",
+        "p\\u0000",
+    ] {
+        node.bundle(ASKS.replace("\"p\"", &format!("\"{name}\"")));
+        let line = node.create_refused(CREATE);
+        assert!(
+            line.contains("annotation \"oci-apparmor/profile\": the profile name"),
+            "{line}"
+        );
+    }
+    // An empty one is no name: runc would run it without a profile, and crun fails on it.
+    for name in ["", "u", "&p", ":ns:p", "p//&u"] {
+        node.bundle(format!(r#"{{"process":{{"apparmorProfile":"{name}"}}}}"#));
+        let line = node.create_refused(CREATE);
+        assert!(
+            line.contains("process.apparmorProfile: the profile name"),
+            "{line}"
+        );
+    }
+}
+
+#[test]
+fn whatever_needs_apparmor_where_it_is_off() {
+    let Some(node) = node() else { return };
+    const MODE: &str = "/sys/module/apparmor/parameters/mode";
+    node.bundle(ASKS);
+    for (file, text, why) in [
+        (MODE, "complain\n", "global mode is \"complain\""),
+        (
+            "/sys/module/apparmor/parameters/enabled",
+            "N\n",
+            "AppArmor is off in this kernel",
+        ),
+    ] {
+        node.write(file, text);
+        let line = node.create_refused(CREATE);
+        assert!(
+            line.contains("must run under p") && line.contains(why),
+            "{line}"
+        );
+        node.write(file, "enforce\n");
+    }
+    node.remove("/sys/module/apparmor");
+    let line = node.create_refused(CREATE);
+    assert!(line.contains("this kernel has no AppArmor"), "{line}");
+}
+
+#[test]
+fn what_the_node_forbids() {
+    let Some(node) = node() else { return };
+    node.load("q", "enforce");
+    node.load("c", "complain");
+    for (settings, annotations, spec, why) in [
+        (
+            "deny = ['p']",
+            r#""oci-apparmor/profile":"p""#,
+            "",
+            "deny has the pattern \"p\"",
+        ),
+        (
+            "allow = ['q']",
+            r#""oci-apparmor/profile":"p""#,
+            "",
+            "no pattern of allow",
+        ),
+        (
+            "",
+            r#""oci-apparmor/profile":"c""#,
+            "",
+            "is in complain mode; it must enforce",
+        ),
+        (
+            "floor = 'c'",
+            "",
+            "",
+            "the node's floor asks for, is in complain mode",
+        ),
+        (
+            "default_profile = 'none'",
+            "",
+            "",
+            "the node's default_profile",
+        ),
+        (
+            "",
+            r#""oci-apparmor/profile":"unconfined""#,
+            "q",
+            "the engine chose q",
+        ),
+        (
+            "",
+            r#""oci-apparmor/profile":"runtime/default""#,
+            "",
+            "the engine chose no profile",
+        ),
+        (
+            "",
+            r#""oci-apparmor/profil":"p""#,
+            "",
+            "\"oci-apparmor/profil\" is unknown",
+        ),
+        (
+            "",
+            r#""container.oci-apparmor/a":"p","container.oci-apparmor/b":"p""#,
+            "",
+            "tells no container names",
+        ),
+    ] {
+        node.settings(settings);
+        let spec = match spec {
+            "" => "{}".to_owned(),
+            name => format!(r#"{{"apparmorProfile":"{name}"}}"#),
+        };
+        node.bundle(format!(
+            r#"{{"process":{spec},"annotations":{{{annotations}}}}}"#
+        ));
+        let line = node.create_refused(CREATE);
+        assert!(line.contains(why), "{line}");
+    }
+}
+
+#[test]
+fn words_that_cannot_be_read_reliably() {
+    let Some(node) = node() else { return };
+    node.bundle(ASKS);
+    for words in [
+        &["create", "--unknown", "c1"][..],
+        &["create", "-b/run/bundle", "c1"],
+        &["create", "--bundle", " /run/bundle", "c1"],
+        &["create", "--bundle=", "c1"],
+        &["create ", "c1"],
+        &["create", "c1", "c2"],
+        &["create", "../c1"],
+        &["create", "c:1"],
+        &["run", "--detach=perhaps", "c1"],
+        &["exec", "--proces", "/p", "c1"],
+        &["restore", "--unknown", "c1"],
+        &["--unknown", "create", "c1"],
+        &["--", "run", "c1"],
+    ] {
+        let line = node.refused(words);
+        assert!(
+            line.contains("cannot be read reliably") || line.contains("is not supported"),
+            "{line}"
+        );
+    }
+    assert!(
+        !node
+            .text("/run/bundle/config.json")
+            .contains("apparmorProfile")
+    );
+    let line = node
+        .called("youki")
+        .refused(&["create", "-b", "/a", "-b", "/b", "c1"]);
+    assert!(line.contains("--bundle given twice"), "{line}");
+}
+
+#[test]
+fn the_engines_log_in_its_format() {
+    let Some(node) = node() else { return };
+    node.bundle(ASKS.replace("\"p\"", "\"none\""));
+    let refuse = |name, log: &[&str]| {
+        let outcome = node.called(name).run(&[log, &["create", "c1"]].concat());
+        assert_eq!(outcome.code, Some(1));
+        one_line(&outcome.stderr).to_owned()
+    };
+    // Text, as runc writes it where no format is given; entries of others stay.
+    node.write("/run/log", "before\n");
+    let line = refuse("runc", &["--log", "/run/log"]);
+    let text = node.text("/run/log");
+    let quoted = Value::from(line).to_string();
+    let entry = text.strip_prefix("before\ntime=\"").unwrap();
+    assert!(
+        entry.ends_with(&format!("\" level=error msg={quoted}\n")),
+        "{entry}"
+    );
+    refuse("runc", &["--log=/run/text", "--log-format=text"]);
+    assert!(node.text("/run/text").starts_with("time="));
+    // crun's own spelling, and its targets that are no files.
+    let line = refuse("crun", &["--log=file:/run/crun", "--log-format", "json"]);
+    let entry: Value = serde_json::from_str(&node.text("/run/crun")).unwrap();
+    assert_eq!(entry["msg"], line);
+    for target in ["journald:x", "syslog:x", ""] {
+        refuse("crun", &["--log", target]);
+    }
+    // One that cannot be written changes nothing.
+    refuse("runc", &["--log=/run/none/log"]);
+    refuse("runc", &["--log=/run"]);
+    let files: Vec<_> = fs::read_dir(node.path(BUNDLE)).unwrap().collect();
+    assert_eq!(files.len(), 1, "{files:?}");
+}
+
+#[test]
+fn nothing_is_lost_where_nobody_listens() {
+    let Some(node) = node() else { return };
+    node.bundle(ASKS.replace("\"p\"", "\"none\""));
+    for closed in [
+        "exec 2>&-",
+        "exec 0<&- 1>&- 2>&-",
+        "exec 2>/dev/full || exec 2>&-",
+    ] {
+        let outcome = node.call(&["create", "c1"]).prelude(closed).outcome();
+        assert_eq!(outcome.code, Some(1), "{closed}");
+    }
+    assert!(node.calls().is_empty());
+}
