@@ -63,16 +63,16 @@ fi
 step build cargo test --locked --no-run
 count build
 if [ "$failed" -eq 0 ] && [ "$kernel" = yes ]; then
-    step kernel cargo test --locked --test kernel_containers --test kernel_off &
+    step kernel cargo test --locked --no-fail-fast --test kernel_containers --test kernel_off &
 fi
 step format cargo fmt --check
 count format
 step clippy cargo clippy --locked --all-targets -- -D warnings
 count clippy
 # shellcheck disable=SC2046 # file names without white space
-step shellcheck shellcheck install.sh $(git ls-files '*.sh' 2>/dev/null || find tests -name '*.sh') tests/vm/run tests/vm/setup tests/vm/native tests/vm/cargo-runner tests/vm/unpack-kernel
+step shellcheck shellcheck -S warning install.sh $(git ls-files '*.sh' 2>/dev/null || find tests -name '*.sh') tests/vm/run tests/vm/setup tests/vm/native tests/vm/cargo-runner tests/vm/unpack-kernel
 count shellcheck
-step tests cargo test --locked --lib --test process --test docs
+step tests cargo test --locked --no-fail-fast --lib --test process --test docs
 count tests
 if [ "$kernel" = yes ]; then
     wait

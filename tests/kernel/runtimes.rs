@@ -218,6 +218,8 @@ fn the_labels_of_conflicting_options_are_refused() {
         exec("unconfined").refused(&["--apparmor=unconfined", "conf"]);
         let words = [
             "restore",
+            "--detach",
+            "--pid-file=/run/conf.pid",
             "--image-path",
             "/nowhere",
             "--lsm-profile",

@@ -1,3 +1,4 @@
+#!/bin/sh
 # sh enter.sh NODE DIRECTORY PRELUDE PROGRAM [WORD...]
 #
 # In a mount namespace of its own, puts the directories of NODE in the place of this machine's,

@@ -23,7 +23,7 @@ for fd in /proc/$$/fd/*; do
     [ "$target" = "$(readlink -f "$0")" ] || echo "${fd##*/} $target"
 done >"$record/fds"
 
-root=/run/$me bundle=. config= process='' subcommand='' id=''
+root=/run/$me bundle='.' config='' process='' subcommand='' id=''
 while [ $# -gt 0 ]; do
     case $1 in
     --root=* | --bundle=* | --config=* | --process=*)
