@@ -171,13 +171,20 @@ fn own(
             Ok((Some(label.clone()), Origin::Engine))
         }
         Some((key, Wish::Label(label))) if label.components().is_empty() => {
-            if let Some(chosen) = chosen
+            // It must not take away what the container would have without it.
+            let otherwise = match chosen {
+                Some(label) => Some(format!("the engine chose {label}")),
+                None => by_node(request, settings, &mut Vec::new())
+                    .0
+                    .map(|label| format!("the node's default_profile is {label}")),
+            };
+            if let Some(otherwise) = otherwise
                 && !settings.allow_unconfined
             {
                 return Err(Error::new(
                     Kind::Policy,
                     format!(
-                        "the annotation {} asks for unconfined where the engine chose {chosen}",
+                        "the annotation {} asks for unconfined where {otherwise}",
                         quoted(key.as_str())
                     ),
                 )

@@ -23,6 +23,9 @@ pub const BETA_KEY: &str = "container.apparmor.security.beta.kubernetes.io/";
 /// Where a bundle's configuration names a profile.
 pub const SPEC_KEY: &str = "process.apparmorProfile";
 
+/// The directory of containerd's tasks.
+const TASKS: &str = "io.containerd.runtime.v2.task";
+
 const OUR_PREFIX: &str = "oci-apparmor/";
 
 /// What the engine tells about a container besides its annotations.
@@ -194,7 +197,9 @@ fn identity(annotations: &Annotations, caller: Caller<'_>) -> Request {
         }
         Engine::Containerd => {
             request.sandbox = get("io.kubernetes.cri.sandbox-id");
-            request.namespace = get("io.kubernetes.cri.sandbox-namespace");
+            // It exempts from the node's demands, and docker's users can write annotations too.
+            request.namespace =
+                get("io.kubernetes.cri.sandbox-namespace").filter(|_| in_task(caller, "k8s.io"));
             request.pod = get("io.kubernetes.cri.sandbox-name");
             get("io.kubernetes.cri.container-type")
         }
@@ -243,11 +248,16 @@ fn engine(annotations: &Annotations, caller: Caller<'_>) -> Engine {
     Engine::Other
 }
 
-/// `<state>/io.containerd.runtime.v2.task/<namespace>/<id>`, for every containerd since 1.2.
+/// Whether the bundle is where only containerd puts it:
+/// `<state>/io.containerd.runtime.v2.task/<containerd namespace>/<id>`, since containerd 1.2.
 fn is_containerd_bundle(bundle: &Path) -> bool {
-    bundle
-        .components()
-        .any(|c| c.as_os_str() == "io.containerd.runtime.v2.task")
+    bundle.components().any(|c| c.as_os_str() == TASKS)
+}
+
+/// Whether the bundle is one of this namespace of containerd; `k8s.io` is Kubernetes' own.
+fn in_task(caller: Caller<'_>, namespace: &str) -> bool {
+    let mut components = caller.bundle.components().map(|c| c.as_os_str());
+    components.any(|c| c == TASKS) && components.next().is_some_and(|c| c == namespace)
 }
 
 /// The strongest of keys 1 to 3.

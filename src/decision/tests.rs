@@ -106,7 +106,7 @@ fn asking(key: &str, value: &str, spec: Option<&str>) -> Request {
         .collect();
     let caller = Caller {
         id: "c1",
-        bundle: Path::new("/b"),
+        bundle: Path::new("/run/containerd/io.containerd.runtime.v2.task/k8s.io/c1"),
     };
     request::read(&annotations, spec, caller).unwrap()
 }
@@ -160,6 +160,13 @@ fn unconfined_is_what_the_engine_chose_or_is_allowed() {
         ("", Some("q"), "Policy"),
         (allowed, Some("q"), "unconfined:"),
         (allowed, None, "-"),
+        // What the node gives to all is not a pod author's to refuse.
+        ("default_profile = 'default'", None, "Policy"),
+        (
+            "default_profile = 'default'\nallow_unconfined = true",
+            None,
+            "-",
+        ),
         // The floor holds all the same.
         ("floor = 'floor'", None, "floor: floor!"),
         (

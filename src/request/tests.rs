@@ -266,6 +266,30 @@ fn each_engine_tells_who_the_container_is() {
     );
 }
 
+/// The namespace exempts from what the node demands.
+#[test]
+fn the_namespace_is_believed_only_in_bundles_of_kubernetes() {
+    for path in [
+        "/b",
+        "/run/containerd/io.containerd.runtime.v2.task/moby/c1",
+        "/run/containerd/io.containerd.runtime.v2.task",
+        "/k8s.io/c1",
+    ] {
+        assert_eq!(
+            bundle(path, &[CRI]).read().unwrap().namespace,
+            None,
+            "{path}"
+        );
+    }
+    assert!(
+        bundle(CONTAINERD, &[CRI])
+            .read()
+            .unwrap()
+            .namespace
+            .is_some()
+    );
+}
+
 #[test]
 fn only_this_containers_keys_count() {
     for engine in [bundle(CONTAINERD, &[CRI]), bundle("/b", &[CRI_O])] {

@@ -129,6 +129,10 @@ fn from_bundle(
             None => return Ok(None),
             Some(label) => (label, Label::unconfined()),
         },
+        // It was left as the engine made it, and so is this.
+        Some((_, Wish::Label(asked))) if asked.components().is_empty() && engine.is_none() => {
+            return Ok(None);
+        }
         // What we wrote at create holds what was asked for, and a floor. If it does not, the
         // container is older than this program; what it asked for still holds.
         Some((_, Wish::Label(asked))) => {

@@ -72,7 +72,8 @@ fn explain_knows_a_sandbox_by_its_id() {
         "io.kubernetes.cri.sandbox-name": "web-0",
         "oci-apparmor/profile": "p",
     }});
-    node.write("/run/bundle/other.json", config.to_string());
+    let bundle = "/run/containerd/io.containerd.runtime.v2.task/k8s.io/c1";
+    node.write(&format!("{bundle}/other.json"), config.to_string());
     for (id, sandbox, label) in [("s1", true, Value::Null), ("c1", false, "p".into())] {
         let words = [
             "explain",
@@ -81,12 +82,12 @@ fn explain_knows_a_sandbox_by_its_id() {
             id,
             "--config-json",
             "other.json",
-            BUNDLE,
+            bundle,
         ];
         // As crun would find it, from here.
         let outcome = node
             .call_program("/run/libexec/oci-apparmor", &words)
-            .directory(BUNDLE)
+            .directory(bundle)
             .outcome();
         let explained: Value = serde_json::from_str(&outcome.stdout).unwrap();
         assert_eq!(explained["sandbox"], sandbox);
