@@ -12,7 +12,7 @@ use crate::apparmor::kernel::{Enforcement, Mode};
 use crate::apparmor::name::{Label, ProfileName};
 use crate::error::{Error, Kind, Result, quoted};
 use crate::request::{Key, Request, Wish};
-use crate::settings::Settings;
+use crate::settings::{self, Settings};
 
 /// What is known about one profile.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -356,18 +356,13 @@ pub fn may_ask(name: &ProfileName, key: &str, settings: &Settings) -> Result<()>
 /// The refusal of a profile that cannot be had.
 #[must_use]
 pub fn nowhere(name: &ProfileName, from: &str, settings: &Settings) -> Error {
-    let directories: Vec<_> = settings
-        .profile_directories
-        .iter()
-        .map(|d| d.as_path().display().to_string())
-        .collect();
     Error::new(
         Kind::NotFound,
         format!(
             "the profile {name}, which {from} asks for, is neither loaded nor found as the file \
              {} in {}",
             name.root().file_name(),
-            directories.join(", ")
+            settings::listed(&settings.profile_directories)
         ),
     )
     .hint("put its source there, or correct the name")

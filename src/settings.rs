@@ -246,6 +246,16 @@ fn line_of(bytes: &[u8], offset: usize) -> usize {
         .saturating_add(1)
 }
 
+/// Paths as a message lists them.
+#[must_use]
+pub fn listed(paths: &[AbsolutePath]) -> String {
+    let paths: Vec<_> = paths
+        .iter()
+        .map(|p| p.as_path().display().to_string())
+        .collect();
+    paths.join(", ")
+}
+
 fn paths(list: &[&str]) -> Vec<AbsolutePath> {
     list.iter()
         .map(|p| AbsolutePath(PathBuf::from(p)))

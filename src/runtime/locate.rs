@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Kind, Result};
-use crate::settings::{LowLevel, LowLevelSettings};
+use crate::settings::{self, LowLevel, LowLevelSettings};
 use crate::trusted::{self, Refusal};
 
 /// A low-level runtime on this node.
@@ -99,16 +99,11 @@ fn is_this_program(path: &Path) -> bool {
 }
 
 fn missing(what: &str, settings: &LowLevelSettings) -> Error {
-    let directories: Vec<_> = settings
-        .directories
-        .iter()
-        .map(|d| d.as_path().display().to_string())
-        .collect();
     Error::new(
         Kind::NotFound,
         format!(
             "{what} is not found as a program of root in {}",
-            directories.join(", ")
+            settings::listed(&settings.directories)
         ),
     )
     .hint("install it, or set its path in the section [low_level] of /etc/oci-apparmor/config.toml")

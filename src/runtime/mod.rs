@@ -14,6 +14,7 @@ pub mod options;
 pub mod record;
 mod restore;
 pub mod roots;
+mod scanner;
 mod start;
 mod watch;
 

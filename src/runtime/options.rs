@@ -117,298 +117,203 @@ pub fn grammar(runtime: LowLevel) -> Grammar {
     }
 }
 
+/// Some options, in parts that subcommands share.
+pub type Table = &'static [&'static [Opt]];
+
 /// The options before the subcommand.
 #[must_use]
-pub fn globals(runtime: LowLevel) -> &'static [Opt] {
+pub fn globals(runtime: LowLevel) -> Table {
     match runtime {
-        LowLevel::Runc => {
-            const {
-                &[
-                    value("log"),
-                    value("log-format"),
-                    value("root"),
-                    value("rootless"),
-                    // A real option before 1.2, a hidden one since.
-                    value("criu"),
-                    flag("debug"),
-                    flag("systemd-cgroup"),
-                    help("help", Some('h')),
-                    help("version", Some('v')),
-                ]
-            }
-        }
-        LowLevel::Crun => {
-            const {
-                &[
-                    value("cgroup-manager"),
-                    value("log"),
-                    value("log-format"),
-                    value("log-level"),
-                    value("root"),
-                    value("rootless"),
-                    flag("debug"),
-                    flag("systemd-cgroup"),
-                    help("help", Some('?')),
-                    help("usage", None),
-                    help("version", Some('v')),
-                    help("version", Some('V')),
-                ]
-            }
-        }
-        LowLevel::Youki => {
-            const {
-                &[
-                    value_s("log", 'l'),
-                    value("log-format"),
-                    value("log-level"),
-                    value_s("root", 'r'),
-                    flag("debug"),
-                    flag_s("systemd-cgroup", 's'),
-                    flag("systemd-log"),
-                    help("help", Some('h')),
-                    help("version", Some('V')),
-                    help("version", Some('v')),
-                ]
-            }
-        }
+        LowLevel::Runc => &[RUNC_GLOBAL, HELP_H],
+        LowLevel::Crun => &[CRUN_GLOBAL, ARGP],
+        LowLevel::Youki => &[YOUKI_GLOBAL, HELP_H],
     }
 }
 
 /// The options of a subcommand; `None` where the runtime does not have it.
 #[must_use]
-pub fn of(runtime: LowLevel, subcommand: Subcommand) -> Option<&'static [Opt]> {
+pub fn of(runtime: LowLevel, subcommand: Subcommand) -> Option<Table> {
     use LowLevel::{Crun, Runc, Youki};
     Some(match (runtime, subcommand) {
-        (Runc, Subcommand::Create) => {
-            const {
-                &[
-                    value_s("bundle", 'b'),
-                    value("console-socket"),
-                    value("pidfd-socket"),
-                    value("pid-file"),
-                    value("preserve-fds"),
-                    flag("no-pivot"),
-                    flag("no-new-keyring"),
-                    help("help", Some('h')),
-                ]
-            }
-        }
-        (Runc, Subcommand::Run) => {
-            const {
-                &[
-                    value_s("bundle", 'b'),
-                    value("console-socket"),
-                    value("pidfd-socket"),
-                    value("pid-file"),
-                    value("preserve-fds"),
-                    flag("no-pivot"),
-                    flag("no-new-keyring"),
-                    flag("no-subreaper"),
-                    flag("keep"),
-                    flag_s("detach", 'd'),
-                    help("help", Some('h')),
-                ]
-            }
-        }
-        (Runc, Subcommand::Exec) => {
-            const {
-                &[
-                    value("console-socket"),
-                    value("pidfd-socket"),
-                    value("cwd"),
-                    value_s("env", 'e'),
-                    value_s("user", 'u'),
-                    value_s("additional-gids", 'g'),
-                    value_s("process", 'p'),
-                    value("pid-file"),
-                    value("process-label"),
-                    value("apparmor"),
-                    value_s("cap", 'c'),
-                    value("preserve-fds"),
-                    value("cgroup"),
-                    flag_s("tty", 't'),
-                    flag_s("detach", 'd'),
-                    flag("no-new-privs"),
-                    flag("ignore-paused"),
-                    help("help", Some('h')),
-                ]
-            }
-        }
-        (Runc, Subcommand::Restore) => {
-            const {
-                &[
-                    value("console-socket"),
-                    value("image-path"),
-                    value("work-path"),
-                    value("manage-cgroups-mode"),
-                    value_s("bundle", 'b'),
-                    value("pid-file"),
-                    value("empty-ns"),
-                    value("lsm-profile"),
-                    value("lsm-mount-context"),
-                    flag("tcp-established"),
-                    flag("ext-unix-sk"),
-                    flag("shell-job"),
-                    flag("file-locks"),
-                    flag_s("detach", 'd'),
-                    flag("no-subreaper"),
-                    flag("no-pivot"),
-                    flag("auto-dedup"),
-                    flag("lazy-pages"),
-                    help("help", Some('h')),
-                ]
-            }
-        }
-        (Crun, Subcommand::Create) => {
-            const {
-                &[
-                    value_s("bundle", 'b'),
-                    value_s("config", 'f'),
-                    value("console-socket"),
-                    value("preserve-fds"),
-                    value("pid-file"),
-                    flag("no-pivot"),
-                    flag("no-subreaper"),
-                    flag("no-new-keyring"),
-                    help("help", Some('?')),
-                    help("usage", None),
-                    help("version", Some('V')),
-                ]
-            }
-        }
-        (Crun, Subcommand::Run) => {
-            const {
-                &[
-                    value_s("bundle", 'b'),
-                    value_s("config", 'f'),
-                    value("console-socket"),
-                    value("preserve-fds"),
-                    value("pid-file"),
-                    flag("no-pivot"),
-                    flag("no-subreaper"),
-                    flag("no-new-keyring"),
-                    flag("keep"),
-                    flag_s("detach", 'd'),
-                    help("help", Some('?')),
-                    help("usage", None),
-                    help("version", Some('V')),
-                ]
-            }
-        }
-        (Crun, Subcommand::Exec) => {
-            const {
-                &[
-                    value("console-socket"),
-                    value_s("process", 'p'),
-                    value("cwd"),
-                    value("cgroup"),
-                    value_s("user", 'u'),
-                    value_s("env", 'e'),
-                    value_s("cap", 'c'),
-                    value("pid-file"),
-                    value("preserve-fds"),
-                    value("process-label"),
-                    value("apparmor"),
-                    opt("tty", Some('t'), Takes::MaybeValue),
-                    flag("no-new-privs"),
-                    flag_s("detach", 'd'),
-                    help("help", Some('?')),
-                    help("usage", None),
-                    help("version", Some('V')),
-                ]
-            }
-        }
-        // Without --network-lock: it is declared to take no value, and takes the next word.
-        (Crun, Subcommand::Restore) => {
-            const {
-                &[
-                    value_s("bundle", 'b'),
-                    value("image-path"),
-                    value("work-path"),
-                    value("pid-file"),
-                    value("console-socket"),
-                    value("manage-cgroups-mode"),
-                    value("lsm-profile"),
-                    value("lsm-mount-context"),
-                    flag("tcp-established"),
-                    flag("tcp-close"),
-                    flag("ext-unix-sk"),
-                    flag("shell-job"),
-                    flag_s("detach", 'd'),
-                    flag("file-locks"),
-                    help("help", Some('?')),
-                    help("usage", None),
-                    help("version", Some('V')),
-                ]
-            }
-        }
-        (Youki, Subcommand::Create) => {
-            const {
-                &[
-                    value_s("bundle", 'b'),
-                    value_s("console-socket", 'c'),
-                    value_s("pid-file", 'p'),
-                    value("preserve-fds"),
-                    flag("no-pivot"),
-                    flag("no-new-keyring"),
-                    help("help", Some('h')),
-                ]
-            }
-        }
-        (Youki, Subcommand::Run) => {
-            const {
-                &[
-                    value_s("bundle", 'b'),
-                    value_s("console-socket", 'c'),
-                    value_s("pid-file", 'p'),
-                    value("preserve-fds"),
-                    flag("no-pivot"),
-                    flag("no-new-keyring"),
-                    flag("no-subreaper"),
-                    flag("keep"),
-                    flag_s("detach", 'd'),
-                    help("help", Some('h')),
-                ]
-            }
-        }
-        (Youki, Subcommand::Exec) => {
-            const {
-                &[
-                    value("console-socket"),
-                    value("cwd"),
-                    value_s("env", 'e'),
-                    value_s("user", 'u'),
-                    value_s("additional-gids", 'g'),
-                    value_s("process", 'p'),
-                    value("pid-file"),
-                    value("process-label"),
-                    value("apparmor"),
-                    value("cap"),
-                    value("preserve-fds"),
-                    value("cgroup"),
-                    flag_s("tty", 't'),
-                    flag_s("detach", 'd'),
-                    flag("no-new-privs"),
-                    flag("ignore-paused"),
-                    help("help", Some('h')),
-                ]
-            }
-        }
+        (Runc, Subcommand::Create) => &[RUNC_CREATE, HELP_H],
+        (Runc, Subcommand::Run) => &[RUNC_CREATE, RUN, NO_SUBREAPER, HELP_H],
+        (Runc, Subcommand::Exec) => &[RUNC_EXEC, HELP_H],
+        (Runc, Subcommand::Restore) => &[RESTORE, RUNC_RESTORE, NO_SUBREAPER, HELP_H],
+        (Crun, Subcommand::Create) => &[CRUN_CREATE, NO_SUBREAPER, ARGP],
+        (Crun, Subcommand::Run) => &[CRUN_CREATE, NO_SUBREAPER, RUN, ARGP],
+        (Crun, Subcommand::Exec) => &[CRUN_EXEC, ARGP],
+        (Crun, Subcommand::Restore) => &[RESTORE, CRUN_RESTORE, ARGP],
+        (Youki, Subcommand::Create) => &[YOUKI_CREATE, HELP_H],
+        (Youki, Subcommand::Run) => &[YOUKI_CREATE, RUN, NO_SUBREAPER, HELP_H],
+        (Youki, Subcommand::Exec) => &[YOUKI_EXEC, HELP_H],
         (Youki, Subcommand::Restore) => return None,
-        (Runc | Youki, Subcommand::Start) => const { &[help("help", Some('h'))] },
-        (Crun, Subcommand::Start) => const { &[help("help", Some('?')), help("usage", None)] },
-        (Runc | Youki, Subcommand::Delete) => {
-            const { &[flag_s("force", 'f'), help("help", Some('h'))] }
-        }
+        (Runc | Youki, Subcommand::Start) => &[HELP_H],
+        (Crun, Subcommand::Start) => &[ARGP],
+        (Runc | Youki, Subcommand::Delete) => &[FORCE, HELP_H],
         // Without --regex, which names several containers.
-        (Crun, Subcommand::Delete) => {
-            const {
-                &[
-                    flag_s("force", 'f'),
-                    help("help", Some('?')),
-                    help("usage", None),
-                ]
-            }
-        }
+        (Crun, Subcommand::Delete) => &[FORCE, ARGP],
     })
 }
+
+const HELP_H: &[Opt] = &[help("help", Some('h'))];
+
+/// What argp adds to every parser.
+const ARGP: &[Opt] = &[
+    help("help", Some('?')),
+    help("usage", None),
+    help("version", Some('V')),
+];
+
+const NO_SUBREAPER: &[Opt] = &[flag("no-subreaper")];
+const FORCE: &[Opt] = &[flag_s("force", 'f')];
+
+/// What `run` has besides the options of `create`.
+const RUN: &[Opt] = &[flag("keep"), flag_s("detach", 'd')];
+
+/// What `restore` has in runc and in crun.
+const RESTORE: &[Opt] = &[
+    value_s("bundle", 'b'),
+    value("image-path"),
+    value("work-path"),
+    value("pid-file"),
+    value("console-socket"),
+    value("manage-cgroups-mode"),
+    value("lsm-profile"),
+    value("lsm-mount-context"),
+    flag("tcp-established"),
+    flag("ext-unix-sk"),
+    flag("shell-job"),
+    flag("file-locks"),
+    flag_s("detach", 'd'),
+];
+
+const RUNC_GLOBAL: &[Opt] = &[
+    value("log"),
+    value("log-format"),
+    value("root"),
+    value("rootless"),
+    // A real option before 1.2, a hidden one since.
+    value("criu"),
+    flag("debug"),
+    flag("systemd-cgroup"),
+    help("version", Some('v')),
+];
+
+const RUNC_CREATE: &[Opt] = &[
+    value_s("bundle", 'b'),
+    value("console-socket"),
+    value("pidfd-socket"),
+    value("pid-file"),
+    value("preserve-fds"),
+    flag("no-pivot"),
+    flag("no-new-keyring"),
+];
+
+const RUNC_EXEC: &[Opt] = &[
+    value("console-socket"),
+    value("pidfd-socket"),
+    value("cwd"),
+    value_s("env", 'e'),
+    value_s("user", 'u'),
+    value_s("additional-gids", 'g'),
+    value_s("process", 'p'),
+    value("pid-file"),
+    value("process-label"),
+    value("apparmor"),
+    value_s("cap", 'c'),
+    value("preserve-fds"),
+    value("cgroup"),
+    flag_s("tty", 't'),
+    flag_s("detach", 'd'),
+    flag("no-new-privs"),
+    flag("ignore-paused"),
+];
+
+const RUNC_RESTORE: &[Opt] = &[
+    value("empty-ns"),
+    flag("no-pivot"),
+    flag("auto-dedup"),
+    flag("lazy-pages"),
+];
+
+const CRUN_GLOBAL: &[Opt] = &[
+    value("cgroup-manager"),
+    value("log"),
+    value("log-format"),
+    value("log-level"),
+    value("root"),
+    value("rootless"),
+    flag("debug"),
+    flag("systemd-cgroup"),
+    help("version", Some('v')),
+];
+
+const CRUN_CREATE: &[Opt] = &[
+    value_s("bundle", 'b'),
+    value_s("config", 'f'),
+    value("console-socket"),
+    value("preserve-fds"),
+    value("pid-file"),
+    flag("no-pivot"),
+    flag("no-new-keyring"),
+];
+
+const CRUN_EXEC: &[Opt] = &[
+    value("console-socket"),
+    value_s("process", 'p'),
+    value("cwd"),
+    value("cgroup"),
+    value_s("user", 'u'),
+    value_s("env", 'e'),
+    value_s("cap", 'c'),
+    value("pid-file"),
+    value("preserve-fds"),
+    value("process-label"),
+    value("apparmor"),
+    opt("tty", Some('t'), Takes::MaybeValue),
+    flag("no-new-privs"),
+    flag_s("detach", 'd'),
+];
+
+/// Without --network-lock: it is declared to take no value, and takes the next word.
+const CRUN_RESTORE: &[Opt] = &[flag("tcp-close")];
+
+const YOUKI_GLOBAL: &[Opt] = &[
+    value_s("log", 'l'),
+    value("log-format"),
+    value("log-level"),
+    value_s("root", 'r'),
+    flag("debug"),
+    flag_s("systemd-cgroup", 's'),
+    flag("systemd-log"),
+    help("version", Some('V')),
+    help("version", Some('v')),
+];
+
+const YOUKI_CREATE: &[Opt] = &[
+    value_s("bundle", 'b'),
+    value_s("console-socket", 'c'),
+    value_s("pid-file", 'p'),
+    value("preserve-fds"),
+    flag("no-pivot"),
+    flag("no-new-keyring"),
+];
+
+const YOUKI_EXEC: &[Opt] = &[
+    value("console-socket"),
+    value("cwd"),
+    value_s("env", 'e'),
+    value_s("user", 'u'),
+    value_s("additional-gids", 'g'),
+    value_s("process", 'p'),
+    value("pid-file"),
+    value("process-label"),
+    value("apparmor"),
+    value("cap"),
+    value("preserve-fds"),
+    value("cgroup"),
+    flag_s("tty", 't'),
+    flag_s("detach", 'd'),
+    flag("no-new-privs"),
+    flag("ignore-paused"),
+];

@@ -2,6 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use LowLevel::{Crun, Runc, Youki};
+use std::os::unix::ffi::OsStringExt;
 
 /// The words of a line; `␣` stands for a blank in a word and `∅` for an empty word.
 fn words(line: &str) -> Vec<OsString> {
