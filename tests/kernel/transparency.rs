@@ -17,7 +17,7 @@ fn other_subcommands_answer_as_the_real_runtime() {
             &["features"],
             &["state", "plain"],
             &["list"],
-            &["ps", "plain"],
+            &["ps", "--format", "json", "plain"],
             &["state", "nosuch"],
             &["kill", "nosuch"],
             &["nosuch"],
