@@ -2,6 +2,7 @@
 
 mod check;
 mod explain;
+mod ps;
 mod wiring;
 
 use std::io::Write;
@@ -41,6 +42,12 @@ enum Command {
         /// The name of the configuration in the bundle
         #[arg(long, default_value = "config.json", value_name = "FILE")]
         config_json: PathBuf,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// List containers with the label they must have, and the one each process has
+    Ps {
         /// Print JSON
         #[arg(long)]
         json: bool,
@@ -91,6 +98,7 @@ pub fn main() -> ExitCode {
             config_json,
             json,
         } => explain::run(bundle, id, config_json, *json),
+        Command::Ps { json } => ps::run(*json),
         Command::Check { config, json } => check::run(config.as_deref(), *json),
     };
     match done {

@@ -9,6 +9,37 @@ use crate::apparmor::kernel::Kernel;
 use crate::error::{Error, Kind, Result, quoted, reason};
 use crate::runtime::record::{Record, Recorded};
 
+/// The label of a process's first thread, and whether that holds what was recorded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Process {
+    /// The process.
+    pub pid: u32,
+    /// Its name, at most 15 bytes.
+    pub comm: String,
+    /// Its label as the kernel prints it.
+    pub label: String,
+    /// Whether it holds every recorded profile, in a mode that will do.
+    pub holds: bool,
+}
+
+/// The processes of the container whose first process is `pid`, in the order of their ids.
+#[must_use]
+pub fn of_container(pid: u32, record: &Record) -> Vec<Process> {
+    let text = |path: PathBuf| Some(fs::read_to_string(path).ok()?.trim_end().to_owned());
+    let look = |path: PathBuf| {
+        let label = text(path.join("attr/apparmor/current"))?;
+        Some(Process {
+            pid: path.file_name()?.to_str()?.parse().ok()?,
+            comm: text(path.join("comm"))?,
+            holds: holds(&label, record).is_ok(),
+            label,
+        })
+    };
+    let mut found: Vec<Process> = processes(pid).into_iter().filter_map(look).collect();
+    found.sort_by_key(|process| process.pid);
+    found
+}
+
 /// Whether every thread of the container whose first process is `pid` has the recorded label.
 ///
 /// # Errors

@@ -8,7 +8,7 @@ pub mod argv;
 mod create;
 mod delete;
 mod exec;
-mod labels;
+pub mod labels;
 pub mod locate;
 pub mod options;
 pub mod record;

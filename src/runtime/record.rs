@@ -174,6 +174,27 @@ fn read_file(path: &Path) -> Option<Record> {
         .filter(|r| r.version == VERSION)
 }
 
+/// All records of this node, or of this rootless user; by root and id.
+///
+/// # Errors
+/// Where the run-time directory is unknown or cannot be listed.
+pub fn all() -> Result<Vec<Record>> {
+    let directory = rundir::path()?.join("containers");
+    let list = |path: &Path| match fs::read_dir(path) {
+        Ok(entries) => Ok(entries
+            .filter_map(|e| Some(e.ok()?.path()))
+            .collect::<Vec<_>>()),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(e) => Err(Error::io("list", path, &e)),
+    };
+    let mut records = Vec::new();
+    for root in list(&directory)? {
+        records.extend(list(&root)?.iter().filter_map(|file| read_file(file)));
+    }
+    records.sort_by(|a, b| (&a.root, &a.id).cmp(&(&b.root, &b.id)));
+    Ok(records)
+}
+
 /// Writes a record, whole or not at all.
 ///
 /// # Errors

@@ -51,6 +51,10 @@ pub struct Origin {
     pub bundle: PathBuf,
     /// The configuration that was read.
     pub configuration: PathBuf,
+    /// Its first process; `None` where there is none any more.
+    pub pid: Option<u32>,
+    /// Whether it waits for `start`: its first process is still the runtime's own.
+    pub waits: bool,
 }
 
 /// What a container was made from, as its runtime remembers it; `None` where the runtime does
@@ -62,6 +66,8 @@ pub fn origin(runtime: LowLevel, root: &Path, id: &str) -> Result<Option<Origin>
     #[derive(Deserialize)]
     struct RuncState {
         config: RuncConfig,
+        #[serde(default)]
+        init_process_pid: i64,
     }
     #[derive(Deserialize)]
     struct RuncConfig {
@@ -70,12 +76,14 @@ pub fn origin(runtime: LowLevel, root: &Path, id: &str) -> Result<Option<Origin>
     #[derive(Deserialize)]
     struct Named {
         bundle: PathBuf,
+        #[serde(default)]
+        pid: Option<i64>,
     }
     let own = root.join(id);
     if own.symlink_metadata().is_err() {
         return Ok(None);
     }
-    let bundle = match runtime {
+    let (bundle, pid) = match runtime {
         LowLevel::Runc => {
             let state: RuncState = read(&own.join("state.json"))?;
             let bundle = state
@@ -83,19 +91,41 @@ pub fn origin(runtime: LowLevel, root: &Path, id: &str) -> Result<Option<Origin>
                 .labels
                 .iter()
                 .find_map(|l| l.strip_prefix("bundle="));
-            PathBuf::from(bundle.ok_or_else(|| unreadable(&own, "it names no bundle"))?)
+            let bundle = bundle.ok_or_else(|| unreadable(&own, "it names no bundle"))?;
+            (PathBuf::from(bundle), Some(state.init_process_pid))
         }
-        LowLevel::Crun => read::<Named>(&own.join("status"))?.bundle,
-        LowLevel::Youki => read::<Named>(&own.join("state.json"))?.bundle,
+        LowLevel::Crun | LowLevel::Youki => {
+            let file = if runtime == LowLevel::Crun {
+                "status"
+            } else {
+                "state.json"
+            };
+            let state: Named = read(&own.join(file))?;
+            (state.bundle, state.pid)
+        }
     };
     let configuration = match runtime {
         // crun keeps a copy of what it read, whatever `--config` named.
         LowLevel::Crun => own.join("config.json"),
         LowLevel::Runc | LowLevel::Youki => bundle.join("config.json"),
     };
+    // runc and crun wait at a FIFO for `start`, youki at a socket; each goes when it starts.
+    let waits = ["exec.fifo", "notify.sock"]
+        .iter()
+        .any(|gate| own.join(gate).exists());
+    let pid = pid.and_then(|pid| u32::try_from(pid).ok());
+    let pid = pid.filter(|pid| {
+        Path::new("/proc")
+            .join(pid.to_string())
+            .join("exe")
+            .read_link()
+            .is_ok()
+    });
     Ok(Some(Origin {
         bundle,
         configuration,
+        pid,
+        waits,
     }))
 }
 

@@ -131,3 +131,71 @@ fn check_and_explain_tell_the_truth() {
     assert_eq!(loaded("own"), None, "explain loads nothing");
     assert_eq!(bundle.profile_on_disk(), None, "explain writes nothing");
 }
+
+#[test]
+fn ps_shows_what_every_process_really_has() {
+    let _world = world();
+    let program = env!("CARGO_BIN_EXE_oci-apparmor");
+    let ps = |code: i32| -> Value {
+        let done = run(program, ["ps", "--json"]);
+        assert_eq!(done.code, code, "{done:?}");
+        serde_json::from_str::<Value>(&done.out).unwrap()[0].take()
+    };
+    for runtime in RUNTIMES {
+        profile("seen");
+        let asks = [("oci-apparmor/profile", "seen")];
+        let bundle = Bundle::annotated("seen", &["/bin/sleep", "1000"], &asks);
+        let (container, created) = Container::create(runtime, &bundle, "seen");
+        created.ok();
+        let row = ps(0);
+        assert_eq!(
+            (&row["id"], &row["state"]),
+            (&"seen".into(), &"created".into()),
+            "{runtime}"
+        );
+        assert_eq!(row["processes"].as_array().unwrap().len(), 0);
+        let formats = include_str!("../../docs/formats.md");
+        for key in row.as_object().unwrap().keys() {
+            assert!(
+                formats.contains(&format!("`{key}`")),
+                "{key} is not described"
+            );
+        }
+        container.call("start").ok();
+        container.label();
+        let words = ["exec", "-d", "seen", "/bin/sleep", "1000"];
+        run_detached(&container.runtime, words).ok();
+        let row = ps(0);
+        assert_eq!(
+            (&row["state"], &row["label"]),
+            (&"running".into(), &"seen".into())
+        );
+        let processes = row["processes"].as_array().unwrap();
+        assert_eq!(processes.len(), 2, "{row}");
+        assert!(
+            processes
+                .iter()
+                .all(|p| p["label"] == "seen (enforce)" && p["holds"] == true)
+        );
+        // Somebody removes the profile: the kernel lets its processes go.
+        unload("seen");
+        let row = ps(5);
+        assert!(
+            row["processes"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .all(|p| p["holds"] == false)
+        );
+        let table = run(program, ["ps"]);
+        assert!(table.out.contains("0/2 hold it") && table.out.contains("runs as unconfined"));
+        assert!(
+            table.err.contains("2 process(es) run without the label"),
+            "{table:?}"
+        );
+        run(runtime, ["kill", "seen", "KILL"]);
+        wait_for(|| container.state()["status"] == "stopped");
+        assert_eq!(ps(0)["state"], "stopped");
+    }
+    assert_eq!(run(program, ["ps", "--json"]).ok(), "[]\n");
+}

@@ -1,0 +1,122 @@
+//! `ps`: what an auditor asks. Which label must each container have, and which one does each of
+//! its processes have at this moment?
+
+use std::fmt::Write;
+
+use serde_json::{Value, json};
+
+use crate::apparmor::name::Label;
+use crate::cli::print;
+use crate::error::{Error, Kind, Result};
+use crate::runtime::labels::{self, Process};
+use crate::runtime::record::{self, Record};
+use crate::runtime::roots;
+use crate::settings::LowLevel;
+
+/// One container that was made through us.
+struct Row {
+    record: Record,
+    state: &'static str,
+    processes: Vec<Process>,
+}
+
+impl Row {
+    fn of(record: Record) -> Self {
+        let runtime = LowLevel::named(&record.runtime);
+        let origin = runtime.map(|runtime| roots::origin(runtime, &record.root, &record.id));
+        let (state, pid) = match origin {
+            Some(Ok(Some(origin))) if origin.pid.is_none() => ("stopped", None),
+            // Its first process is still the runtime's own; nothing of the container runs.
+            Some(Ok(Some(origin))) if origin.waits => ("created", None),
+            Some(Ok(Some(origin))) => ("running", origin.pid),
+            Some(Ok(None)) => ("gone", None),
+            Some(Err(_)) | None => ("unknown", None),
+        };
+        let processes = pid
+            .map(|pid| labels::of_container(pid, &record))
+            .unwrap_or_default();
+        Self {
+            record,
+            state,
+            processes,
+        }
+    }
+
+    fn escaped(&self) -> usize {
+        self.processes.iter().filter(|p| !p.holds).count()
+    }
+
+    fn label(&self) -> String {
+        self.record
+            .label
+            .as_ref()
+            .map_or("-".to_owned(), Label::to_string)
+    }
+
+    fn to_json(&self) -> Value {
+        let process = |p: &Process| json!({ "pid": p.pid, "comm": p.comm, "label": p.label, "holds": p.holds });
+        json!({
+            "id": self.record.id,
+            "runtime": self.record.runtime,
+            "root": self.record.root,
+            "state": self.state,
+            "label": self.record.label.as_ref().map(Label::to_string),
+            "key": self.record.key,
+            "namespace": self.record.namespace,
+            "pod": self.record.pod,
+            "container": self.record.container,
+            "processes": self.processes.iter().map(process).collect::<Vec<_>>(),
+        })
+    }
+}
+
+pub(super) fn run(as_json: bool) -> Result<u8> {
+    let rows: Vec<Row> = record::all()?.into_iter().map(Row::of).collect();
+    let text = match as_json {
+        true => format!("{:#}\n", Value::from_iter(rows.iter().map(Row::to_json))),
+        false => table(&rows),
+    };
+    print(&text)?;
+    let escaped: usize = rows.iter().map(Row::escaped).sum();
+    if escaped == 0 {
+        return Ok(0);
+    }
+    Err(Error::new(
+        Kind::Policy,
+        format!("{escaped} process(es) run without the label of their container"),
+    )
+    .hint("restart these containers"))
+}
+
+fn table(rows: &[Row]) -> String {
+    let mut text = String::new();
+    // Writing to a String cannot fail.
+    let _ = writeln!(
+        text,
+        "{:<14}{:<9}{:<9}{:<32}PROCESSES",
+        "CONTAINER", "RUNTIME", "STATE", "LABEL"
+    );
+    for row in rows {
+        let id: String = row.record.id.chars().take(12).collect();
+        let held = row.processes.len().saturating_sub(row.escaped());
+        let processes = match row.state {
+            "running" => format!("{held}/{} hold it", row.processes.len()),
+            _ => String::new(),
+        };
+        let line = format!(
+            "{id:<13} {:<8} {:<8} {:<31} {processes}",
+            row.record.runtime,
+            row.state,
+            row.label()
+        );
+        let _ = writeln!(text, "{}", line.trim_end());
+        for p in row.processes.iter().filter(|p| !p.holds) {
+            let _ = writeln!(
+                text,
+                "  !! process {} ({}) runs as {}",
+                p.pid, p.comm, p.label
+            );
+        }
+    }
+    text
+}
