@@ -1,22 +1,18 @@
 //! Ensuring that a profile is in the kernel: look, else build, check, load, and look again.
 
 use std::collections::BTreeMap;
-use std::fs::{File, TryLockError};
-use std::os::unix::fs::OpenOptionsExt;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use sha2::{Digest, Sha256};
-
-use crate::apparmor::blob::{self, Declared};
-use crate::apparmor::kernel::{self, Kernel, Loaded, Mode};
-use crate::apparmor::name::ProfileName;
+use crate::apparmor::blob;
+use crate::apparmor::kernel::{self, Kernel, Loaded};
 use crate::apparmor::parser::Parser;
 use crate::decision::{self, Component, Decision, Facts, ProfileFacts};
-use crate::error::{Error, Kind, Result, quoted};
+use crate::error::{Error, Kind, Result};
+use crate::profiles::declared::{check, only, unfit};
+use crate::profiles::lock::lock;
 use crate::profiles::source::{self, Source};
 use crate::request::Request;
 use crate::settings::Settings;
-use crate::{rundir, trusted};
 
 /// The profiles of this node: in the kernel, and on disk.
 #[derive(Debug)]
@@ -210,190 +206,5 @@ impl<'s> Store<'s> {
             format!("the profile {name} {state}, and {why}"),
         )
         .hint(format!("an administrator must run: {command}")))
-    }
-}
-
-/// Checks what a compiled policy declares: the wanted profile, its children, and nothing else.
-fn check(component: &Component, declared: &[Declared]) -> Result<()> {
-    let name = &component.name;
-    only(name, declared.iter().map(|d| d.name.as_str()))?;
-    let refused = |why: String| {
-        Err(Error::new(Kind::Policy, why).hint("give the profile a file and a name of its own"))
-    };
-    for profile in declared {
-        if let Some(namespace) = &profile.namespace {
-            return refused(format!(
-                "it loads into the policy namespace {}",
-                quoted(namespace)
-            ));
-        }
-        if let Some(other) = &profile.rename {
-            return refused(format!(
-                "it would replace the profile {} as well",
-                quoted(other)
-            ));
-        }
-        if profile.attaches && profile.name == name.root().as_str() {
-            return refused(format!(
-                "the profile {} attaches to programs by path and would confine the host's too",
-                profile.name
-            ));
-        }
-        // Before it is loaded: where it is loaded already, others run under it, and would be
-        // relaxed with it.
-        if profile.name == name.as_str() && !component.wanted.met_by(profile.mode) {
-            return Err(unfit(component, profile.mode));
-        }
-    }
-    Ok(())
-}
-
-/// Refuses a source that declares another profile than `wanted` and its children, or one twice:
-/// two of one name in one blob can make the kernel hang.
-fn only<'a>(wanted: &ProfileName, names: impl Iterator<Item = &'a str>) -> Result<()> {
-    let refused = |why: String| {
-        Err(Error::new(Kind::Policy, why).hint("a file holds one profile, named as the file"))
-    };
-    let root = wanted.root();
-    let mut seen: Vec<&str> = Vec::new();
-    for name in names {
-        if !root.covers(name) {
-            return refused(format!(
-                "it declares the profile {}, not only {root}",
-                quoted(name)
-            ));
-        }
-        if seen.contains(&name) {
-            return refused(format!("it declares the profile {name} twice"));
-        }
-        seen.push(name);
-    }
-    if seen.is_empty() {
-        return refused("it declares no profile".to_owned());
-    }
-    if !seen.contains(&root.as_str()) || !seen.contains(&wanted.as_str()) {
-        return refused(format!("it does not declare the profile {wanted}"));
-    }
-    Ok(())
-}
-
-fn unfit(component: &Component, mode: Mode) -> Error {
-    decision::not_enforcing(&component.name, mode, "the container")
-}
-
-/// Waits for whoever works on the same profile; a dead holder's lock is free at once, and one
-/// that hangs (each has the time of two runs of the compiler) does not hang the node.
-fn lock(name: &ProfileName, limit: Duration) -> Result<File> {
-    let directory = rundir::path()?.join("locks");
-    trusted::own_directory(&directory, 0o700)?;
-    let path = directory.join(digest(name.root().as_str()));
-    let failed = |e: &std::io::Error| Error::io("lock", &path, e);
-    let file = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .mode(0o600)
-        .custom_flags(libc::O_NOFOLLOW)
-        .open(&path)
-        .map_err(|e| failed(&e))?;
-    let deadline = Instant::now().checked_add(limit.saturating_mul(2));
-    let mut pause = Duration::from_millis(1);
-    loop {
-        match file.try_lock() {
-            Ok(()) => return Ok(file),
-            Err(TryLockError::Error(e)) => return Err(failed(&e)),
-            Err(TryLockError::WouldBlock) if deadline.is_none_or(|d| Instant::now() > d) => {
-                return Err(
-                    failed(&std::io::Error::other("another process keeps loading it"))
-                        .hint(format!("find it: fuser {}", path.display())),
-                );
-            }
-            Err(TryLockError::WouldBlock) => {
-                std::thread::sleep(pause);
-                pause = pause.saturating_mul(2).min(Duration::from_millis(20));
-            }
-        }
-    }
-}
-
-/// The first half of a SHA-256, in hexadecimal: a file name for any text.
-#[must_use]
-pub(crate) fn digest(text: impl AsRef<[u8]>) -> String {
-    let hash = Sha256::digest(text.as_ref());
-    hash.iter()
-        .take(16)
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::decision::Wanted;
-
-    fn declared(names: &[&str]) -> Vec<Declared> {
-        names
-            .iter()
-            .map(|name| Declared {
-                name: (*name).to_owned(),
-                mode: Mode::Enforce,
-                namespace: None,
-                rename: None,
-                attaches: false,
-            })
-            .collect()
-    }
-
-    fn wanted(name: &str) -> Component {
-        let name = ProfileName::parse(name).unwrap();
-        Component {
-            name,
-            wanted: Wanted::Enforcing,
-        }
-    }
-
-    fn checked(names: &[&str]) -> bool {
-        check(&wanted("p"), &declared(names)).is_ok()
-    }
-
-    #[test]
-    fn only_the_profile_and_its_children_may_be_declared() {
-        assert!(checked(&["p"]) && checked(&["p", "p//a", "p//a//b"]));
-        for names in [
-            &[][..],
-            &["q"],
-            &["p", "q"],
-            &["p//a"],
-            &["p", "p"],
-            &["p", "pp"],
-            &["p", "p/a"],
-        ] {
-            assert!(!checked(names), "{names:?}");
-        }
-        assert!(check(&wanted("p//a"), &declared(&["p", "p//a"])).is_ok());
-        assert!(check(&wanted("p//a"), &declared(&["p"])).is_err());
-    }
-
-    #[test]
-    fn attachments_renames_namespaces_and_weak_modes_are_refused() {
-        let bad: [fn(&mut Declared); 5] = [
-            |d| d.attaches = true,
-            |d| d.rename = Some("docker-default".into()),
-            |d| d.namespace = Some("ns".into()),
-            |d| d.mode = Mode::Unconfined,
-            |d| d.mode = Mode::Complain,
-        ];
-        for change in bad {
-            let mut profiles = declared(&["p"]);
-            change(&mut profiles[0]);
-            assert!(check(&wanted("p"), &profiles).is_err());
-        }
-        let mut profiles = declared(&["p"]);
-        profiles[0].mode = Mode::Complain;
-        let any = Component {
-            wanted: Wanted::Any,
-            ..wanted("p")
-        };
-        assert!(check(&any, &profiles).is_ok());
     }
 }
