@@ -166,7 +166,7 @@ impl Settings {
     pub fn load_from(path: &Path) -> Result<Self> {
         match trusted::read(path, MAX) {
             Ok(bytes) => Self::parse(path, &bytes),
-            Err(Refusal::Missing) => Ok(Self::default()),
+            Err(Refusal::Missing) if !leads_nowhere(path) => Ok(Self::default()),
             Err(refusal) => Err(refusal
                 .about(path, Kind::Configuration)
                 .hint("repair it or remove it; no container starts until then")),
@@ -234,6 +234,12 @@ fn low_level_lines(text: &str) -> String {
         .chain(rest)
         .flat_map(|line| [line, "\n"])
         .collect()
+}
+
+/// Whether a symbolic link on the way to `path` leads nowhere: somebody meant a file to be there.
+fn leads_nowhere(path: &Path) -> bool {
+    path.ancestors()
+        .any(|step| step.is_symlink() && !step.exists())
 }
 
 /// The line of the byte at `offset`, counted from 1.
@@ -367,6 +373,20 @@ mod tests {
             assert!(e.contains(why), "{e}");
         }
         assert!(Settings::parse(Path::new("/c"), b"a = 1\n\xff").is_err());
+    }
+
+    #[test]
+    fn an_absent_file_is_the_defaults_and_a_link_to_nowhere_is_not() {
+        let dir = tempfile::Builder::new().tempdir_in("/run").unwrap();
+        let (absent, link) = (dir.path().join("absent"), dir.path().join("link"));
+        assert!(Settings::load_from(&absent.join("c.toml")).is_ok());
+        std::os::unix::fs::symlink(&absent, &link).unwrap();
+        for path in [link.clone(), link.join("c.toml")] {
+            assert_eq!(
+                Settings::load_from(&path).unwrap_err().kind(),
+                Kind::Configuration
+            );
+        }
     }
 
     #[test]

@@ -46,7 +46,11 @@ pub(super) fn prepare(runtime: &Located, mut line: Line) -> Result<Next> {
     let store = Store::new(&settings);
     let before = record.clone();
     ensure(&store, &mut record, known)?;
-    if record != before || !known {
+    // While a container waits for `start`, its record says what the kernel held when the waiting
+    // label was set: a profile that came back since must not make `start` believe in it.
+    let waits =
+        || roots::origin(runtime.kind, &root, &id).is_ok_and(|o| o.is_some_and(|o| o.waits));
+    if (record != before || !known) && !waits() {
         // The next exec finds it; this one does not depend on it.
         if let Err(e) = record::write(&record) {
             report::notice(&format!("container {id}: {e}"));
@@ -103,7 +107,7 @@ fn ensure(store: &Store<'_>, record: &mut Record, known: bool) -> Result<()> {
 
 /// The record of a container whose record is lost, from the bundle that its runtime remembers;
 /// `None` where it asked for nothing, or does not exist.
-fn from_bundle(
+pub(super) fn from_bundle(
     runtime: &Located,
     place: Place<'_>,
     line: &Line,

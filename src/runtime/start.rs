@@ -9,16 +9,26 @@ use crate::error::{Error, Kind, Result};
 use crate::runtime::argv::Line;
 use crate::runtime::locate::Located;
 use crate::runtime::record::{self, Place};
-use crate::runtime::{Next, roots};
+use crate::runtime::{Next, exec, roots};
+use crate::settings::Settings;
 
 pub(super) fn prepare(runtime: &Located, line: &Line) -> Result<Next> {
     let root = roots::root(runtime.kind, line.global("root"));
-    let Some(record) = record::read(Place {
+    let place = Place {
         root: &root,
         id: &line.id,
-    })?
-    else {
-        return Ok(Next::HandOn);
+    };
+    let Some(record) = record::read(place)? else {
+        // The bundle says which label waits, but nothing says what the kernel held then.
+        return match exec::from_bundle(runtime, place, line, &Settings::default())? {
+            Some(lost) if !lost.components.is_empty() => Err(Error::new(
+                Kind::Policy,
+                "the record of this container is lost, so it cannot be told whether its profile \
+                 is still in force",
+            )
+            .hint("delete the container and create it anew")),
+            _ => Ok(Next::HandOn),
+        };
     };
     let kernel = Kernel::default();
     if let (false, Enforcement::Off(why)) = (record.components.is_empty(), kernel.enforcement()) {

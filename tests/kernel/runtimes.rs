@@ -145,6 +145,37 @@ fn start_refuses_when_the_profile_was_removed_or_relaxed_meanwhile() {
 }
 
 #[test]
+fn nothing_makes_start_believe_in_a_profile_that_was_gone() {
+    let _world = world();
+    for runtime in RUNTIMES {
+        for lost in [false, true] {
+            profile("came");
+            let bundle = Bundle::annotated("came", &FOREVER, &[("oci-apparmor/profile", "came")]);
+            let (container, created) = Container::create(runtime, &bundle, "came");
+            created.ok();
+            unload("came");
+            if lost {
+                fs::remove_dir_all("/run/oci-apparmor").unwrap();
+            }
+            // An exec brings the profile back, under its own label; the waiting one is lost.
+            let exec = container.exec(&CURRENT);
+            if exec.code == 0 {
+                assert_eq!(exec.out, "came (enforce)\n");
+            }
+            load(&profile_text("came", ""));
+            container
+                .call("start")
+                .refused(&["start of container", "create it anew"]);
+            assert_eq!(container.state()["status"], "created");
+        }
+        // What asked for nothing has no record, and starts.
+        let bundle = Bundle::new("plain", &FOREVER);
+        let container = Container::started(runtime, &bundle, "plain");
+        assert_eq!(container.label(), "unconfined");
+    }
+}
+
+#[test]
 fn the_spelling_of_the_root_does_not_matter() {
     let _world = world();
     for runtime in RUNTIMES {
@@ -192,9 +223,9 @@ fn the_default_root_is_the_runtimes_own() {
         };
         call(&["create", "--bundle", bundle.path.to_str().unwrap(), "xdg"]).ok();
         assert!(record_of("xdg").is_some());
+        call(&["start", "xdg"]).ok();
         // With the record lost, exec only works if the container is looked for where it is.
         fs::remove_dir_all("/run/oci-apparmor").unwrap();
-        call(&["start", "xdg"]).ok();
         let file = process_file("exec.json", &CURRENT, Some("unconfined"));
         let words = ["exec", "--process", file.to_str().unwrap(), "xdg"];
         assert_eq!(call(&words).ok(), "xdg (enforce)\n", "{runtime}");
