@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::apparmor::name::ProfileName;
+use crate::apparmor::parser::Limits;
 use crate::error::{Error, Kind, Result};
 use crate::trusted::{self, Refusal};
 
@@ -76,6 +77,8 @@ pub struct Settings {
     pub parser: Option<AbsolutePath>,
     /// How long one run of the compiler may take, in seconds.
     pub parser_timeout: u64,
+    /// How much memory one run of the compiler may use, in MiB.
+    pub parser_memory: u64,
     /// Where the low-level runtimes are.
     pub low_level: LowLevelSettings,
 }
@@ -97,6 +100,7 @@ impl Default for Settings {
             ]),
             parser: None,
             parser_timeout: 30,
+            parser_memory: 1024,
             low_level: LowLevelSettings::default(),
         }
     }
@@ -194,10 +198,13 @@ impl Settings {
             .map_err(|e| refused(line_of(bytes, e.span().map_or(0, |s| s.start)), e.message()))
     }
 
-    /// How long one run of the compiler may take.
+    /// What one run of the compiler may use.
     #[must_use]
-    pub fn parser_limit(&self) -> Duration {
-        Duration::from_secs(self.parser_timeout)
+    pub fn parser_limits(&self) -> Limits {
+        Limits {
+            time: Duration::from_secs(self.parser_timeout),
+            memory: self.parser_memory.saturating_mul(1 << 20),
+        }
     }
 }
 

@@ -29,10 +29,34 @@ pub struct Declared {
     pub attaches: bool,
 }
 
-/// Whether `blob` is of the kind that [`walk`] reads; AppArmor 5 may write a compressed one.
+/// The header that AppArmor 5 puts in front of what it may have compressed (`compr_user_header`,
+/// libapparmor/src/apparmor_private.h): a version, a level, and padding. The kernel does not know
+/// it; libapparmor takes it off.
+const HEADER: usize = 8;
+const HEADER_VERSION: u8 = 1;
+
+/// How a zstd frame begins (RFC 8878, 3.1.1).
+const ZSTD: &[u8] = b"\x28\xb5\x2f\xfd";
+
+/// The policy that [`walk`] and the kernel read, without the header that may stand before it;
+/// `None` where it is compressed, or no policy.
 #[must_use]
-pub fn is_plain(blob: &[u8]) -> bool {
-    blob.starts_with(MAGIC)
+pub fn plain(blob: &[u8]) -> Option<&[u8]> {
+    [Some(blob), behind_header(blob)]
+        .into_iter()
+        .flatten()
+        .find(|policy| policy.starts_with(MAGIC))
+}
+
+/// Whether `blob` is compressed policy.
+#[must_use]
+pub fn compressed(blob: &[u8]) -> bool {
+    blob.starts_with(ZSTD) || behind_header(blob).is_some_and(|b| b.starts_with(ZSTD))
+}
+
+fn behind_header(blob: &[u8]) -> Option<&[u8]> {
+    let (header, rest) = blob.split_at_checked(HEADER)?;
+    (header.first() == Some(&HEADER_VERSION)).then_some(rest)
 }
 
 /// All profiles that `blob` declares, in its order.
@@ -267,7 +291,7 @@ mod tests {
             profile("a//b", 0x20_2007, 1, b""),
         ]
         .concat();
-        assert!(is_plain(&blob));
+        assert_eq!(plain(&blob), Some(&blob[..]));
         let names: Vec<_> = walk(&blob)
             .unwrap()
             .into_iter()
@@ -287,6 +311,23 @@ mod tests {
             walk(&profile("a", 0x20_2807, 0, b"")).unwrap()[0].mode,
             Mode::Complain
         );
+    }
+
+    #[test]
+    fn headers_and_compression_are_told_apart() {
+        let policy = profile("a", 0x20_2007, 0, b"");
+        let behind = |header: [u8; 8], rest: &[u8]| [&header[..], rest].concat();
+        let header = [1, 0, 0, 0, 0, 0, 0, 0];
+        assert_eq!(plain(&behind(header, &policy)), Some(&policy[..]));
+        // A header of another version may be followed by something else than it looks like.
+        assert_eq!(plain(&behind([2, 0, 0, 0, 0, 0, 0, 0], &policy)), None);
+        for compressed_policy in [ZSTD.to_vec(), behind([1, 3, 0, 0, 0, 0, 0, 0], ZSTD)] {
+            assert!(compressed(&compressed_policy));
+            assert_eq!(plain(&compressed_policy), None);
+        }
+        for other in [&b""[..], b"text", &header, &policy] {
+            assert!(!compressed(other));
+        }
     }
 
     #[test]

@@ -4,3 +4,4 @@ pub mod blob;
 pub mod kernel;
 pub mod name;
 pub mod parser;
+mod run;

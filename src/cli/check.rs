@@ -166,13 +166,13 @@ fn kernel() -> Vec<Finding> {
 
 fn compiler(settings: &Settings) -> Finding {
     let configured = settings.parser.as_ref().map(|p| p.as_path());
-    let tried = Parser::find(configured, settings.parser_limit()).and_then(|parser| {
+    let tried = Parser::find(configured, settings.parser_limits()).and_then(|parser| {
         // What a version cannot tell: whether its own configuration lets it compile.
-        let policy = parser.compile(b"profile oci-apparmor-check { }\n", false)?;
-        let kind = if blob::is_plain(&policy) {
-            ""
-        } else {
+        let compiled = parser.compile(b"profile oci-apparmor-check { }\n", false)?;
+        let kind = if blob::compressed(&compiled.policy) {
             " (compressed policy)"
+        } else {
+            ""
         };
         Ok(format!(
             "{}, {}, compiles{kind}",

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::apparmor::blob;
 use crate::apparmor::kernel::{self, Kernel, Loaded};
-use crate::apparmor::parser::Parser;
+use crate::apparmor::parser::{Limits, Parser};
 use crate::decision::{self, Component, Decision, Facts, ProfileFacts};
 use crate::error::{Error, Kind, Result};
 use crate::profiles::declared::{check, only, unfit};
@@ -40,7 +40,7 @@ impl<'s> Store<'s> {
         Self {
             settings,
             kernel: Kernel::default(),
-            limit: settings.parser_limit(),
+            limit: settings.parser_limits().time,
         }
     }
 
@@ -159,7 +159,10 @@ impl<'s> Store<'s> {
         let name = &component.name;
         let parser = Parser::find(
             self.settings.parser.as_ref().map(|p| p.as_path()),
-            self.limit,
+            Limits {
+                time: self.limit,
+                ..self.settings.parser_limits()
+            },
         )?;
         log::debug!(
             "compiling {} with {}",
@@ -167,18 +170,23 @@ impl<'s> Store<'s> {
             parser.program().display()
         );
         let compiled = parser.compile(&source.text, source.complain).map_err(|e| {
+            // Where a limit was met, it says which one.
+            if e.has_hint() {
+                return e;
+            }
             e.hint(format!(
                 "try: apparmor_parser -Q -K {}",
                 source.path.display()
             ))
         })?;
         // AppArmor 5 may compress what it writes; then only its own loader understands it.
-        if !compiled.is_empty() && !blob::is_plain(&compiled) {
+        let policy = blob::plain(&compiled.policy).unwrap_or_default();
+        if !compiled.policy.is_empty() && policy.is_empty() {
             let names = parser.names(&source.text)?;
             only(name, names.iter().map(String::as_str))?;
             return parser.replace(&source.text, source.complain);
         }
-        let declared = blob::walk(&compiled).map_err(|why| {
+        let declared = blob::walk(policy).map_err(|why| {
             Error::new(
                 Kind::DoesNotCompile,
                 format!("the compiled policy is malformed: {why}"),
@@ -186,7 +194,7 @@ impl<'s> Store<'s> {
             .hint("reinstall apparmor_parser")
         })?;
         check(component, &declared)?;
-        self.kernel.replace(&compiled)
+        self.kernel.replace(policy)
     }
 
     /// The error for a process that may not load what is missing.

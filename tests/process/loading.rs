@@ -14,7 +14,7 @@ fn a_missing_profile_is_compiled_checked_and_loaded() {
     node.source("k8s.io/q");
     node.bundle(asks("k8s.io/q"));
     node.done(&["create", "c1"]);
-    assert_eq!(node.parser_calls(), ["-Q -K -S"]);
+    assert_eq!(node.parser_calls(), ["-Q -K -S -j0"]);
     assert_eq!(node.loaded_blob(), blob("k8s.io/q"));
     let component = &node.record("c1")["components"][0];
     assert!(
@@ -42,7 +42,15 @@ fn compressed_policy_is_loaded_by_the_parser() {
     node.compiles("q", "-r", b"\x28\xb5\x2f\xfdzstd");
     node.bundle(asks("q"));
     node.done(&["create", "c1"]);
-    assert_eq!(node.parser_calls(), ["-Q -K -S", "-N", "-r -K"]);
+    assert_eq!(
+        node.parser_calls(),
+        [
+            "-Q -K -S -j0",
+            "-Q -K -S --zstd-compress-level=0 -j0",
+            "-N -j0",
+            "-r -K -j0"
+        ]
+    );
     assert_eq!(node.loaded_blob(), b"");
     // Not if it declares something else.
     node.compiles("r", "-r", b"\x28\xb5\x2f\xfdzstd");
@@ -54,7 +62,44 @@ fn compressed_policy_is_loaded_by_the_parser() {
             line.contains("/etc/oci-apparmor/profiles/r cannot be loaded"),
             "{line}"
         );
-        assert_eq!(node.parser_calls().last().unwrap(), "-N");
+        assert_eq!(node.parser_calls().last().unwrap(), "-N -j0");
+    }
+}
+
+#[test]
+fn policy_behind_a_header_is_loaded_without_it() {
+    let Some(node) = node() else { return };
+    let behind = |header: [u8; 8], policy: &[u8]| [&header[..], policy].concat();
+    node.compiles("q", "-Q", &behind([1, 0, 0, 0, 0, 0, 0, 0], &blob("q")));
+    node.bundle(asks("q"));
+    node.done(&["create", "c1"]);
+    assert_eq!(node.parser_calls(), ["-Q -K -S -j0"]);
+    assert_eq!(node.loaded_blob(), blob("q"));
+    // It is looked at all the same.
+    node.compiles("r", "-Q", &behind([1, 0, 0, 0, 0, 0, 0, 0], &blob("other")));
+    node.bundle(asks("r"));
+    let line = node.refused(&["create", "c2"]);
+    assert!(line.contains("declares the profile \"other\""), "{line}");
+}
+
+#[test]
+fn compressed_policy_is_compiled_again_without_compression() {
+    let Some(node) = node() else { return };
+    let compressed = b"\x01\x03\0\0\0\0\0\0\x28\xb5\x2f\xfdzstd";
+    for (name, plain) in [
+        ("q", blob("q")),
+        ("r", [b"\x01\0\0\0\0\0\0\0".to_vec(), blob("r")].concat()),
+    ] {
+        node.compiles(name, "-Q", compressed);
+        node.write(&format!("/run/parser/{name}/plain"), &plain);
+        node.bundle(asks(name));
+        node.done(&["create", name]);
+        assert_eq!(node.loaded_blob(), blob(name));
+        assert_eq!(
+            node.parser_calls(),
+            ["-Q -K -S -j0", "-Q -K -S --zstd-compress-level=0 -j0"]
+        );
+        node.remove("/run/parser/calls");
     }
 }
 
@@ -85,7 +130,7 @@ fn a_profile_that_the_node_lets_complain_may() {
     node.write("/etc/apparmor.d/force-complain/q", "");
     node.bundle(asks("q"));
     node.done(&["create", "c1"]);
-    assert_eq!(node.parser_calls(), ["-Q -K -S -C"]);
+    assert_eq!(node.parser_calls(), ["-Q -K -S -C -j0"]);
     assert_eq!(node.record("c1")["components"][0]["wanted"], "any");
     node.done(&["start", "c1"]);
     node.done(&["exec", "c1", "sh"]);
@@ -178,6 +223,38 @@ fn a_parser_that_hangs_does_not_hang_the_container() {
 }
 
 #[test]
+fn a_parser_that_wants_too_much_is_stopped_and_the_limit_named() {
+    let Some(node) = node() else { return };
+    node.source("q");
+    node.settings("parser_timeout = 20\nparser_memory = 100");
+    // Its limits are set just after its start. A shell cannot be made to hit each of them.
+    for (script, why) in [
+        (
+            "sleep 0.5; exec yes",
+            "apparmor_parser: it wrote more than 32 MiB; simplify the profile",
+        ),
+        (
+            "sleep 0.5; exec dd if=/bin/sh of=/run/out bs=200M count=1",
+            "dd: memory exhausted",
+        ),
+        (
+            "sleep 0.5; [ $(ulimit -t) = 20 ] && kill -XCPU $$",
+            "it used more than 20 s of processor time; simplify the profile, or raise parser_timeout",
+        ),
+        (
+            "sleep 0.5; [ $(ulimit -v) = 102400 ] && echo std::bad_alloc >&2; exit 1",
+            "it needed more than 100 MiB of memory; simplify the profile, or raise parser_memory",
+        ),
+    ] {
+        node.program(
+            "/run/bin/apparmor_parser",
+            &format!("#!/bin/sh\n{script}\n"),
+        );
+        not_loaded(&node, why);
+    }
+}
+
+#[test]
 fn many_containers_at_once_compile_once() {
     let Some(node) = node() else { return };
     node.source("q");
@@ -199,6 +276,6 @@ fn many_containers_at_once_compile_once() {
             String::from_utf8_lossy(&output.stderr)
         );
     }
-    assert_eq!(node.parser_calls(), ["-Q -K -S"]);
+    assert_eq!(node.parser_calls(), ["-Q -K -S -j0"]);
     assert_eq!(node.records().len(), 8);
 }

@@ -2,6 +2,9 @@
 # An apparmor_parser that compiles nothing. A source is "profile NAME ..."; what the test prepared
 # in /run/parser/NAME ("/" as ".") is what comes of it:
 #   blob     what -Q prints
+#   plain    what -Q prints with --zstd-compress-level=0; without this file that option is unknown
+#   text     what -p prints
+#   warns    a message that -Q prints besides
 #   names    what -N prints
 #   appears  the option (-Q or -r) at which the profile appears in the kernel's tree: a file of a
 #            test cannot act as the kernel does
@@ -21,7 +24,12 @@ if [ -e "$prepared/fails" ]; then
 fi
 case " $* " in
 *' -N '*) cat "$prepared/names" ;;
-*' -Q '*) cat "$prepared/blob" ;;
+*' -p '*) cat "$prepared/text" ;;
+*' --zstd-compress-level=0 '*) cat "$prepared/plain" || exit 1 ;;
+*' -Q '*)
+    cat "$prepared/blob"
+    [ ! -e "$prepared/warns" ] || cat "$prepared/warns" >&2
+    ;;
 esac
 case " $* " in
 *" $(cat "$prepared/appears") "*)

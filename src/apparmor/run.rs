@@ -1,0 +1,323 @@
+//! One run of the compiler, under limits.
+//!
+//! A rule of twenty characters can make it work for minutes and fill the memory (`/**a????…`), and
+//! an include can be a FIFO. The wall clock is watched from here. Processor time, memory and
+//! output are the kernel's to watch, so that they hold for a compiler that outlives us as well.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
+
+use crate::error::{Error, Kind, Result, foreign};
+use crate::trusted;
+
+/// The most that it may write; compiled policy, even big and hand-written, is below 2 MiB.
+const MAX_OUTPUT: u64 = 32 << 20;
+
+/// The most of its messages that is kept.
+const MAX_MESSAGES: u64 = 64 << 10;
+
+/// What one run of the compiler may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// How long it may take, and how much processor time.
+    pub time: Duration,
+    /// How much address space it may have, in bytes.
+    pub memory: u64,
+}
+
+/// What a run that succeeded wrote.
+#[derive(Debug)]
+pub(super) struct Output {
+    /// On standard output.
+    pub stdout: Vec<u8>,
+    /// On standard error, the first 64 KiB.
+    pub stderr: String,
+}
+
+/// Runs `program`, found to be trusted, with `input` on its standard input.
+///
+/// # Errors
+/// [`Kind::DoesNotCompile`] with its own message, or with the limit that it met.
+pub(super) fn run(
+    program: &Path,
+    arguments: &[&str],
+    input: &[u8],
+    limits: Limits,
+) -> Result<Output> {
+    let failed = |e: &io::Error| Error::io("run", program, e);
+    // Anonymous memory files: they need no disk, which may be full or read-only, and no thread,
+    // which a pipe in each direction would.
+    let mut stdin = memory("source").map_err(|e| failed(&e))?;
+    stdin
+        .write_all(input)
+        .and_then(|()| stdin.rewind())
+        .map_err(|e| failed(&e))?;
+    let stdout = memory("policy").map_err(|e| failed(&e))?;
+    let stderr = memory("messages").map_err(|e| failed(&e))?;
+    let handle = |f: &File| f.try_clone().map(Stdio::from).map_err(|e| failed(&e));
+    let mut child = Command::new(program)
+        .args(arguments)
+        .env_clear()
+        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+        .env("LC_ALL", "C")
+        .current_dir("/")
+        .stdin(Stdio::from(stdin))
+        .stdout(handle(&stdout)?)
+        .stderr(handle(&stderr)?)
+        .spawn()
+        .map_err(|e| failed(&e))?;
+    let status = match confine(&child, limits) {
+        Ok(()) => wait(&mut child, limits),
+        Err(e) => Err(Error::io("limit", program, &e)),
+    };
+    let status = status.inspect_err(|_| {
+        // Best effort: a process that cannot be killed cannot be waited for either.
+        let _ = child.kill();
+        let _ = child.wait();
+    })?;
+    let messages = messages(stderr).map_err(|e| failed(&e))?;
+    let written = stdout.metadata().map_err(|e| failed(&e))?.len();
+    if !status.success() || written >= MAX_OUTPUT {
+        return Err(diagnosis(status, written, &messages, limits));
+    }
+    let stdout = contents(stdout).map_err(|e| failed(&e))?;
+    Ok(Output {
+        stdout,
+        stderr: messages,
+    })
+}
+
+/// Sets the limits that the kernel watches.
+///
+/// After the start, since between fork and exec nothing may be called without unsafe code. What
+/// the program does until then is to be loaded.
+fn confine(child: &Child, limits: Limits) -> io::Result<()> {
+    let pid = Some(Pid::from_child(child));
+    let seconds = whole_seconds(limits.time);
+    for (resource, soft, hard) in [
+        // SIGXCPU at the first, SIGKILL at the second.
+        (Resource::Cpu, seconds, seconds.saturating_add(1)),
+        (Resource::As, limits.memory, limits.memory),
+        // Holds for memory files too (generic_write_check_limits(), fs/read_write.c).
+        (Resource::Fsize, MAX_OUTPUT, MAX_OUTPUT),
+        // The signals of these limits would leave the profile's text in a file.
+        (Resource::Core, 0, 0),
+    ] {
+        // It has inherited ours; to raise one would need a privilege.
+        let ours = getrlimit(resource);
+        let limit = Rlimit {
+            current: Some(ours.current.map_or(soft, |l| l.min(soft))),
+            maximum: Some(ours.maximum.map_or(hard, |l| l.min(hard))),
+        };
+        match prlimit(pid, resource, limit) {
+            Ok(_) => {}
+            // It has ended, and an engine that ignores SIGCHLD lets the kernel reap.
+            Err(rustix::io::Errno::SRCH) => return Ok(()),
+            Err(e) => return Err(e.into()),
+        }
+    }
+    Ok(())
+}
+
+/// `time` in seconds, rounded up; at least one.
+fn whole_seconds(time: Duration) -> u64 {
+    let part = u64::from(time.subsec_nanos() > 0);
+    time.as_secs().saturating_add(part).max(1)
+}
+
+/// Waits, but no longer than it may take.
+fn wait(child: &mut Child, limits: Limits) -> Result<ExitStatus> {
+    let deadline = Instant::now().checked_add(limits.time);
+    let mut pause = Duration::from_millis(1);
+    loop {
+        match child.try_wait() {
+            Ok(Some(status)) => return Ok(status),
+            Ok(None) => {}
+            // An engine that ignores SIGCHLD lets the kernel reap: what came out is judged.
+            Err(e) if e.raw_os_error() == Some(libc::ECHILD) => {
+                return Ok(ExitStatus::default());
+            }
+            Err(e) => {
+                let why = format!("cannot wait for apparmor_parser: {e}");
+                return Err(Error::new(Kind::Internal, why));
+            }
+        }
+        if deadline.is_none_or(|d| Instant::now() > d) {
+            return Err(exceeded(
+                &format!("did not finish within {} s", whole_seconds(limits.time)),
+                Some("parser_timeout"),
+            ));
+        }
+        std::thread::sleep(pause);
+        pause = pause.saturating_mul(2).min(Duration::from_millis(10));
+    }
+}
+
+/// Why a run failed: a limit, its own message, or at least how it ended.
+fn diagnosis(status: ExitStatus, written: u64, messages: &str, limits: Limits) -> Error {
+    let signal = status.signal();
+    if signal == Some(libc::SIGXCPU) {
+        let why = format!(
+            "used more than {} s of processor time",
+            whole_seconds(limits.time)
+        );
+        return exceeded(&why, Some("parser_timeout"));
+    }
+    // Whoever started us may have it ignored; then its writes fail instead.
+    if signal == Some(libc::SIGXFSZ) || written >= MAX_OUTPUT {
+        let why = format!("wrote more than {} MiB", MAX_OUTPUT >> 20);
+        return exceeded(&why, None);
+    }
+    if out_of_memory(messages) {
+        let why = format!("needed more than {} MiB of memory", limits.memory >> 20);
+        return exceeded(&why, Some("parser_memory"));
+    }
+    let why = match (foreign(messages), signal) {
+        (text, _) if !text.is_empty() => text,
+        (_, Some(signal)) => format!("killed by signal {signal}"),
+        _ => format!("exit status {}", status.code().unwrap_or(-1)),
+    };
+    Error::new(Kind::DoesNotCompile, format!("apparmor_parser: {why}"))
+}
+
+/// The error of a run that met a limit, which a setting may raise.
+fn exceeded(why: &str, setting: Option<&str>) -> Error {
+    let raise = setting.map_or(String::new(), |s| format!(", or raise {s}"));
+    Error::new(Kind::DoesNotCompile, format!("apparmor_parser: it {why}"))
+        .hint(format!("simplify the profile{raise}"))
+}
+
+/// Whether the messages are those of a program that was refused memory: by the C++ library, its
+/// lexer, its own checks, and the dynamic loader.
+fn out_of_memory(messages: &str) -> bool {
+    [
+        "std::bad_alloc",
+        "out of dynamic memory",
+        "emory allocation error",
+        "out of memory",
+        "annot allocate memory",
+        "failed to map segment",
+    ]
+    .iter()
+    .any(|phrase| messages.contains(phrase))
+}
+
+fn memory(name: &str) -> io::Result<File> {
+    Ok(File::from(memfd_create(name, MFdFlags::MFD_CLOEXEC)?))
+}
+
+/// What was written to a memory file.
+fn contents(mut file: File) -> io::Result<Vec<u8>> {
+    file.rewind()?;
+    trusted::bounded(&file, MAX_OUTPUT)?.ok_or_else(|| io::Error::other("its output is too large"))
+}
+
+/// The beginning of what was written to a memory file, as text.
+fn messages(mut file: File) -> io::Result<String> {
+    file.rewind()?;
+    let mut bytes = Vec::new();
+    file.take(MAX_MESSAGES).read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str, limits: Limits) -> Result<Output> {
+        run(Path::new("/bin/sh"), &["-c", script], b"input", limits)
+    }
+
+    const LIMITS: Limits = Limits {
+        time: Duration::from_secs(20),
+        memory: 256 << 20,
+    };
+
+    #[track_caller]
+    fn refused(script: &str, limits: Limits, why: &str) {
+        let e = shell(script, limits).unwrap_err();
+        assert_eq!(e.kind(), Kind::DoesNotCompile);
+        let text = e.to_string();
+        assert!(
+            text.starts_with("apparmor_parser: ") && text.contains(why),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn what_it_writes_is_kept_apart() {
+        let output = shell("cat; echo warned >&2", LIMITS).unwrap();
+        assert_eq!(output.stdout, b"input");
+        assert_eq!(output.stderr, "warned\n");
+        let output = shell("head -c 100000 /dev/zero >&2", LIMITS).unwrap();
+        assert_eq!(output.stderr.len() as u64, MAX_MESSAGES);
+    }
+
+    #[test]
+    fn its_limits_are_set_whatever_ours_are() {
+        // Not at once: they are set just after the start.
+        let output = shell(
+            "sleep 0.3; ulimit -St; ulimit -Ht; ulimit -v; ulimit -f; ulimit -c",
+            LIMITS,
+        )
+        .unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        // ulimit -f counts in blocks of 512 bytes, -v in KiB.
+        assert_eq!(text, "20\n21\n262144\n65536\n0\n");
+    }
+
+    #[test]
+    fn the_message_names_the_limit() {
+        let second = Duration::from_millis(900);
+        refused(
+            "exec sleep 60",
+            Limits {
+                time: second,
+                ..LIMITS
+            },
+            "did not finish within 1 s",
+        );
+        refused(
+            "kill -XCPU $$",
+            LIMITS,
+            "used more than 20 s of processor time",
+        );
+        refused("kill -XFSZ $$", LIMITS, "wrote more than 32 MiB");
+        refused(
+            "sleep 0.3; head -c 40000000 /dev/zero",
+            LIMITS,
+            "wrote more than 32 MiB",
+        );
+        refused(
+            "sleep 0.3; trap '' XFSZ; head -c 40000000 /dev/zero",
+            LIMITS,
+            "wrote more than 32 MiB; simplify the profile",
+        );
+        refused(
+            "echo \"terminate called after throwing an instance of 'std::bad_alloc'\" >&2; kill -ABRT $$",
+            LIMITS,
+            "needed more than 256 MiB of memory; simplify the profile, or raise parser_memory",
+        );
+    }
+
+    #[test]
+    fn other_failures_are_told_as_they_are() {
+        refused("echo 'syntax error' >&2; exit 1", LIMITS, "syntax error");
+        refused("kill -SEGV $$", LIMITS, "killed by signal 11");
+        refused("exit 3", LIMITS, "exit status 3");
+    }
+
+    #[test]
+    fn seconds_are_never_zero() {
+        for (time, seconds) in [(0, 1), (1, 1), (1000, 1), (1001, 2)] {
+            assert_eq!(whole_seconds(Duration::from_millis(time)), seconds);
+        }
+    }
+}
