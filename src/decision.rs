@@ -8,7 +8,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::apparmor::kernel::{Enforcement, Mode};
+use crate::apparmor::kernel::Enforcement;
+use crate::apparmor::loaded::Mode;
 use crate::apparmor::name::{Label, ProfileName};
 use crate::error::{Error, Kind, Result, quoted};
 use crate::request::{Key, Request, Wish};

@@ -12,8 +12,9 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use crate::apparmor::name::Label;
+use crate::decision::Component;
 use crate::error::{Error, Kind, Result, quoted};
-use crate::profiles::Store;
+use crate::profiles::{Against, Store};
 use crate::report::{self, EngineLog};
 use crate::request::{self, Caller};
 use crate::settings::Settings;
@@ -98,13 +99,20 @@ fn load(id: &str, bundle: &Path) -> Result<()> {
         )
         .hint("run it with the wrapper oci-apparmor-runtime, or name the profile to the engine"));
     }
-    for component in &decision.components {
-        store.ensure(component)?;
-    }
-    for text in &decision.reports {
+    let reloads = ensure(&store, &decision.components)?;
+    for text in decision.reports.iter().chain(&reloads) {
         report::notice(&format!("container {id}: {text}"));
     }
     Ok(())
+}
+
+/// Ensures all of them; what an administrator should hear of.
+fn ensure(store: &Store<'_>, components: &[Component]) -> Result<Vec<String>> {
+    let mut reloads = Vec::new();
+    for component in components {
+        reloads.extend(store.ensure(component, Against::Source)?.reload());
+    }
+    Ok(reloads)
 }
 
 /// Sets the profile in the configuration on standard input, and writes it to standard output.
@@ -121,10 +129,8 @@ fn precreate() -> Result<()> {
     let request = request::read(document.annotations(), document.profile(), caller)?;
     let store = Store::new(&settings);
     let decision = store.decide(&request)?;
-    for component in &decision.components {
-        store.ensure(component)?;
-    }
-    for text in &decision.reports {
+    let reloads = ensure(&store, &decision.components)?;
+    for text in decision.reports.iter().chain(&reloads) {
         report::notice(text);
     }
     match decision.label.and_then(|label| document.with_label(&label)) {

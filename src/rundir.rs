@@ -1,10 +1,14 @@
 //! `/run/oci-apparmor`: the records and locks of this boot; `docs/formats.md` has the layout.
 
 use std::env;
-use std::path::PathBuf;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
 
 use crate::apparmor::kernel;
 use crate::error::{Error, Kind, Result};
+use crate::trusted;
 
 /// The directory of this user: the node's own, or a rootless user's.
 ///
@@ -23,4 +27,55 @@ pub fn path() -> Result<PathBuf> {
         None => Err(Error::new(Kind::Internal, "XDG_RUNTIME_DIR is not set")
             .hint("set it; without root the records of containers are kept there")),
     }
+}
+
+/// One of our own files of at most `max` bytes; `None` where there is none that can be relied on.
+#[must_use]
+pub fn read(path: &Path, max: u64) -> Option<Vec<u8>> {
+    let file = File::options()
+        .read(true)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
+        .open(path)
+        .ok()?;
+    let meta = file.metadata().ok()?;
+    // The directories are ours alone; a file that is not ours was not put there by us.
+    let ours = meta.uid() == nix::unistd::geteuid().as_raw() && meta.mode() & 0o022 == 0;
+    if !meta.is_file() || !ours {
+        return None;
+    }
+    trusted::bounded(&file, max).ok()?
+}
+
+/// Writes one of our own files, whole or not at all, and the directories above it.
+///
+/// # Errors
+/// Where that is not possible; what was there before is then still there.
+pub fn replace(target: &Path, bytes: &[u8]) -> Result<()> {
+    let base = path()?;
+    let temporary = base.join("tmp");
+    for directory in [Some(base.as_path()), Some(&temporary), target.parent()]
+        .into_iter()
+        .flatten()
+    {
+        trusted::own_directory(directory, 0o700)?;
+    }
+    let temporary = temporary.join(std::process::id().to_string());
+    let written = (|| -> io::Result<()> {
+        // Left over by a process of this id that was killed.
+        match fs::remove_file(&temporary) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+            _ => {}
+        }
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&temporary)?;
+        file.write_all(bytes)?;
+        fs::rename(&temporary, target)
+    })();
+    written.map_err(|e| {
+        let _ = fs::remove_file(&temporary);
+        Error::io("write", target, &e)
+    })
 }

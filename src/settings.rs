@@ -53,6 +53,16 @@ impl LowLevel {
     }
 }
 
+/// What becomes of a container whose profile the kernel holds otherwise than its source says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnDrift {
+    /// The source is loaded again, in place.
+    Reload,
+    /// It is refused.
+    Refuse,
+}
+
 /// The node's configuration.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -73,6 +83,12 @@ pub struct Settings {
     pub exempt_namespaces: Vec<String>,
     /// Where profile sources are looked for, first match wins.
     pub profile_directories: Vec<AbsolutePath>,
+    /// What is done where the kernel's content or mode is not the source's.
+    pub on_drift: OnDrift,
+    /// Where compiled policy is kept.
+    pub cache_directory: AbsolutePath,
+    /// How large `oci-apparmor gc` lets the cache be, in MiB.
+    pub cache_limit: u64,
     /// The profile compiler; unset: the usual places.
     pub parser: Option<AbsolutePath>,
     /// How long one run of the compiler may take, in seconds.
@@ -98,6 +114,9 @@ impl Default for Settings {
                 "/etc/apparmor.d",
                 "/etc/apparmor.d/containers",
             ]),
+            on_drift: OnDrift::Reload,
+            cache_directory: AbsolutePath(PathBuf::from("/var/cache/oci-apparmor")),
+            cache_limit: 256,
             parser: None,
             parser_timeout: 30,
             parser_memory: 1024,

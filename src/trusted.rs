@@ -53,6 +53,14 @@ impl From<io::Error> for Refusal {
 /// # Errors
 /// See [`Refusal`]; a file that is larger is untrusted.
 pub fn read(path: &Path, max: u64) -> std::result::Result<Vec<u8>, Refusal> {
+    Ok(read_with(path, max)?.0)
+}
+
+/// As [`read`], with what stat(2) said about the file before the first byte was read.
+///
+/// # Errors
+/// As for [`read`].
+pub fn read_with(path: &Path, max: u64) -> std::result::Result<(Vec<u8>, Metadata), Refusal> {
     let resolved = resolve(path)?;
     let file = OpenOptions::new()
         .read(true)
@@ -64,7 +72,9 @@ pub fn read(path: &Path, max: u64) -> std::result::Result<Vec<u8>, Refusal> {
         return Err(Refusal::Untrusted("it is not a regular file".to_owned()));
     }
     owned_by_root("it", &meta)?;
-    bounded(&file, max)?.ok_or_else(|| Refusal::Untrusted(format!("it is larger than {max} bytes")))
+    let bytes = bounded(&file, max)?
+        .ok_or_else(|| Refusal::Untrusted(format!("it is larger than {max} bytes")))?;
+    Ok((bytes, meta))
 }
 
 /// At most `max` bytes of `file`; `None` where there are more.
@@ -72,7 +82,10 @@ pub fn read(path: &Path, max: u64) -> std::result::Result<Vec<u8>, Refusal> {
 /// # Errors
 /// Those of read(2).
 pub fn bounded(file: &File, max: u64) -> io::Result<Option<Vec<u8>>> {
-    let mut bytes = Vec::new();
+    // One read for most files; those of the kernel's own file systems do not tell their size.
+    let length = file.metadata().map_or(0, |meta| meta.len());
+    let room = length.clamp(4096, max.max(4096)).saturating_add(1);
+    let mut bytes = Vec::with_capacity(usize::try_from(room).unwrap_or_default());
     file.take(max.saturating_add(1)).read_to_end(&mut bytes)?;
     Ok((bytes.len() as u64 <= max).then_some(bytes))
 }
@@ -119,6 +132,14 @@ pub fn own_directory(path: &Path, mode: u32) -> Result<()> {
     {
         return Err(Error::io("make the directory", path, &e));
     }
+    own_directory_as_it_is(path)
+}
+
+/// Checks a directory of our own, and makes nothing.
+///
+/// # Errors
+/// Where it is missing, or somebody else can write it.
+pub fn own_directory_as_it_is(path: &Path) -> Result<()> {
     let meta = fs::symlink_metadata(path).map_err(|e| Error::io("look at", path, &e))?;
     let me = nix::unistd::geteuid().as_raw();
     if meta.is_dir() && meta.uid() == me && meta.mode() & 0o022 == 0 {

@@ -6,13 +6,19 @@
 //! tagged little-endian values (`enum aa_code`, security/apparmor/include/policy_unpack.h;
 //! parser/parser_interface.c); a walk that counts depth needs no knowledge of the fields.
 
-use crate::apparmor::kernel::Mode;
+use sha1::Sha1;
+use sha2::{Digest, Sha256};
+
+use crate::apparmor::loaded::Mode;
 
 /// A compiled policy always starts with the name `version` and a 32-bit value.
 const MAGIC: &[u8] = b"\x04\x08\x00version\0\x02";
 
 /// Set in the version word where the profile is forced into complain mode (`-C`).
-const FORCE_COMPLAIN: u64 = 0x800;
+const FORCE_COMPLAIN: u32 = 0x800;
+
+/// The part of the version word that says which kernels read it.
+const VERSION: u32 = 0x3ff;
 
 /// One profile that a blob declares.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,12 +27,29 @@ pub struct Declared {
     pub name: String,
     /// The mode that it will have.
     pub mode: Mode,
+    /// The version of the format, as `features/policy/versions` counts (5 to 9).
+    pub version: u32,
+    /// What a kernel before 6.8 shows as its `sha1`.
+    pub sha1: String,
+    /// What a kernel since 6.8 shows as its `sha256`.
+    pub sha256: String,
     /// The policy namespace that it names.
     pub namespace: Option<String>,
     /// Another profile that it would replace as well.
     pub rename: Option<String>,
     /// Whether it attaches to programs by their path.
     pub attaches: bool,
+}
+
+impl Declared {
+    /// Whether a loaded profile with this hash has the same content and mode.
+    ///
+    /// The kernel hashes the version word and the profile's structure (`aa_calc_profile_hash()`,
+    /// security/apparmor/crypto.c), so the hash does not depend on what was loaded along with it.
+    #[must_use]
+    pub fn is(&self, hash: &str) -> bool {
+        hash == self.sha256 || hash == self.sha1
+    }
 }
 
 /// The header that AppArmor 5 puts in front of what it may have compressed (`compr_user_header`,
@@ -72,6 +95,19 @@ pub fn walk(blob: &[u8]) -> Result<Vec<Declared>, String> {
     Ok(declared)
 }
 
+/// A digest as the kernel prints it.
+fn hexadecimal<D: Digest>(parts: [&[u8]; 2]) -> String {
+    let mut digest = D::new();
+    for part in parts {
+        digest.update(part);
+    }
+    digest
+        .finalize()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
+
 /// One tagged value. Arrays and binary data matter only for where they end.
 #[derive(Debug, PartialEq, Eq)]
 enum Item<'a> {
@@ -99,10 +135,13 @@ impl<'a> Reader<'a> {
         let Item::Number(version) = self.item()? else {
             return Err("its version is not a number".to_owned());
         };
+        let version = u32::try_from(version).map_err(|_| "its version is too large".to_owned())?;
         let mut namespace = None;
+        let mut start = self.rest;
         let mut next = self.item()?;
         if next == Item::Name(b"namespace") {
             namespace = Some(self.text()?);
+            start = self.rest;
             next = self.item()?;
         }
         if next != Item::Name(b"profile") {
@@ -115,10 +154,20 @@ impl<'a> Reader<'a> {
             attaches: name.starts_with('/'),
             name,
             mode: Mode::User,
+            version: version & VERSION,
+            sha1: String::new(),
+            sha256: String::new(),
             namespace,
             rename: None,
         };
         let packed = self.fields(&mut profile)?;
+        let length = start.len().saturating_sub(self.rest.len());
+        let hashed = [
+            &version.to_le_bytes(),
+            start.get(..length).unwrap_or_default(),
+        ];
+        profile.sha1 = hexadecimal::<Sha1>(hashed);
+        profile.sha256 = hexadecimal::<Sha256>(hashed);
         profile.mode = match packed {
             _ if version & FORCE_COMPLAIN != 0 => Mode::Complain,
             0 => Mode::Enforce,
@@ -355,6 +404,25 @@ mod tests {
         ]
         .concat();
         assert_eq!(walk(&spaced).unwrap()[0].namespace.as_deref(), Some("ns"));
+    }
+
+    /// As the kernels 6.1 (`sha1`) and 6.12 (`sha256`) do; `tests/kernel` compares with real ones.
+    #[test]
+    fn a_profile_is_identified_by_its_own_bytes() {
+        let alone = profile("a", 0x20_2007, 0, b"");
+        let head = [text(4, "version"), number(0x20_2007)].concat();
+        let hashed = [&0x20_2007_u32.to_le_bytes(), &alone[head.len()..]].concat();
+        let both = [profile("a//b", 0x20_2007, 1, b""), alone.clone()].concat();
+        let declared = walk(&both).unwrap().remove(1);
+        let digest = hexadecimal::<Sha256>([&hashed, b""]);
+        assert_eq!((declared.version, &declared.sha256), (7, &digest));
+        assert!(declared.is(&digest) && declared.is(&hexadecimal::<Sha1>([b"", &hashed])));
+        for other in [
+            profile("a", 0x20_2807, 0, b""),
+            profile("a", 0x20_2007, 1, b""),
+        ] {
+            assert!(!walk(&other).unwrap()[0].is(&digest));
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 pub mod blob;
 pub mod kernel;
+pub mod loaded;
 pub mod name;
 pub mod parser;
 mod run;

@@ -23,6 +23,12 @@ pub struct Parser {
     limits: Limits,
 }
 
+/// Where the parser may be: at `configured`, else in the usual places.
+#[must_use]
+pub fn candidates(configured: Option<&Path>) -> Vec<&Path> {
+    configured.map_or(PATHS.map(Path::new).to_vec(), |path| vec![path])
+}
+
 /// What a source compiles to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Compiled {
@@ -38,10 +44,8 @@ impl Parser {
     /// # Errors
     /// Where there is none, or one that somebody else could have put there.
     pub fn find(configured: Option<&Path>, limits: Limits) -> Result<Self> {
-        let usual = PATHS.map(Path::new);
-        let candidates = configured.as_ref().map_or(&usual[..], std::slice::from_ref);
         let mut failure = None;
-        for path in candidates {
+        for path in candidates(configured) {
             match trusted::program(path) {
                 Ok(program) => return Ok(Self { program, limits }),
                 Err(refusal) => failure = Some(refusal.about(path, Kind::Internal)),

@@ -11,7 +11,7 @@ use crate::apparmor::kernel::{Enforcement, Kernel, may_load};
 use crate::apparmor::parser::Parser;
 use crate::cli::{print, wiring};
 use crate::error::{Error, Kind, Result, foreign};
-use crate::profiles::source_of;
+use crate::profiles::Source;
 use crate::runtime::locate;
 use crate::settings::{self, LowLevel, LowLevelSettings, Settings};
 use crate::{rundir, trusted};
@@ -218,7 +218,7 @@ fn sources(settings: &Settings) -> Vec<Finding> {
     for (key, name) in named {
         let Some(name) = name else { continue };
         let loaded = Kernel::default().loaded(name).ok().flatten();
-        if loaded.is_none() && source_of(name, settings).is_none() {
+        if loaded.is_none() && Source::of(name, settings).is_none() {
             found.push(Finding::failure(
                 "profiles",
                 Kind::NotFound,

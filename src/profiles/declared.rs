@@ -2,7 +2,7 @@
 //! nothing else. A source can name any other profile of the node as well, or attach to programs.
 
 use crate::apparmor::blob::Declared;
-use crate::apparmor::kernel::Mode;
+use crate::apparmor::loaded::Mode;
 use crate::apparmor::name::ProfileName;
 use crate::decision::{self, Component};
 use crate::error::{Error, Kind, Result, quoted};
@@ -87,6 +87,9 @@ mod tests {
             .map(|name| Declared {
                 name: (*name).to_owned(),
                 mode: Mode::Enforce,
+                version: 7,
+                sha1: String::new(),
+                sha256: String::new(),
                 namespace: None,
                 rename: None,
                 attaches: false,

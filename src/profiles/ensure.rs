@@ -1,36 +1,72 @@
-//! Ensuring that a profile is in the kernel: look, else build, check, load, and look again.
+//! Ensuring that a profile is in the kernel: look, and where it is not as it must be, load it.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::apparmor::blob;
-use crate::apparmor::kernel::{self, Kernel, Loaded};
-use crate::apparmor::parser::{Limits, Parser};
-use crate::decision::{self, Component, Decision, Facts, ProfileFacts};
+use crate::apparmor::kernel::{self, Kernel};
+use crate::apparmor::loaded::Loaded;
+use crate::apparmor::name::ProfileName;
+use crate::decision::{self, Component, Decision, Facts, ProfileFacts, Wanted};
 use crate::error::{Error, Kind, Result};
-use crate::profiles::declared::{check, only, unfit};
-use crate::profiles::lock::lock;
-use crate::profiles::source::{self, Source};
+use crate::profiles::lock::{Lock, Locks};
+use crate::profiles::remembered::{Held, Remembered};
+use crate::profiles::source::Source;
 use crate::request::Request;
 use crate::settings::Settings;
 
 /// The profiles of this node: in the kernel, and on disk.
 #[derive(Debug)]
 pub struct Store<'s> {
-    settings: &'s Settings,
-    kernel: Kernel,
-    limit: Duration,
+    pub(super) settings: &'s Settings,
+    pub(super) kernel: Kernel,
+    pub(super) limit: Duration,
 }
 
 /// A profile that is in the kernel as it was wanted.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Ensured {
     /// The profile.
     pub component: Component,
     /// What the kernel holds.
     pub loaded: Loaded,
-    /// Whether it had to be loaded.
-    pub was_missing: bool,
+    /// What had to be done for it.
+    pub change: Change,
+    /// Nobody unloads it as long as this is held.
+    pub lock: Option<Lock>,
+}
+
+impl Ensured {
+    /// What an administrator should hear of, if it was there and had to be replaced.
+    #[must_use]
+    pub fn reload(&self) -> Option<String> {
+        match &self.change {
+            Change::Nothing | Change::Loaded => None,
+            Change::Reloaded(why) => Some(format!(
+                "the profile {} was loaded again, also for what runs under it: {why}",
+                self.component.name
+            )),
+        }
+    }
+}
+
+/// What had to be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// Nothing: it was as it must be.
+    Nothing,
+    /// It was missing.
+    Loaded,
+    /// It was there, but not as it must be; why.
+    Reloaded(String),
+}
+
+/// Against what a loaded profile is judged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Against {
+    /// Its source, where that is ours: the content must be what the source says.
+    Source,
+    /// The wanted mode alone: an edited file must not fail the health checks of what runs.
+    Mode,
 }
 
 impl<'s> Store<'s> {
@@ -73,11 +109,11 @@ impl<'s> Store<'s> {
         let enforcement = self.kernel.enforcement();
         let mut profiles = BTreeMap::new();
         for name in names {
-            let source = source::find(&name, self.settings);
+            let source = Source::of(&name, self.settings);
             let facts = ProfileFacts {
-                loaded: self.kernel.loaded(&name)?.map(|l| l.mode),
-                node_complains: source.as_deref().is_some_and(source::forced_to_complain),
-                source,
+                loaded: self.loaded(&name)?.map(|l| l.mode),
+                node_complains: source.as_ref().is_some_and(|s| s.complain),
+                source: source.map(|s| s.path),
             };
             profiles.insert(name, facts);
         }
@@ -87,114 +123,127 @@ impl<'s> Store<'s> {
         })
     }
 
+    /// The loaded profile of this name. Where it was is remembered, so that usually nothing is
+    /// searched.
+    ///
+    /// # Errors
+    /// As for [`Kernel::loaded`].
+    pub fn loaded(&self, name: &ProfileName) -> Result<Option<Loaded>> {
+        self.look(name, Remembered::of(name).as_ref())
+    }
+
+    pub(super) fn look(
+        &self,
+        name: &ProfileName,
+        remembered: Option<&Remembered>,
+    ) -> Result<Option<Loaded>> {
+        let known = remembered
+            .and_then(|r| r.directory(name))
+            .and_then(|directory| self.kernel.at(directory, name.as_str()));
+        match known {
+            Some(loaded) => Ok(Some(loaded)),
+            None => self.kernel.loaded(name),
+        }
+    }
+
     /// Makes sure that the profile is in the kernel, in a mode that will do.
     ///
     /// # Errors
     /// Where it is not and cannot be brought there; nothing may then be started under it.
-    pub fn ensure(&self, component: &Component) -> Result<Ensured> {
-        let ensured = |loaded, was_missing| Ensured {
+    pub fn ensure(&self, component: &Component, against: Against) -> Result<Ensured> {
+        let ensured = |(loaded, change), lock| Ensured {
             component: component.clone(),
             loaded,
-            was_missing,
+            change,
+            lock: Some(lock),
         };
-        if let Some(loaded) = self.right(component)? {
-            return Ok(ensured(loaded, false));
+        // Whoever has the lock alone needs two runs of the compiler at most, or three.
+        let locks = Locks::of(&component.name, self.limit.saturating_mul(3))?;
+        let mut pause = Duration::from_millis(1);
+        // Most find it right, and the others wait together for the one that works on it.
+        loop {
+            let together = locks.shared()?;
+            if let Some(loaded) = self.right(component, against)? {
+                return Ok(ensured((loaded, Change::Nothing), together));
+            }
+            drop(together);
+            if let Err(why) = kernel::may_load() {
+                return Err(self.cannot_load(component, &why)?);
+            }
+            let Some(alone) = locks.alone_at_once()? else {
+                locks.pause(&mut pause)?;
+                continue;
+            };
+            if self.right(component, against)?.is_some() {
+                continue;
+            }
+            let done = self.put_right(component)?;
+            drop(alone);
+            // In between somebody may have unloaded it, so it is looked at once more.
+            let together = locks.shared()?;
+            if self
+                .kernel
+                .at(&done.0.directory, component.name.as_str())
+                .as_ref()
+                == Some(&done.0)
+            {
+                return Ok(ensured(done, together));
+            }
         }
+    }
+
+    /// Loads a profile as its source says, whatever the kernel holds; on a person's word.
+    ///
+    /// # Errors
+    /// Where there is no source, or where it cannot be loaded.
+    pub fn load(&self, name: &ProfileName) -> Result<(Loaded, Change)> {
+        let component = Component {
+            name: name.clone(),
+            wanted: Wanted::Any,
+        };
         if let Err(why) = kernel::may_load() {
-            return Err(self.cannot_load(component, &why)?);
+            return Err(self.cannot_load(&component, &why)?);
         }
-        let _lock = lock(&component.name, self.limit)?;
-        // Somebody else may have done it while we waited.
-        if let Some(loaded) = self.right(component)? {
-            return Ok(ensured(loaded, false));
-        }
-        let present = self.kernel.loaded(&component.name)?;
-        let source = match source::load(&component.name, self.settings) {
-            Err(e) if e.kind() == Kind::NotFound => None,
-            other => Some(other?),
-        };
-        let source = match (source, present) {
-            (None, Some(loaded)) => return Err(unfit(component, loaded.mode)),
-            // The distribution's directories have other owners (apparmor.service, SPO): only what
-            // is missing is loaded from them.
-            (Some(source), Some(loaded)) if !source.ours => {
-                return Err(unfit(component, loaded.mode).hint(format!(
-                    "reload it: apparmor_parser -r {}",
-                    source.path.display()
-                )));
-            }
-            (Some(source), _) => source,
-            (None, None) => {
-                return Err(decision::nowhere(
-                    &component.name,
-                    "the container",
-                    self.settings,
-                ));
-            }
-        };
-        self.load(component, &source)
-            .map_err(|e| e.within(&format!("{} cannot be loaded", source.path.display())))?;
-        match self.kernel.loaded(&component.name)? {
-            Some(loaded) if component.wanted.met_by(loaded.mode) => Ok(ensured(loaded, true)),
-            Some(loaded) => Err(unfit(component, loaded.mode)),
-            None => Err(Error::new(
-                Kind::Internal,
-                format!(
-                    "the kernel accepted {} but does not hold it",
-                    component.name
-                ),
-            )
-            .hint("see the kernel's log: dmesg | grep apparmor")),
-        }
+        let source = Source::of(name, self.settings)
+            .ok_or_else(|| decision::nowhere(name, "the command line", self.settings))?;
+        let _alone = Locks::of(name, self.limit.saturating_mul(3))?.alone()?;
+        self.load_from(&component, &source, |_| Ok(()))
+            .map_err(|e| e.within(&format!("{} cannot be loaded", source.path.display())))
     }
 
-    /// The profile, if the kernel has it in a mode that will do.
-    fn right(&self, component: &Component) -> Result<Option<Loaded>> {
-        let loaded = self.kernel.loaded(&component.name)?;
-        Ok(loaded.filter(|l| component.wanted.met_by(l.mode)))
+    /// The profile, if the kernel has it as it must be.
+    fn right(&self, component: &Component, against: Against) -> Result<Option<Loaded>> {
+        let remembered = Remembered::of(&component.name);
+        let Some(loaded) = self.look(&component.name, remembered.as_ref())? else {
+            return Ok(None);
+        };
+        if !component.wanted.met_by(loaded.mode) {
+            return Ok(None);
+        }
+        let source = match against {
+            Against::Mode => None,
+            Against::Source => Source::of(&component.name, self.settings)
+                .filter(|s| s.ours && s.disabled.is_none()),
+        };
+        let Some(source) = source else {
+            let is_known = remembered.is_some_and(|r| r.directory(&component.name).is_some());
+            if !is_known {
+                self.remember_place(component, &loaded);
+            }
+            return Ok(Some(loaded));
+        };
+        // Who may not load may not read what was compiled either: what is there is used.
+        let as_built = kernel::may_load().is_err()
+            || remembered.is_some_and(|r| {
+                r.is_held(&self.kernel) && r.built.is_some_and(|b| b.is_current(&source))
+            });
+        Ok(as_built.then_some(loaded))
     }
 
-    /// Compiles, checks and loads one source.
-    fn load(&self, component: &Component, source: &Source) -> Result<()> {
-        let name = &component.name;
-        let parser = Parser::find(
-            self.settings.parser.as_ref().map(|p| p.as_path()),
-            Limits {
-                time: self.limit,
-                ..self.settings.parser_limits()
-            },
-        )?;
-        log::debug!(
-            "compiling {} with {}",
-            source.path.display(),
-            parser.program().display()
-        );
-        let compiled = parser.compile(&source.text, source.complain).map_err(|e| {
-            // Where a limit was met, it says which one.
-            if e.has_hint() {
-                return e;
-            }
-            e.hint(format!(
-                "try: apparmor_parser -Q -K {}",
-                source.path.display()
-            ))
-        })?;
-        // AppArmor 5 may compress what it writes; then only its own loader understands it.
-        let policy = blob::plain(&compiled.policy).unwrap_or_default();
-        if !compiled.policy.is_empty() && policy.is_empty() {
-            let names = parser.names(&source.text)?;
-            only(name, names.iter().map(String::as_str))?;
-            return parser.replace(&source.text, source.complain);
-        }
-        let declared = blob::walk(policy).map_err(|why| {
-            Error::new(
-                Kind::DoesNotCompile,
-                format!("the compiled policy is malformed: {why}"),
-            )
-            .hint("reinstall apparmor_parser")
-        })?;
-        check(component, &declared)?;
-        self.kernel.replace(policy)
+    /// Remembers where the kernel has a profile that is not ours to build.
+    fn remember_place(&self, component: &Component, loaded: &Loaded) {
+        let held = Held::of(component.name.as_str(), loaded);
+        Remembered::new(&component.name, vec![held], None, None).keep();
     }
 
     /// The error for a process that may not load what is missing.
@@ -204,15 +253,12 @@ impl<'s> Store<'s> {
             Some(loaded) => format!("is loaded in {} mode", loaded.mode),
             None => "is not loaded".to_owned(),
         };
-        let source = source::find(name, self.settings);
-        let command = match source {
-            Some(path) => format!("apparmor_parser -r {}", path.display()),
-            None => format!("apparmor_parser -r <the source of {name}>"),
-        };
         Ok(Error::new(
             Kind::Policy,
             format!("the profile {name} {state}, and {why}"),
         )
-        .hint(format!("an administrator must run: {command}")))
+        .hint(format!(
+            "an administrator must run: oci-apparmor load {name}"
+        )))
     }
 }

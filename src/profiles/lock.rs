@@ -1,56 +1,110 @@
-//! One worker for each profile.
+//! Who may work on a profile. Whoever builds or removes it holds its lock alone; whoever relies on
+//! it holds it together with others, until the container's record speaks for it.
 
 use std::fs::{File, TryLockError};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
-
-use sha2::{Digest, Sha256};
 
 use crate::apparmor::name::ProfileName;
 use crate::error::{Error, Result};
+use crate::profiles::digest;
 use crate::{rundir, trusted};
 
-/// Waits for whoever works on the same profile; a dead holder's lock is free at once, and one
-/// that hangs (each has the time of two runs of the compiler) does not hang the node.
-pub(super) fn lock(name: &ProfileName, limit: Duration) -> Result<File> {
-    let directory = rundir::path()?.join("locks");
-    trusted::own_directory(&directory, 0o700)?;
-    let path = directory.join(digest(name.root().as_str()));
-    let failed = |e: &std::io::Error| Error::io("lock", &path, e);
-    let file = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .mode(0o600)
-        .custom_flags(libc::O_NOFOLLOW)
-        .open(&path)
-        .map_err(|e| failed(&e))?;
-    let deadline = Instant::now().checked_add(limit.saturating_mul(2));
-    let mut pause = Duration::from_millis(1);
-    loop {
-        match file.try_lock() {
-            Ok(()) => return Ok(file),
-            Err(TryLockError::Error(e)) => return Err(failed(&e)),
-            Err(TryLockError::WouldBlock) if deadline.is_none_or(|d| Instant::now() > d) => {
-                return Err(
-                    failed(&std::io::Error::other("another process keeps loading it"))
-                        .hint(format!("find it: fuser {}", path.display())),
-                );
+/// A hold on a profile; it ends with this value, with the process, or when that becomes another
+/// program. A dead holder blocks nobody.
+#[derive(Debug)]
+pub struct Lock(File);
+
+/// A profile's lock, not yet held.
+#[derive(Debug)]
+pub(super) struct Locks {
+    path: PathBuf,
+    deadline: Option<Instant>,
+}
+
+impl Locks {
+    /// The lock of a profile and its children. All waiting together ends after `limit`: one
+    /// that hangs must not hang the node.
+    pub(super) fn of(name: &ProfileName, limit: Duration) -> Result<Self> {
+        let directory = rundir::path()?.join("locks");
+        trusted::own_directory(&directory, 0o700)?;
+        Ok(Self {
+            path: directory.join(digest(name.root().as_str())),
+            deadline: Instant::now().checked_add(limit),
+        })
+    }
+
+    /// The lock together with others; waits for whoever has it alone.
+    pub(super) fn shared(&self) -> Result<Lock> {
+        self.wait(File::try_lock_shared)
+    }
+
+    /// The lock alone; waits for everybody.
+    pub(super) fn alone(&self) -> Result<Lock> {
+        self.wait(File::try_lock)
+    }
+
+    /// The lock alone, if nobody has it now.
+    pub(super) fn alone_at_once(&self) -> Result<Option<Lock>> {
+        self.attempt(File::try_lock)
+    }
+
+    fn wait(&self, how: fn(&File) -> std::result::Result<(), TryLockError>) -> Result<Lock> {
+        let mut pause = Duration::from_millis(1);
+        loop {
+            if let Some(lock) = self.attempt(how)? {
+                return Ok(lock);
             }
-            Err(TryLockError::WouldBlock) => {
-                std::thread::sleep(pause);
-                pause = pause.saturating_mul(2).min(Duration::from_millis(20));
-            }
+            self.pause(&mut pause)?;
+        }
+    }
+
+    /// Waits a little, a little longer each time.
+    ///
+    /// # Errors
+    /// Where that took too long altogether.
+    pub(super) fn pause(&self, pause: &mut Duration) -> Result<()> {
+        if self
+            .deadline
+            .is_none_or(|deadline| Instant::now() > deadline)
+        {
+            let busy = std::io::Error::other("another process keeps working on it");
+            return Err(Error::io("lock", &self.path, &busy)
+                .hint(format!("find it: fuser {}", self.path.display())));
+        }
+        std::thread::sleep(*pause);
+        *pause = pause.saturating_mul(2).min(Duration::from_millis(20));
+        Ok(())
+    }
+
+    fn attempt(
+        &self,
+        how: fn(&File) -> std::result::Result<(), TryLockError>,
+    ) -> Result<Option<Lock>> {
+        let failed = |e: &std::io::Error| Error::io("lock", &self.path, e);
+        let file = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .custom_flags(libc::O_NOFOLLOW)
+            .open(&self.path)
+            .map_err(|e| failed(&e))?;
+        match how(&file) {
+            // gc removes files that nobody holds; a lock on a removed one excludes nobody.
+            Ok(()) if file.metadata().map_err(|e| failed(&e))?.nlink() == 0 => Ok(None),
+            Ok(()) => Ok(Some(Lock(file))),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(e)) => Err(failed(&e)),
         }
     }
 }
 
-/// The first half of a SHA-256, in hexadecimal: a file name for any text.
-#[must_use]
-pub(crate) fn digest(text: impl AsRef<[u8]>) -> String {
-    let hash = Sha256::digest(text.as_ref());
-    hash.iter()
-        .take(16)
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+impl Lock {
+    /// Removes the lock's file; whoever waits for it makes a new one.
+    pub(super) fn discard(self, locks: &Locks) {
+        let _ = std::fs::remove_file(&locks.path);
+        drop(self.0);
+    }
 }

@@ -1,10 +1,27 @@
 //! From a profile's name to that profile in the kernel. This room knows nothing of runtimes.
 
+mod cache;
+mod closure;
 mod declared;
 mod ensure;
+mod include;
+mod load;
 mod lock;
+mod policy;
+mod remembered;
 mod source;
+mod stamp;
+mod toolchain;
 
-pub use ensure::{Ensured, Store};
-pub(crate) use lock::digest;
-pub use source::{find as source_of, forced_to_complain};
+use sha2::{Digest, Sha256};
+
+pub use ensure::{Against, Change, Ensured, Store};
+pub use lock::Lock;
+pub use source::Source;
+
+/// The first half of a SHA-256, in hexadecimal: a file name for any text.
+#[must_use]
+pub(crate) fn digest(text: impl AsRef<[u8]>) -> String {
+    let hash: [u8; 32] = Sha256::digest(text.as_ref()).into();
+    cache::hexadecimal(hash.get(..16).unwrap_or_default())
+}

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::apparmor::name::ProfileName;
 use crate::error::{Error, Kind, Result};
+use crate::profiles::stamp::Stamp;
 use crate::settings::Settings;
 use crate::trusted::{self, Refusal};
 
@@ -15,69 +16,75 @@ const MAX: u64 = 4 << 20;
 const DISABLE: &str = "/etc/apparmor.d/disable";
 const FORCE_COMPLAIN: &str = "/etc/apparmor.d/force-complain";
 
-/// The text of a profile, and what this node says about its file.
-#[derive(Debug)]
-pub(super) struct Source {
+/// The file that a profile is built from, and what this node says about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
     /// The file.
     pub path: PathBuf,
-    /// Its text.
-    pub text: Vec<u8>,
-    /// Whether it is to be loaded in complain mode.
-    pub complain: bool,
     /// Whether it is in the first directory, which is ours; the others' content is not.
     pub ours: bool,
+    /// Whether this node has set it to complain.
+    pub complain: bool,
+    /// Why it is not to be loaded, where this node says so.
+    pub disabled: Option<String>,
 }
 
-/// The file that the profile can be built from, if there is one.
-#[must_use]
-pub fn find(name: &ProfileName, settings: &Settings) -> Option<PathBuf> {
-    let file = name.root().file_name();
-    settings
-        .profile_directories
-        .iter()
-        .map(|directory| directory.as_path().join(&file))
-        .find(|path| path.is_file())
-}
-
-/// Whether the node forces the profile of this file into complain mode.
-#[must_use]
-pub fn forced_to_complain(path: &Path) -> bool {
-    listed(FORCE_COMPLAIN, path)
-}
-
-/// Reads the source of a profile.
-///
-/// # Errors
-/// [`Kind::NotFound`] where there is none, [`Kind::Policy`] where it is not trusted or disabled.
-pub(super) fn load(name: &ProfileName, settings: &Settings) -> Result<Source> {
-    let path = find(name, settings)
-        .ok_or_else(|| Error::new(Kind::NotFound, format!("the profile {name} has no source")))?;
-    let text = trusted::read(&path, MAX).map_err(|refusal| {
-        let kind = match refusal {
-            Refusal::Missing => Kind::NotFound,
-            _ => Kind::Policy,
-        };
-        refusal
-            .about(&path, kind)
-            .hint("profile sources must belong to root alone")
-    })?;
-    if listed(DISABLE, &path) {
-        return Err(Error::new(
-            Kind::Policy,
-            format!("the profile {name} is disabled on this node: its file is listed in {DISABLE}"),
-        )
-        .hint("remove it from there, or name another profile"));
+impl Source {
+    /// The source of a profile, if there is one. Nothing of it is read.
+    #[must_use]
+    pub fn of(name: &ProfileName, settings: &Settings) -> Option<Self> {
+        let file = name.root().file_name();
+        let found = settings
+            .profile_directories
+            .iter()
+            .map(|directory| directory.as_path().join(&file))
+            .enumerate()
+            .find(|(_, path)| path.is_file());
+        let (place, path) = found?;
+        Some(Self {
+            ours: place == 0,
+            complain: listed(FORCE_COMPLAIN, &path),
+            disabled: listed(DISABLE, &path).then(|| format!("its file is listed in {DISABLE}")),
+            path,
+        })
     }
-    let ours = settings
-        .profile_directories
-        .first()
-        .is_some_and(|first| path.parent() == Some(first.as_path()));
-    Ok(Source {
-        complain: forced_to_complain(&path),
-        path,
-        text,
-        ours,
-    })
+
+    /// Whether this node lets a profile complain.
+    #[must_use]
+    pub fn complains(name: &ProfileName, settings: &Settings) -> bool {
+        Self::of(name, settings).is_some_and(|source| source.complain)
+    }
+
+    /// Its text, and the stamp of the file that it is in.
+    ///
+    /// # Errors
+    /// [`Kind::Policy`] where it is not trusted, [`Kind::NotFound`] where it is gone.
+    pub(super) fn read(&self) -> Result<(Vec<u8>, Stamp)> {
+        match trusted::read_with(&self.path, MAX) {
+            Ok((text, meta)) => Ok((text, Stamp::of(&meta))),
+            Err(refusal) => {
+                let kind = match refusal {
+                    Refusal::Missing => Kind::NotFound,
+                    _ => Kind::Policy,
+                };
+                Err(refusal
+                    .about(&self.path, kind)
+                    .hint("profile sources must belong to root alone"))
+            }
+        }
+    }
+
+    /// Refuses one that is disabled.
+    pub(super) fn may_be_loaded(&self, name: &ProfileName) -> Result<()> {
+        match &self.disabled {
+            None => Ok(()),
+            Some(why) => Err(Error::new(
+                Kind::Policy,
+                format!("the profile {name} is disabled on this node: {why}"),
+            )
+            .hint("enable it there, or name another profile")),
+        }
+    }
 }
 
 fn listed(directory: &str, path: &Path) -> bool {

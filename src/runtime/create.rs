@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::apparmor::name::Label;
 use crate::decision::{self, Component, Decision, Wanted};
 use crate::error::{Error, Kind, Result, quoted};
-use crate::profiles::{Ensured, Store};
+use crate::profiles::{Against, Ensured, Store};
 use crate::report;
 use crate::request::{self, Caller, Request};
 use crate::runtime::argv::{Line, is_container_id};
@@ -70,7 +70,7 @@ pub(super) fn prepare(runtime: &Located, mut line: Line) -> Result<Next> {
         restore::can_be_verified(&line)?;
     }
     let ensured = ensure(&store, &decision)?;
-    for text in &decision.reports {
+    for text in decision.reports.iter().chain(&reloads(&ensured)) {
         report::notice(&format!("container {id}: {text}"));
     }
     if line.subcommand == Subcommand::Restore {
@@ -82,6 +82,8 @@ pub(super) fn prepare(runtime: &Located, mut line: Line) -> Result<Next> {
     record.components = ensured.iter().map(Recorded::of).collect();
     record.label = Some(label);
     record::write(&record)?;
+    // From here on the record keeps the profiles from being unloaded.
+    drop(ensured);
     match line.subcommand {
         Subcommand::Restore => return restore::carry_out(runtime, &line, &record),
         Subcommand::Run => watch::until_it_ends(place).or_else(|e| {
@@ -112,8 +114,13 @@ fn ensure(store: &Store<'_>, decision: &Decision) -> Result<Vec<Ensured>> {
     decision
         .components
         .iter()
-        .map(|component| store.ensure(component))
+        .map(|component| store.ensure(component, Against::Source))
         .collect()
+}
+
+/// What an administrator should hear of profiles that were there, but were not what they must be.
+fn reloads(ensured: &[Ensured]) -> Vec<String> {
+    ensured.iter().filter_map(Ensured::reload).collect()
 }
 
 /// Pod annotations can be edited while the pod runs; ours must not be a way out of a profile.
@@ -162,7 +169,7 @@ fn preload(request: &Request, settings: &Settings) {
             name,
         };
         let done = decision::may_ask(&component.name, "of the pod", settings)
-            .and_then(|()| store.ensure(&component));
+            .and_then(|()| store.ensure(&component, Against::Source));
         if let Err(e) = done {
             report::notice(&format!("preloading {} for a pod: {e}", component.name));
         }

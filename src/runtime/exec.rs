@@ -10,7 +10,7 @@ use crate::apparmor::kernel::Enforcement;
 use crate::apparmor::name::Label;
 use crate::decision::{Component, Wanted};
 use crate::error::{Error, Kind, Result};
-use crate::profiles::{self, Store};
+use crate::profiles::{Against, Source, Store};
 use crate::report;
 use crate::request::{self, Caller, Key, Wish};
 use crate::runtime::argv::Line;
@@ -45,7 +45,7 @@ pub(super) fn prepare(runtime: &Located, mut line: Line) -> Result<Next> {
 
     let store = Store::new(&settings);
     let before = record.clone();
-    ensure(&store, &mut record, known)?;
+    ensure(&store, &settings, &mut record, known)?;
     // While a container waits for `start`, its record says what the kernel held when the waiting
     // label was set: a profile that came back since must not make `start` believe in it.
     let waits =
@@ -84,7 +84,7 @@ pub(super) fn prepare(runtime: &Located, mut line: Line) -> Result<Next> {
 
 /// Makes sure of every component; what the container lost meanwhile is reported, since its
 /// running processes do not get it back.
-fn ensure(store: &Store<'_>, record: &mut Record, known: bool) -> Result<()> {
+fn ensure(store: &Store<'_>, settings: &Settings, record: &mut Record, known: bool) -> Result<()> {
     if record.components.is_empty() {
         return Ok(());
     }
@@ -92,7 +92,11 @@ fn ensure(store: &Store<'_>, record: &mut Record, known: bool) -> Result<()> {
         return Err(Error::new(Kind::KernelOff, why).hint("run: oci-apparmor check"));
     }
     for recorded in &mut record.components {
-        let ensured = store.ensure(&recorded.component())?;
+        // The node may have let it complain since the container was made.
+        if Source::complains(&recorded.name, settings) {
+            recorded.wanted = Wanted::Any;
+        }
+        let ensured = store.ensure(&recorded.component(), Against::Mode)?;
         if known && ensured.loaded.directory != recorded.directory {
             report::notice(&format!(
                 "container {}: the profile {} was removed while it ran; its processes lost it, \
@@ -152,8 +156,7 @@ pub(super) fn from_bundle(
     let mut record = new_record(runtime, place, &bundle, &request, line);
     record.pid_file = None;
     for name in label.components() {
-        let complains = profiles::source_of(name, settings)
-            .is_some_and(|path| profiles::forced_to_complain(&path));
+        let complains = Source::complains(name, settings);
         let wanted = match asked.components().contains(name) && !complains {
             true => Wanted::Enforcing,
             false => Wanted::Any,

@@ -6,8 +6,11 @@ use std::path::{Path, PathBuf};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use crate::apparmor::kernel::Kernel;
+use crate::apparmor::loaded::Mode;
 use crate::error::{Error, Kind, Result, quoted, reason};
+use crate::profiles::Source;
 use crate::runtime::record::{Record, Recorded};
+use crate::settings::Settings;
 
 /// The label of a process's first thread, and whether that holds what was recorded.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -151,16 +154,24 @@ fn in_mode(recorded: &Recorded, printed: Option<&str>) -> bool {
     match printed {
         Some("enforce" | "kill") => true,
         _ => match Kernel::default().loaded(&recorded.name) {
-            Ok(Some(loaded)) => recorded.wanted.met_by(loaded.mode),
+            Ok(Some(loaded)) => {
+                recorded.wanted.met_by(loaded.mode)
+                    || loaded.mode == Mode::Complain && lets_complain(recorded)
+            }
             _ => false,
         },
     }
 }
 
+/// Whether the node has set the profile to complain, maybe since the container was made.
+fn lets_complain(recorded: &Recorded) -> bool {
+    let settings = Settings::load().unwrap_or_default();
+    Source::complains(&recorded.name, &settings)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::apparmor::kernel::Mode;
     use crate::apparmor::name::ProfileName;
     use crate::decision::Wanted;
     use crate::runtime::record::{Place, empty};

@@ -5,20 +5,19 @@
 //! if it is lost, the bundle that the runtime remembers still has the label.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::apparmor::kernel::{Loaded, Mode};
+use crate::apparmor::loaded::Mode;
 use crate::apparmor::name::{Label, ProfileName};
 use crate::decision::{Component, Wanted};
 use crate::error::{Error, Result};
 use crate::profiles::{Ensured, digest};
-use crate::{rundir, trusted};
+use crate::rundir;
 
 /// The version of the format; another one counts as no record.
 const VERSION: u32 = 1;
@@ -100,15 +99,6 @@ impl Recorded {
         }
     }
 
-    /// What the kernel held.
-    #[must_use]
-    pub fn loaded(&self) -> Loaded {
-        Loaded {
-            directory: self.directory.clone(),
-            mode: self.mode,
-        }
-    }
-
     /// What an `exec` needs.
     #[must_use]
     pub fn component(&self) -> Component {
@@ -157,19 +147,7 @@ pub fn read(place: Place<'_>) -> Result<Option<Record>> {
 }
 
 fn read_file(path: &Path) -> Option<Record> {
-    let file = File::options()
-        .read(true)
-        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
-        .open(path)
-        .ok()?;
-    let meta = file.metadata().ok()?;
-    // The directories are ours alone; a file that is not ours was not put there by us.
-    let ours = meta.uid() == nix::unistd::geteuid().as_raw() && meta.mode() & 0o022 == 0;
-    if !meta.is_file() || !ours {
-        return None;
-    }
-    let bytes = trusted::bounded(&file, MAX).ok()??;
-    serde_json::from_slice::<Record>(&bytes)
+    serde_json::from_slice::<Record>(&rundir::read(path, MAX)?)
         .ok()
         .filter(|r| r.version == VERSION)
 }
@@ -205,34 +183,10 @@ pub fn write(record: &Record) -> Result<()> {
         id: &record.id,
     };
     let path = place.file()?;
-    let base = rundir::path()?;
-    trusted::own_directory(&base, 0o700)?;
-    let temporary = base.join("tmp");
-    for directory in [Some(temporary.as_path()), path.parent()]
-        .into_iter()
-        .flatten()
-    {
-        trusted::own_directory(directory, 0o700)?;
-    }
-    let temporary = temporary.join(std::process::id().to_string());
     let text = serde_json::to_vec(record).map_err(|e| Error::io("write", &path, &e.into()))?;
-    let written = (|| -> io::Result<()> {
-        // Left over by a process of this id that was killed.
-        match fs::remove_file(&temporary) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
-            _ => {}
-        }
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&temporary)?;
-        file.write_all(&text)?;
-        fs::rename(&temporary, &path)
-    })();
-    written.map_err(|e| {
-        let _ = fs::remove_file(&temporary);
-        Error::io("write the record", &path, &e).hint("free or repair /run")
+    rundir::replace(&path, &text).map_err(|e| {
+        e.within("the record of the container")
+            .hint("free or repair /run")
     })
 }
 

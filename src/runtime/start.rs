@@ -5,10 +5,12 @@
 //! The number of its directory in the kernel tells: it is never used twice.
 
 use crate::apparmor::kernel::{Enforcement, Kernel};
+use crate::apparmor::loaded::Mode;
 use crate::error::{Error, Kind, Result};
+use crate::profiles::Source;
 use crate::runtime::argv::Line;
 use crate::runtime::locate::Located;
-use crate::runtime::record::{self, Place};
+use crate::runtime::record::{self, Place, Recorded};
 use crate::runtime::{Next, exec, roots};
 use crate::settings::Settings;
 
@@ -35,7 +37,7 @@ pub(super) fn prepare(runtime: &Located, line: &Line) -> Result<Next> {
         return Err(Error::new(Kind::KernelOff, why).hint("run: oci-apparmor check"));
     }
     for recorded in &record.components {
-        if !kernel.still(&recorded.name, &recorded.loaded()) {
+        if !is_in_force(&kernel, recorded) {
             return Err(Error::new(
                 Kind::Policy,
                 format!(
@@ -48,4 +50,15 @@ pub(super) fn prepare(runtime: &Located, line: &Line) -> Result<Next> {
         }
     }
     Ok(Next::HandOn)
+}
+
+/// Whether the kernel has the very profile that the waiting label means, and it confines as much.
+fn is_in_force(kernel: &Kernel, recorded: &Recorded) -> bool {
+    let Some(now) = kernel.at(&recorded.directory, recorded.name.as_str()) else {
+        return false;
+    };
+    now.mode == recorded.mode || now.mode.enforces() || {
+        let settings = Settings::load().unwrap_or_default();
+        now.mode == Mode::Complain && Source::complains(&recorded.name, &settings)
+    }
 }

@@ -374,7 +374,7 @@ fn without_root_a_loaded_profile_is_used_and_none_is_loaded() {
     assert!(
         outcome
             .stderr
-            .contains("an administrator must run: apparmor_parser -r /etc/oci-apparmor/profiles/q"),
+            .contains("an administrator must run: oci-apparmor load q"),
         "{}",
         outcome.stderr
     );

@@ -54,7 +54,7 @@ fn the_profile_of_the_bundle_is_loaded() {
         hook(&node, stage, state()).silent_success();
     }
     assert_eq!(node.loaded_blob(), blob("q"));
-    assert_eq!(node.parser_calls().len(), 1);
+    assert_eq!(node.compilations().len(), 1);
     assert_eq!(node.text("/run/bundle/config.json"), r#"{"process":{}}"#);
     assert!(node.records().is_empty() && node.calls().is_empty());
 }

@@ -83,12 +83,24 @@ fn a_container_whose_profile_changed_does_not_start() {
         );
     };
     let mode = format!("/sys/kernel/security/apparmor/policy/profiles/{q}/mode");
-    for changed in ["complain\n", "kill\n", "unconfined\n"] {
+    for changed in ["complain\n", "unconfined\n"] {
         node.write(&mode, changed);
         refused();
     }
-    node.write(&mode, "enforce\n");
+    // One that confines more, or as much, may take its place.
+    for changed in ["kill\n", "enforce\n"] {
+        node.write(&mode, changed);
+        node.done(&["start", "c1"]);
+    }
+    // The node itself may let it complain.
+    node.write("/etc/oci-apparmor/profiles/q", "");
+    node.write("/etc/apparmor.d/force-complain/q", "");
+    node.write(&mode, "complain\n");
     node.done(&["start", "c1"]);
+    node.write(&mode, "unconfined\n");
+    refused();
+    node.remove("/etc/oci-apparmor/profiles/q");
+    node.write(&mode, "enforce\n");
     node.unload(&q);
     refused();
     // To load it again does not bring it back to a label that waits.

@@ -14,7 +14,7 @@ fn a_missing_profile_is_compiled_checked_and_loaded() {
     node.source("k8s.io/q");
     node.bundle(asks("k8s.io/q"));
     node.done(&["create", "c1"]);
-    assert_eq!(node.parser_calls(), ["-Q -K -S -j0"]);
+    assert_eq!(node.compilations(), ["-Q -K -S -j0"]);
     assert_eq!(node.loaded_blob(), blob("k8s.io/q"));
     let component = &node.record("c1")["components"][0];
     assert!(
@@ -26,7 +26,7 @@ fn a_missing_profile_is_compiled_checked_and_loaded() {
     );
     // The next container finds it.
     node.done(&["create", "c2"]);
-    assert_eq!(node.parser_calls().len(), 1);
+    assert_eq!(node.compilations().len(), 1);
     // The temporary files of both are gone.
     assert_eq!(
         std::fs::read_dir(node.path("/run/oci-apparmor/tmp"))
@@ -48,6 +48,7 @@ fn compressed_policy_is_loaded_by_the_parser() {
             "-Q -K -S -j0",
             "-Q -K -S --zstd-compress-level=0 -j0",
             "-N -j0",
+            "-p -Q -K -j0",
             "-r -K -j0"
         ]
     );
@@ -73,7 +74,7 @@ fn policy_behind_a_header_is_loaded_without_it() {
     node.compiles("q", "-Q", &behind([1, 0, 0, 0, 0, 0, 0, 0], &blob("q")));
     node.bundle(asks("q"));
     node.done(&["create", "c1"]);
-    assert_eq!(node.parser_calls(), ["-Q -K -S -j0"]);
+    assert_eq!(node.compilations(), ["-Q -K -S -j0"]);
     assert_eq!(node.loaded_blob(), blob("q"));
     // It is looked at all the same.
     node.compiles("r", "-Q", &behind([1, 0, 0, 0, 0, 0, 0, 0], &blob("other")));
@@ -96,7 +97,7 @@ fn compressed_policy_is_compiled_again_without_compression() {
         node.done(&["create", name]);
         assert_eq!(node.loaded_blob(), blob(name));
         assert_eq!(
-            node.parser_calls(),
+            node.compilations(),
             ["-Q -K -S -j0", "-Q -K -S --zstd-compress-level=0 -j0"]
         );
         node.remove("/run/parser/calls");
@@ -120,7 +121,7 @@ fn a_profile_that_complains_is_put_right_where_it_is_ours() {
         line.contains("complain mode") && line.contains("/etc/apparmor.d/r"),
         "{line}"
     );
-    assert_eq!(node.parser_calls().len(), 1);
+    assert_eq!(node.compilations().len(), 1);
 }
 
 #[test]
@@ -130,7 +131,7 @@ fn a_profile_that_the_node_lets_complain_may() {
     node.write("/etc/apparmor.d/force-complain/q", "");
     node.bundle(asks("q"));
     node.done(&["create", "c1"]);
-    assert_eq!(node.parser_calls(), ["-Q -K -S -C -j0"]);
+    assert_eq!(node.compilations(), ["-Q -K -S -C -j0"]);
     assert_eq!(node.record("c1")["components"][0]["wanted"], "any");
     node.done(&["start", "c1"]);
     node.done(&["exec", "c1", "sh"]);
@@ -276,6 +277,6 @@ fn many_containers_at_once_compile_once() {
             String::from_utf8_lossy(&output.stderr)
         );
     }
-    assert_eq!(node.parser_calls(), ["-Q -K -S -j0"]);
+    assert_eq!(node.compilations(), ["-Q -K -S -j0"]);
     assert_eq!(node.records().len(), 8);
 }

@@ -77,6 +77,7 @@ impl Node {
             "run/parser",
             "run/stand-in",
             "sys/kernel/security/apparmor/policy/profiles",
+            "sys/kernel/security/apparmor/features/policy/versions",
             "sys/module/apparmor/parameters",
         ] {
             fs::create_dir_all(directory.path().join(inside)).unwrap();
@@ -96,6 +97,10 @@ impl Node {
         node.write("/sys/module/apparmor/parameters/enabled", "Y\n");
         node.write("/sys/module/apparmor/parameters/mode", "enforce\n");
         node.write("/sys/kernel/security/apparmor/.replace", "");
+        node.write(
+            "/sys/kernel/security/apparmor/features/policy/versions/v7",
+            "yes\n",
+        );
         node.write("/sys/kernel/security/apparmor/revision", "1\n");
         for name in ["runc", "crun", "youki"] {
             for directory in ["/run/bin", "/usr/libexec/crio"] {
@@ -180,7 +185,7 @@ impl Node {
     /// The configuration: these keys, and where the stand-ins are.
     pub(crate) fn settings(&self, toml: &str) {
         let text = format!(
-            "{toml}\nparser = '/run/bin/apparmor_parser'\n[low_level]\nrunc = '/run/bin/runc'\n\
+            "{toml}\nparser = '/run/bin/apparmor_parser'\ncache_directory = '/run/cache'\n[low_level]\nrunc = '/run/bin/runc'\n\
              crun = '/run/bin/crun'\nyouki = '/run/bin/youki'\n"
         );
         self.write("/etc/oci-apparmor/config.toml", text);
@@ -247,6 +252,13 @@ impl Node {
                 .collect(),
             false => Vec::new(),
         }
+    }
+
+    /// With which options it was called to compile something.
+    pub(crate) fn compilations(&self) -> Vec<String> {
+        let mut calls = self.parser_calls();
+        calls.retain(|call| call.contains(" -S"));
+        calls
     }
 
     // ----- what is done on it

@@ -24,7 +24,10 @@ if [ -e "$prepared/fails" ]; then
 fi
 case " $* " in
 *' -N '*) cat "$prepared/names" ;;
-*' -p '*) cat "$prepared/text" ;;
+*' -p '*)
+    [ ! -e "$prepared/text" ] || cat "$prepared/text"
+    exit
+    ;;
 *' --zstd-compress-level=0 '*) cat "$prepared/plain" || exit 1 ;;
 *' -Q '*)
     cat "$prepared/blob"

@@ -50,7 +50,7 @@ fn a_sandbox_is_not_touched_and_its_containers_profiles_are_loaded() {
     );
     assert_eq!(node.last_call().words, ["create", "s1"]);
     assert_eq!(node.last_call().config_text(), config);
-    assert_eq!(node.parser_calls().len(), 2);
+    assert_eq!(node.compilations().len(), 2);
     assert_eq!(node.loaded_blob(), blob("a"));
     // What cannot be loaded is only told.
     let syslog = node.syslog().join("\n");
@@ -80,7 +80,7 @@ fn no_more_than_sixteen_profiles_are_loaded_ahead() {
         annotations[format!("container.oci-apparmor/{name}")] = name.as_str().into();
     }
     sandbox(&node, &annotations);
-    assert_eq!(node.parser_calls().len(), 16);
+    assert_eq!(node.compilations().len(), 16);
 }
 
 #[test]

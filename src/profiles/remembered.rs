@@ -1,0 +1,163 @@
+//! What is remembered of a profile that was found right, so that the next container is answered
+//! by a few calls of stat(2) and three small files of the kernel.
+//!
+//! It is a memory, never the truth: every part of it is compared with the kernel and the disk
+//! before it is used, and where it is lost or wrong the long way is gone again.
+
+use std::path::PathBuf;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::apparmor::kernel::Kernel;
+use crate::apparmor::loaded::{Loaded, Mode};
+use crate::apparmor::name::ProfileName;
+use crate::profiles::digest;
+use crate::profiles::source::Source;
+use crate::profiles::stamp::Stamp;
+use crate::rundir;
+
+/// The version of the format; another one counts as nothing remembered.
+const VERSION: u32 = 1;
+
+/// Where these files are, below our directory in `/run`.
+const DIRECTORY: &str = "profiles";
+
+/// More than any of these files.
+const MAX: u64 = 8 << 20;
+
+/// What is remembered of one top-level profile.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Remembered {
+    version: u32,
+    name: ProfileName,
+    /// It and its children, as the kernel held them.
+    pub held: Vec<Held>,
+    /// The kernel's revision then.
+    pub revision: Option<u64>,
+    /// What it was compiled from; nothing where only its place in the kernel is remembered.
+    pub built: Option<Built>,
+}
+
+/// One profile in the kernel.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Held {
+    pub name: String,
+    pub directory: String,
+    pub mode: Mode,
+    pub hash: Option<String>,
+}
+
+/// What a profile was compiled from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Built {
+    /// The file.
+    pub source: PathBuf,
+    /// Whether it was forced into complain mode.
+    pub complain: bool,
+    /// The digest of the text and of all that it includes.
+    pub content: String,
+    /// The source and all that it includes.
+    pub files: Vec<(PathBuf, Stamp)>,
+    /// The compiler and its configuration.
+    pub toolchain: Vec<(PathBuf, Stamp)>,
+    /// Whether these stamps prove that nothing changed.
+    pub settled: bool,
+}
+
+impl Remembered {
+    pub(super) fn new(
+        name: &ProfileName,
+        held: Vec<Held>,
+        revision: Option<u64>,
+        built: Option<Built>,
+    ) -> Self {
+        Self {
+            version: VERSION,
+            name: name.root(),
+            held,
+            revision,
+            built,
+        }
+    }
+
+    /// What is remembered of this profile, or of its parent.
+    pub(super) fn of(name: &ProfileName) -> Option<Self> {
+        let name = name.root();
+        read_file::<Self>(&file_of(&name)).filter(|r| r.version == VERSION && r.name == name)
+    }
+
+    /// Remembers it. Where that fails, the next container goes the long way.
+    pub(super) fn keep(&self) {
+        write_file(&file_of(&self.name), self);
+    }
+
+    /// The directory of this profile in the kernel.
+    pub(super) fn directory(&self, name: &ProfileName) -> Option<&str> {
+        let held = self.held.iter().find(|held| held.name == name.as_str())?;
+        Some(&held.directory)
+    }
+
+    /// Whether the kernel still holds just that: nothing at all has changed in there, or these
+    /// have kept their hashes. (Where it keeps none, a change of anything counts.)
+    pub(super) fn is_held(&self, kernel: &Kernel) -> bool {
+        let same = |held: &Held| {
+            held.hash.is_some()
+                && kernel
+                    .at(&held.directory, &held.name)
+                    .is_some_and(|now| now.mode == held.mode && now.hash == held.hash)
+        };
+        !self.held.is_empty()
+            && (self.revision.is_some() && kernel.revision() == self.revision
+                || self.held.iter().all(same))
+    }
+}
+
+impl Held {
+    pub(super) fn of(name: &str, loaded: &Loaded) -> Self {
+        Self {
+            name: name.to_owned(),
+            directory: loaded.directory.clone(),
+            mode: loaded.mode,
+            hash: loaded.hash.clone(),
+        }
+    }
+}
+
+impl Built {
+    /// Whether this is the source, and all files are what they were.
+    pub(super) fn is_current(&self, source: &Source) -> bool {
+        self.settled
+            && self.source == source.path
+            && self.complain == source.complain
+            && same(&self.files)
+            && same(&self.toolchain)
+    }
+}
+
+fn same(stamps: &[(PathBuf, Stamp)]) -> bool {
+    let same = |(path, stamp): &(PathBuf, Stamp)| Stamp::at(path).is_ok_and(|now| now == *stamp);
+    stamps.iter().all(same)
+}
+
+fn file_of(name: &ProfileName) -> String {
+    digest(name.as_str())
+}
+
+/// Reads one of our own files.
+pub(super) fn read_file<T: DeserializeOwned>(name: &str) -> Option<T> {
+    let path = rundir::path().ok()?.join(DIRECTORY).join(name);
+    serde_json::from_slice(&rundir::read(&path, MAX)?).ok()
+}
+
+/// Writes one of our own files, best effort.
+pub(super) fn write_file<T: Serialize>(name: &str, value: &T) {
+    let Ok(base) = rundir::path() else { return };
+    let Ok(text) = serde_json::to_vec(value) else {
+        return;
+    };
+    let path = base.join(DIRECTORY).join(name);
+    if let Err(e) = rundir::replace(&path, &text) {
+        log::debug!("{e}");
+    }
+}
