@@ -2,7 +2,9 @@
 
 mod check;
 mod explain;
+mod gc;
 mod ps;
+mod unload;
 mod wiring;
 
 use std::io::Write;
@@ -48,6 +50,17 @@ enum Command {
     },
     /// List containers with the label they must have, and the one each process has
     Ps {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Remove a profile from the kernel; refused while anything runs or waits under it
+    Unload {
+        /// The profile
+        name: String,
+    },
+    /// Remove what nobody needs any more: old records, locks, temporary files, compiled policy
+    Gc {
         /// Print JSON
         #[arg(long)]
         json: bool,
@@ -99,6 +112,8 @@ pub fn main() -> ExitCode {
             json,
         } => explain::run(bundle, id, config_json, *json),
         Command::Ps { json } => ps::run(*json),
+        Command::Unload { name } => unload::run(name),
+        Command::Gc { json } => gc::run(*json),
         Command::Check { config, json } => check::run(config.as_deref(), *json),
     };
     match done {

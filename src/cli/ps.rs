@@ -8,29 +8,23 @@ use serde_json::{Value, json};
 use crate::apparmor::name::Label;
 use crate::cli::print;
 use crate::error::{Error, Kind, Result};
+use crate::runtime::carriers::State;
 use crate::runtime::labels::{self, Process};
 use crate::runtime::record::{self, Record};
-use crate::runtime::roots;
-use crate::settings::LowLevel;
 
 /// One container that was made through us.
 struct Row {
     record: Record,
-    state: &'static str,
+    state: State,
     processes: Vec<Process>,
 }
 
 impl Row {
     fn of(record: Record) -> Self {
-        let runtime = LowLevel::named(&record.runtime);
-        let origin = runtime.map(|runtime| roots::origin(runtime, &record.root, &record.id));
-        let (state, pid) = match origin {
-            Some(Ok(Some(origin))) if origin.pid.is_none() => ("stopped", None),
-            // Its first process is still the runtime's own; nothing of the container runs.
-            Some(Ok(Some(origin))) if origin.waits => ("created", None),
-            Some(Ok(Some(origin))) => ("running", origin.pid),
-            Some(Ok(None)) => ("gone", None),
-            Some(Err(_)) | None => ("unknown", None),
+        let state = State::of(&record);
+        let pid = match state {
+            State::Running(pid) => Some(pid),
+            _ => None,
         };
         let processes = pid
             .map(|pid| labels::of_container(pid, &record))
@@ -59,7 +53,7 @@ impl Row {
             "id": self.record.id,
             "runtime": self.record.runtime,
             "root": self.record.root,
-            "state": self.state,
+            "state": self.state.as_str(),
             "label": self.record.label.as_ref().map(Label::to_string),
             "key": self.record.key,
             "namespace": self.record.namespace,
@@ -100,13 +94,13 @@ fn table(rows: &[Row]) -> String {
         let id: String = row.record.id.chars().take(12).collect();
         let held = row.processes.len().saturating_sub(row.escaped());
         let processes = match row.state {
-            "running" => format!("{held}/{} hold it", row.processes.len()),
+            State::Running(_) => format!("{held}/{} hold it", row.processes.len()),
             _ => String::new(),
         };
         let line = format!(
             "{id:<13} {:<8} {:<8} {:<31} {processes}",
             row.record.runtime,
-            row.state,
+            row.state.as_str(),
             row.label()
         );
         let _ = writeln!(text, "{}", line.trim_end());

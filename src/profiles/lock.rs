@@ -14,7 +14,7 @@ use crate::{rundir, trusted};
 /// A hold on a profile; it ends with this value, with the process, or when that becomes another
 /// program. A dead holder blocks nobody.
 #[derive(Debug)]
-pub struct Lock(File);
+pub struct Lock(#[expect(dead_code, reason = "it is held, not used")] File);
 
 /// A profile's lock, not yet held.
 #[derive(Debug)]
@@ -101,10 +101,29 @@ impl Locks {
     }
 }
 
-impl Lock {
-    /// Removes the lock's file; whoever waits for it makes a new one.
-    pub(super) fn discard(self, locks: &Locks) {
-        let _ = std::fs::remove_file(&locks.path);
-        drop(self.0);
+/// Removes the files of locks that nobody holds; whoever comes next makes a new one. Returns how
+/// many.
+///
+/// # Errors
+/// Where they cannot be listed.
+pub(super) fn tidy() -> Result<u64> {
+    let directory = rundir::path()?.join("locks");
+    let entries = match std::fs::read_dir(&directory) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(0),
+        Err(e) => return Err(Error::io("list", &directory, &e)),
+    };
+    let mut count: u64 = 0;
+    for entry in entries.flatten() {
+        let locks = Locks {
+            path: entry.path(),
+            deadline: None,
+        };
+        // It is removed while it is held, so that whoever opened it before sees that it is gone.
+        let held = locks.alone_at_once()?;
+        if held.is_some() && std::fs::remove_file(&locks.path).is_ok() {
+            count = count.saturating_add(1);
+        }
     }
+    Ok(count)
 }

@@ -11,6 +11,7 @@ mod policy;
 mod remembered;
 mod source;
 mod stamp;
+mod tidy;
 mod toolchain;
 
 use sha2::{Digest, Sha256};
@@ -18,6 +19,7 @@ use sha2::{Digest, Sha256};
 pub use ensure::{Against, Change, Ensured, Store};
 pub use lock::Lock;
 pub use source::Source;
+pub use tidy::Tidied;
 
 /// The first half of a SHA-256, in hexadecimal: a file name for any text.
 #[must_use]

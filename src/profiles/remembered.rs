@@ -4,6 +4,7 @@
 //! It is a memory, never the truth: every part of it is compared with the kernel and the disk
 //! before it is used, and where it is lost or wrong the long way is gone again.
 
+use std::fs;
 use std::path::PathBuf;
 
 use serde::de::DeserializeOwned;
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::apparmor::kernel::Kernel;
 use crate::apparmor::loaded::{Loaded, Mode};
 use crate::apparmor::name::ProfileName;
+use crate::error::{Error, Result};
 use crate::profiles::digest;
 use crate::profiles::source::Source;
 use crate::profiles::stamp::Stamp;
@@ -160,4 +162,35 @@ pub(super) fn write_file<T: Serialize>(name: &str, value: &T) {
     if let Err(e) = rundir::replace(&path, &text) {
         log::debug!("{e}");
     }
+}
+
+/// Forgets a profile.
+pub(super) fn forget(name: &ProfileName) {
+    if let Ok(base) = rundir::path() {
+        let _ = fs::remove_file(base.join(DIRECTORY).join(file_of(&name.root())));
+    }
+}
+
+/// Forgets all profiles that the kernel does not hold any more; returns how many.
+///
+/// # Errors
+/// Where they cannot be listed.
+pub(super) fn tidy(kernel: &Kernel) -> Result<u64> {
+    let directory = rundir::path()?.join(DIRECTORY);
+    let entries = match fs::read_dir(&directory) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(0),
+        Err(e) => return Err(Error::io("list", &directory, &e)),
+    };
+    let mut count: u64 = 0;
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let known = name.to_str().and_then(read_file::<Remembered>);
+        let is_held = |held: &Held| kernel.at(&held.directory, &held.name).is_some();
+        let is_stale = known.is_some_and(|known| !known.held.iter().any(is_held));
+        if is_stale && fs::remove_file(entry.path()).is_ok() {
+            count = count.saturating_add(1);
+        }
+    }
+    Ok(count)
 }

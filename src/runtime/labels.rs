@@ -109,30 +109,31 @@ fn processes(pid: u32) -> Vec<PathBuf> {
             || in_namespace.is_some() && namespace(process) == in_namespace
             || in_group.is_some() && group(process) == in_group
     };
-    let all = fs::read_dir("/proc")
-        .into_iter()
-        .flatten()
-        .flatten()
-        .map(|entry| entry.path());
-    let is_process = |path: &PathBuf| {
-        let name = path.file_name().unwrap_or_default();
-        name.as_encoded_bytes().iter().all(u8::is_ascii_digit)
-    };
     // A zombie has ended: it has no threads that could run.
-    all.filter(is_process)
+    everything()
         .filter(belongs)
         .filter(|p| fs::read_link(p.join("exe")).is_ok())
         .collect()
 }
 
+/// The directories of all processes of this machine.
+pub(super) fn everything() -> impl Iterator<Item = PathBuf> {
+    let is_process = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default();
+        name.as_encoded_bytes().iter().all(u8::is_ascii_digit)
+    };
+    fs::read_dir("/proc")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(is_process)
+}
+
 /// Whether a label as the kernel prints it holds every recorded profile in its mode. Stacks are
 /// sets, and a child of a profile is that profile.
 fn holds(text: &str, record: &Record) -> Result<()> {
-    let (label, mode) = match text.strip_suffix(')').and_then(|t| t.rsplit_once(" (")) {
-        Some((label, mode)) => (label, Some(mode)),
-        None => (text, None),
-    };
-    let components: Vec<&str> = label.split("//&").collect();
+    let (components, mode) = components(text);
     let held = |recorded: &&Recorded| {
         components.iter().any(|c| recorded.name.covers(c)) && in_mode(recorded, mode)
     };
@@ -147,6 +148,15 @@ fn holds(text: &str, record: &Record) -> Result<()> {
             ),
         )),
     }
+}
+
+/// The profiles of a label as the kernel prints it, and the mode, if it prints one.
+pub(super) fn components(text: &str) -> (Vec<&str>, Option<&str>) {
+    let (label, mode) = match text.strip_suffix(')').and_then(|t| t.rsplit_once(" (")) {
+        Some((label, mode)) => (label, Some(mode)),
+        None => (text, None),
+    };
+    (label.split("//&").collect(), mode)
 }
 
 /// The mode that is printed is the whole stack's; a mixed one tells nothing of its parts.

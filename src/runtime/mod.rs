@@ -5,6 +5,7 @@
 //! environment. Whatever is none of its business is handed on as it came.
 
 pub mod argv;
+pub mod carriers;
 mod create;
 mod delete;
 mod exec;

@@ -5,10 +5,11 @@
 //! if it is lost, the bundle that the runtime remembers still has the label.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File, TryLockError};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -17,13 +18,16 @@ use crate::apparmor::name::{Label, ProfileName};
 use crate::decision::{Component, Wanted};
 use crate::error::{Error, Result};
 use crate::profiles::{Ensured, digest};
-use crate::rundir;
+use crate::{rundir, trusted};
 
 /// The version of the format; another one counts as no record.
 const VERSION: u32 = 1;
 
 /// More than any record: annotations are bounded by Kubernetes at 256 KiB.
 const MAX: u64 = 1 << 20;
+
+/// How often, every 10 ms, somebody who tidies up is waited for.
+const PATIENCE: u32 = 200;
 
 /// What is remembered of one container; `docs/formats.md` describes each field.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -158,13 +162,6 @@ fn read_file(path: &Path) -> Option<Record> {
 /// Where the run-time directory is unknown or cannot be listed.
 pub fn all() -> Result<Vec<Record>> {
     let directory = rundir::path()?.join("containers");
-    let list = |path: &Path| match fs::read_dir(path) {
-        Ok(entries) => Ok(entries
-            .filter_map(|e| Some(e.ok()?.path()))
-            .collect::<Vec<_>>()),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        Err(e) => Err(Error::io("list", path, &e)),
-    };
     let mut records = Vec::new();
     for root in list(&directory)? {
         records.extend(list(&root)?.iter().filter_map(|file| read_file(file)));
@@ -184,10 +181,73 @@ pub fn write(record: &Record) -> Result<()> {
     };
     let path = place.file()?;
     let text = serde_json::to_vec(record).map_err(|e| Error::io("write", &path, &e.into()))?;
+    // Whoever tidies up must not take this one for an old one of its name.
+    let _together = directory()?;
     rundir::replace(&path, &text).map_err(|e| {
         e.within("the record of the container")
             .hint("free or repair /run")
     })
+}
+
+/// The directory of all records, locked together with others; or not locked, where somebody who
+/// tidies up does not come to an end: the record matters more than that.
+fn directory() -> Result<File> {
+    let path = rundir::path()?.join("containers");
+    trusted::own_directory(&path, 0o700)?;
+    let directory = File::open(&path).map_err(|e| Error::io("open", &path, &e))?;
+    for _ in 0..PATIENCE {
+        match directory.try_lock_shared() {
+            Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(10)),
+            _ => break,
+        }
+    }
+    Ok(directory)
+}
+
+/// Removes the records of containers that are `gone`, and directories without records; returns
+/// how many records went.
+///
+/// # Errors
+/// Where they cannot be listed or locked.
+pub fn tidy(gone: impl Fn(&Record) -> bool) -> Result<u64> {
+    let base = rundir::path()?.join("containers");
+    if base.symlink_metadata().is_err() {
+        return Ok(0);
+    }
+    let directory = File::open(&base).map_err(|e| Error::io("open", &base, &e))?;
+    // For a moment each: a container that is being made waits for it.
+    let alone = |work: &mut dyn FnMut()| {
+        directory
+            .lock()
+            .and_then(|()| {
+                work();
+                directory.unlock()
+            })
+            .map_err(|e| Error::io("lock", &base, &e))
+    };
+    let mut count: u64 = 0;
+    for root in list(&base)? {
+        for file in list(&root)? {
+            alone(&mut || {
+                // A record of another version is somebody's who knows more.
+                let is_gone = read_file(&file).is_some_and(|record| gone(&record));
+                if is_gone && fs::remove_file(&file).is_ok() {
+                    count = count.saturating_add(1);
+                }
+            })?;
+        }
+        // Only an empty one can be removed.
+        alone(&mut || drop(fs::remove_dir(&root)))?;
+    }
+    Ok(count)
+}
+
+fn list(path: &Path) -> Result<Vec<PathBuf>> {
+    match fs::read_dir(path) {
+        Ok(entries) => Ok(entries.filter_map(|e| Some(e.ok()?.path())).collect()),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(e) => Err(Error::io("list", path, &e)),
+    }
 }
 
 /// Removes a record, if there is one.

@@ -28,3 +28,4 @@ mod node;
 mod policy;
 mod refusals;
 mod sandbox;
+mod tidying;

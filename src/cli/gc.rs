@@ -1,0 +1,39 @@
+//! `gc`: removes what nobody needs any more. It never unloads a profile.
+
+use serde_json::json;
+
+use crate::cli::print;
+use crate::error::Result;
+use crate::profiles::Store;
+use crate::runtime::carriers::State;
+use crate::runtime::record;
+use crate::settings::Settings;
+
+pub(super) fn run(as_json: bool) -> Result<u8> {
+    let settings = Settings::load()?;
+    let records = record::tidy(|record| State::of(record) == State::Gone)?;
+    let tidied = Store::new(&settings).tidy()?;
+    let text = if as_json {
+        let value = json!({
+            "records": records,
+            "locks": tidied.locks,
+            "remembered": tidied.remembered,
+            "temporary": tidied.temporary,
+            "cached": tidied.cached,
+            "cached_bytes": tidied.cached_bytes,
+        });
+        format!("{value:#}\n")
+    } else {
+        format!(
+            "removed: {records} record(s) of containers that are gone, {} lock(s), {} remembered \
+             profile(s), {} temporary file(s), {} compiled profile(s) of {} KiB\n",
+            tidied.locks,
+            tidied.remembered,
+            tidied.temporary,
+            tidied.cached,
+            tidied.cached_bytes / 1024
+        )
+    };
+    print(&text)?;
+    Ok(0)
+}
