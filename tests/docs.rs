@@ -283,6 +283,10 @@ fn each_field_that_the_commands_print_is_described() {
         )),
         fields(&explained)
     );
+    let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/manifests/disabled.yaml");
+    let rendered = command(&["render", "--json", manifest]);
+    let table = section(&formats, "## JSON of `oci-apparmor render --json`");
+    assert_eq!(names(table), fields(&rendered[0]));
     let checked = command(&["check", "--json"]);
     let table = section(&formats, "## JSON of `oci-apparmor check --json`");
     for finding in checked.as_array().unwrap() {

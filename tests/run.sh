@@ -72,7 +72,7 @@ count clippy
 # shellcheck disable=SC2046 # file names without white space
 step shellcheck shellcheck -S warning install.sh $(git ls-files '*.sh' 2>/dev/null || find tests -name '*.sh') tests/vm/run tests/vm/setup tests/vm/native tests/vm/cargo-runner tests/vm/unpack-kernel
 count shellcheck
-step tests cargo test --locked --no-fail-fast --lib --test process --test docs
+step tests cargo test --locked --no-fail-fast --lib --test process --test docs --test manifests
 count tests
 if [ "$kernel" = yes ]; then
     wait

@@ -4,6 +4,7 @@ mod check;
 mod explain;
 mod gc;
 mod ps;
+mod render;
 mod unload;
 mod wiring;
 
@@ -65,6 +66,15 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Print AppArmorProfile manifests (YAML or JSON) as text of AppArmor's language
+    Render {
+        /// The files; `-` is standard input
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Tell whether this node is able to do the job, and what is missing
     Check {
         /// Judge this configuration instead of the node's
@@ -114,6 +124,7 @@ pub fn main() -> ExitCode {
         Command::Ps { json } => ps::run(*json),
         Command::Unload { name } => unload::run(name),
         Command::Gc { json } => gc::run(*json),
+        Command::Render { files, json } => render::run(files, *json),
         Command::Check { config, json } => check::run(config.as_deref(), *json),
     };
     match done {

@@ -7,6 +7,7 @@ mod ensure;
 mod include;
 mod load;
 mod lock;
+pub mod manifest;
 mod policy;
 mod remembered;
 mod source;
