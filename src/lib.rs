@@ -17,11 +17,12 @@
 //! | [`runtime`] | the wrapper: command lines, records, hand-off | yes |
 //! | [`hook`] | the OCI hook | yes |
 //! | [`cli`] | the command line for people, one file per command | yes |
-//! | [`trusted`], [`rundir`], [`report`], [`error`] | checked opens, `/run`, messages | yes |
+//! | [`trusted`], [`rundir`], [`child`], [`report`], [`error`] | checked opens, `/run`, other programs, messages | yes |
 //!
 //! `docs/architecture.md` says what was decided and why.
 
 pub mod apparmor;
+pub mod child;
 pub mod cli;
 pub mod decision;
 pub mod error;

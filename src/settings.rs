@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::apparmor::name::ProfileName;
-use crate::apparmor::parser::Limits;
+use crate::child::Limits;
 use crate::error::{Error, Kind, Result};
 use crate::trusted::{self, Refusal};
 

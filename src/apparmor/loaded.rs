@@ -89,7 +89,10 @@ impl Kernel {
         }
         Some(Loaded {
             mode: Mode::parse(&line(&path.join("mode"))?),
-            hash: line(&path.join("sha256")).or_else(|| line(&path.join("sha1"))),
+            // The file is empty where a profile with a hash was replaced by one without.
+            hash: line(&path.join("sha256"))
+                .or_else(|| line(&path.join("sha1")))
+                .filter(|hash| !hash.is_empty()),
             directory: directory.to_owned(),
         })
     }
@@ -253,9 +256,13 @@ mod tests {
         assert_eq!((found.mode, found.hash), (Mode::Enforce, None));
         assert_eq!(at("p.2", "p"), None);
         assert_eq!(at("pq.2", "pq"), None);
-        for (file, hash) in [("sha1", "0a"), ("sha256", "0b")] {
-            fs::write(kernel.profiles().join("p.1").join(file), hash).unwrap();
-            assert_eq!(at("p.1", "p").unwrap().hash.as_deref(), Some(hash));
+        for (file, text, hash) in [
+            ("sha1", "", None),
+            ("sha1", "0a", Some("0a")),
+            ("sha256", "0b", Some("0b")),
+        ] {
+            fs::write(kernel.profiles().join("p.1").join(file), text).unwrap();
+            assert_eq!(at("p.1", "p").unwrap().hash.as_deref(), hash);
         }
         fs::rename(kernel.profiles().join("p.1"), kernel.profiles().join("p.3")).unwrap();
         assert_eq!(at("p.1", "p"), None);

@@ -5,4 +5,3 @@ pub mod kernel;
 pub mod loaded;
 pub mod name;
 pub mod parser;
-mod run;

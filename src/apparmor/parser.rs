@@ -8,8 +8,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::apparmor::blob;
-pub use crate::apparmor::run::Limits;
-use crate::apparmor::run::{self, Output};
+use crate::child::{self, Limits, Output};
 use crate::error::{Error, Kind, Result};
 use crate::trusted;
 
@@ -150,7 +149,7 @@ impl Parser {
         // In one process: else it forks a worker for each file, which would outlive its parent,
         // and whose end by a limit its parent reports as nothing but "exit status 10".
         let arguments = [arguments, &["-j0"]].concat();
-        run::run(&self.program, &arguments, input, self.limits)
+        child::run(&self.program, &arguments, input, self.limits)
     }
 }
 

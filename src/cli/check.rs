@@ -218,7 +218,7 @@ fn sources(settings: &Settings) -> Vec<Finding> {
     for (key, name) in named {
         let Some(name) = name else { continue };
         let loaded = Kernel::default().loaded(name).ok().flatten();
-        if loaded.is_none() && Source::of(name, settings).is_none() {
+        if loaded.is_none() && matches!(Source::of(name, settings), Ok(None)) {
             found.push(Finding::failure(
                 "profiles",
                 Kind::NotFound,

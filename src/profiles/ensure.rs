@@ -9,6 +9,7 @@ use crate::apparmor::name::ProfileName;
 use crate::decision::{self, Component, Decision, Facts, ProfileFacts, Wanted};
 use crate::error::{Error, Kind, Result};
 use crate::profiles::lock::{Lock, Locks};
+use crate::profiles::manifests::Manifests;
 use crate::profiles::remembered::{Held, Remembered};
 use crate::profiles::source::Source;
 use crate::request::Request;
@@ -97,7 +98,20 @@ impl<'s> Store<'s> {
     /// # Errors
     /// Those of [`decision::decide`], and of looking at the kernel.
     pub fn decide(&self, request: &Request) -> Result<Decision> {
-        decision::decide(request, self.settings, &self.facts(request)?)
+        let decided = decision::decide(request, self.settings, &self.facts(request)?);
+        decided.map_err(|e| match (e.kind(), self.broken_manifest()) {
+            // It may be in there.
+            (Kind::NotFound, Some(broken)) => e.hint(broken),
+            _ => e,
+        })
+    }
+
+    /// A manifest of the first directory that cannot be read, and why.
+    fn broken_manifest(&self) -> Option<String> {
+        let directory = self.settings.profile_directories.first()?;
+        let manifests = Manifests::of(directory.as_path()).ok()?;
+        let (path, why) = manifests.broken.first_key_value()?;
+        Some(format!("{} cannot be read: {why}", path.display()))
     }
 
     /// What is known about the profiles that the decision may come to.
@@ -109,7 +123,7 @@ impl<'s> Store<'s> {
         let enforcement = self.kernel.enforcement();
         let mut profiles = BTreeMap::new();
         for name in names {
-            let source = Source::of(&name, self.settings);
+            let source = Source::of(&name, self.settings)?;
             let facts = ProfileFacts {
                 loaded: self.loaded(&name)?.map(|l| l.mode),
                 node_complains: source.as_ref().is_some_and(|s| s.complain),
@@ -204,7 +218,7 @@ impl<'s> Store<'s> {
         if let Err(why) = kernel::may_load() {
             return Err(self.cannot_load(&component, &why)?);
         }
-        let source = Source::of(name, self.settings)
+        let source = Source::of(name, self.settings)?
             .ok_or_else(|| decision::nowhere(name, "the command line", self.settings))?;
         let _alone = Locks::of(name, self.limit.saturating_mul(3))?.alone()?;
         self.load_from(&component, &source, |_| Ok(()))
@@ -222,7 +236,7 @@ impl<'s> Store<'s> {
         }
         let source = match against {
             Against::Mode => None,
-            Against::Source => Source::of(&component.name, self.settings)
+            Against::Source => Source::of(&component.name, self.settings)?
                 .filter(|s| s.ours && s.disabled.is_none()),
         };
         let Some(source) = source else {

@@ -3,7 +3,8 @@
 use crate::apparmor::kernel::Kernel;
 use crate::apparmor::loaded::Loaded;
 use crate::apparmor::name::ProfileName;
-use crate::apparmor::parser::{Limits, Parser};
+use crate::apparmor::parser::Parser;
+use crate::child::Limits;
 use crate::decision::{self, Component};
 use crate::error::{Error, Kind, Result};
 use crate::profiles::declared::unfit;
@@ -26,7 +27,7 @@ impl Store<'_> {
     /// profile's lock alone.
     pub(super) fn put_right(&self, component: &Component) -> Result<(Loaded, Change)> {
         let name = &component.name;
-        let source = match (Source::of(name, self.settings), self.loaded(name)?) {
+        let source = match (Source::of(name, self.settings)?, self.loaded(name)?) {
             (None, Some(loaded)) => return Err(unfit(component, loaded.mode)),
             // The distribution's directories have other owners (apparmor.service, SPO): only what
             // is missing is loaded from them.

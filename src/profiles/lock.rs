@@ -27,10 +27,15 @@ impl Locks {
     /// The lock of a profile and its children. All waiting together ends after `limit`: one
     /// that hangs must not hang the node.
     pub(super) fn of(name: &ProfileName, limit: Duration) -> Result<Self> {
+        Self::named(&digest(name.root().as_str()), limit)
+    }
+
+    /// The lock of this name.
+    pub(super) fn named(name: &str, limit: Duration) -> Result<Self> {
         let directory = rundir::path()?.join("locks");
         trusted::own_directory(&directory, 0o700)?;
         Ok(Self {
-            path: directory.join(digest(name.root().as_str())),
+            path: directory.join(name),
             deadline: Instant::now().checked_add(limit),
         })
     }

@@ -8,6 +8,7 @@ mod include;
 mod load;
 mod lock;
 pub mod manifest;
+mod manifests;
 mod policy;
 mod remembered;
 mod source;

@@ -130,6 +130,7 @@ impl Built {
     /// Whether this is the source, and all files are what they were.
     pub(super) fn is_current(&self, source: &Source) -> bool {
         self.settled
+            && !source.is_refused()
             && self.source == source.path
             && self.complain == source.complain
             && same(&self.files)
@@ -164,11 +165,16 @@ pub(super) fn write_file<T: Serialize>(name: &str, value: &T) {
     }
 }
 
+/// Removes one of our own files, best effort.
+pub(super) fn remove_file(name: &str) {
+    if let Ok(base) = rundir::path() {
+        let _ = fs::remove_file(base.join(DIRECTORY).join(name));
+    }
+}
+
 /// Forgets a profile.
 pub(super) fn forget(name: &ProfileName) {
-    if let Ok(base) = rundir::path() {
-        let _ = fs::remove_file(base.join(DIRECTORY).join(file_of(&name.root())));
-    }
+    remove_file(&file_of(&name.root()));
 }
 
 /// Forgets all profiles that the kernel does not hold any more; returns how many.

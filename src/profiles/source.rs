@@ -1,9 +1,11 @@
-//! Where the text of a profile is, by its file name.
+//! Where a profile comes from: a file of AppArmor's language that is named as the profile, or an
+//! `AppArmorProfile` manifest in the first directory.
 
 use std::path::{Path, PathBuf};
 
 use crate::apparmor::name::ProfileName;
 use crate::error::{Error, Kind, Result};
+use crate::profiles::manifests::{Entry, Manifests, is_manifest};
 use crate::profiles::stamp::Stamp;
 use crate::settings::Settings;
 use crate::trusted::{self, Refusal};
@@ -27,39 +29,81 @@ pub struct Source {
     pub complain: bool,
     /// Why it is not to be loaded, where this node says so.
     pub disabled: Option<String>,
+    /// The manifest that it is, if it is one.
+    manifest: Option<Entry>,
 }
 
 impl Source {
-    /// The source of a profile, if there is one. Nothing of it is read.
-    #[must_use]
-    pub fn of(name: &ProfileName, settings: &Settings) -> Option<Self> {
-        let file = name.root().file_name();
-        let found = settings
+    /// The source of a profile, if there is one. No text is read.
+    ///
+    /// # Errors
+    /// Where manifests cannot be looked at.
+    pub fn of(name: &ProfileName, settings: &Settings) -> Result<Option<Self>> {
+        let name = name.root();
+        let file = name.file_name();
+        let mut text = settings
             .profile_directories
             .iter()
             .map(|directory| directory.as_path().join(&file))
             .enumerate()
-            .find(|(_, path)| path.is_file());
-        let (place, path) = found?;
-        Some(Self {
-            ours: place == 0,
-            complain: listed(FORCE_COMPLAIN, &path),
-            disabled: listed(DISABLE, &path).then(|| format!("its file is listed in {DISABLE}")),
-            path,
-        })
+            .filter(|(place, path)| path.is_file() && !(*place == 0 && is_manifest(path)))
+            .map(|(place, path)| Self {
+                ours: place == 0,
+                complain: listed(FORCE_COMPLAIN, &file),
+                disabled: listed(DISABLE, &file)
+                    .then(|| format!("its file is listed in {DISABLE}")),
+                path,
+                manifest: None,
+            });
+        let first = text.next();
+        let Some(directory) = settings.profile_directories.first() else {
+            return Ok(first);
+        };
+        let Some(mut entry) = Manifests::of(directory.as_path())?.entry(&name) else {
+            return Ok(first);
+        };
+        if let Some(text) = first.filter(|source| source.ours) {
+            // Which of them is meant cannot be told.
+            entry.text = Err(format!("{} defines it as well", text.path.display()));
+        }
+        let disabled = match (entry.disabled, listed(DISABLE, &file)) {
+            (true, _) => Some(format!("{} has state: Disabled", entry.path.display())),
+            (_, true) => Some(format!("{file} is listed in {DISABLE}")),
+            _ => None,
+        };
+        Ok(Some(Self {
+            path: entry.path.clone(),
+            ours: true,
+            complain: entry.complain || listed(FORCE_COMPLAIN, &file),
+            disabled,
+            manifest: Some(entry),
+        }))
     }
 
     /// Whether this node lets a profile complain.
     #[must_use]
     pub fn complains(name: &ProfileName, settings: &Settings) -> bool {
-        Self::of(name, settings).is_some_and(|source| source.complain)
+        matches!(Self::of(name, settings), Ok(Some(source)) if source.complain)
+    }
+
+    /// Whether it is a manifest that is refused.
+    pub(super) fn is_refused(&self) -> bool {
+        self.manifest.as_ref().is_some_and(|m| m.text.is_err())
     }
 
     /// Its text, and the stamp of the file that it is in.
     ///
     /// # Errors
-    /// [`Kind::Policy`] where it is not trusted, [`Kind::NotFound`] where it is gone.
+    /// [`Kind::Policy`] where it is not trusted, [`Kind::NotFound`] where it is gone,
+    /// [`Kind::DoesNotCompile`] where a manifest is refused.
     pub(super) fn read(&self) -> Result<(Vec<u8>, Stamp)> {
+        if let Some(manifest) = &self.manifest {
+            return match &manifest.text {
+                Ok(text) => Ok((text.clone().into_bytes(), manifest.stamp.clone())),
+                Err(why) => Err(Error::new(Kind::DoesNotCompile, why.clone())
+                    .hint(format!("try: oci-apparmor render {}", self.path.display()))),
+            };
+        }
         match trusted::read_with(&self.path, MAX) {
             Ok((text, meta)) => Ok((text, Stamp::of(&meta))),
             Err(refusal) => {
@@ -87,8 +131,7 @@ impl Source {
     }
 }
 
-fn listed(directory: &str, path: &Path) -> bool {
+fn listed(directory: &str, file: &str) -> bool {
     // The entry is usually a symbolic link; where it leads does not matter to the parser.
-    path.file_name()
-        .is_some_and(|file| Path::new(directory).join(file).symlink_metadata().is_ok())
+    Path::new(directory).join(file).symlink_metadata().is_ok()
 }

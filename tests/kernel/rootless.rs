@@ -53,11 +53,7 @@ fn a_loaded_profile_is_used_and_a_missing_one_is_asked_for() {
 
     let path = bundle.path.to_str().unwrap();
     let start = ["run", "-d", "-b", path, "user"];
-    crun(&start).refused(&[
-        "not loaded",
-        "only root",
-        "apparmor_parser -r /etc/oci-apparmor/profiles/user",
-    ]);
+    crun(&start).refused(&["not loaded", "only root", "oci-apparmor load user"]);
     load(&profile_text("user", ""));
     crun(&start).ok();
     let label = crun(&["exec", "user", "/bin/cat", "/proc/self/attr/current"]).ok();

@@ -24,6 +24,7 @@ mod handed_on;
 mod hook;
 mod life;
 mod loading;
+mod manifests;
 mod node;
 mod policy;
 mod refusals;

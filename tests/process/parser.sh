@@ -1,6 +1,6 @@
 #!/bin/sh
-# An apparmor_parser that compiles nothing. A source is "profile NAME ..."; what the test prepared
-# in /run/parser/NAME ("/" as ".") is what comes of it:
+# An apparmor_parser that compiles nothing. A source has a line "profile NAME ...", and is kept as
+# /run/parser/input. What the test prepared in /run/parser/NAME ("/" as ".") is what comes of it:
 #   blob     what -Q prints
 #   plain    what -Q prints with --zstd-compress-level=0; without this file that option is unknown
 #   text     what -p prints
@@ -16,7 +16,9 @@ if [ "$1" = --version ]; then
     echo 'AppArmor parser version 4.1.0'
     exit
 fi
-read -r _ name _
+cat >/run/parser/input.$$
+name=$(sed -n 's/^profile \([^ ]*\).*/\1/p' /run/parser/input.$$)
+mv /run/parser/input.$$ /run/parser/input
 prepared=/run/parser/$(printf %s "$name" | tr / .)
 if [ -e "$prepared/fails" ]; then
     cat "$prepared/fails" >&2

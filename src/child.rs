@@ -1,8 +1,9 @@
-//! One run of the compiler, under limits.
+//! One run of another program, under limits.
 //!
-//! A rule of twenty characters can make it work for minutes and fill the memory (`/**a????…`), and
-//! an include can be a FIFO. The wall clock is watched from here. Processor time, memory and
-//! output are the kernel's to watch, so that they hold for a compiler that outlives us as well.
+//! A rule of twenty characters can make the compiler work for minutes and fill the memory
+//! (`/**a????…`), and an include can be a FIFO. The wall clock is watched from here. Processor
+//! time, memory and output are the kernel's to watch, so that they hold for a program that
+//! outlives us as well.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
@@ -23,7 +24,7 @@ const MAX_OUTPUT: u64 = 32 << 20;
 /// The most of its messages that is kept.
 const MAX_MESSAGES: u64 = 64 << 10;
 
-/// What one run of the compiler may use.
+/// What one run may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// How long it may take, and how much processor time.
@@ -34,7 +35,7 @@ pub struct Limits {
 
 /// What a run that succeeded wrote.
 #[derive(Debug)]
-pub(super) struct Output {
+pub struct Output {
     /// On standard output.
     pub stdout: Vec<u8>,
     /// On standard error, the first 64 KiB.
@@ -45,12 +46,7 @@ pub(super) struct Output {
 ///
 /// # Errors
 /// [`Kind::DoesNotCompile`] with its own message, or with the limit that it met.
-pub(super) fn run(
-    program: &Path,
-    arguments: &[&str],
-    input: &[u8],
-    limits: Limits,
-) -> Result<Output> {
+pub fn run(program: &Path, arguments: &[&str], input: &[u8], limits: Limits) -> Result<Output> {
     let failed = |e: &io::Error| Error::io("run", program, e);
     // Anonymous memory files: they need no disk, which may be full or read-only, and no thread,
     // which a pipe in each direction would.
@@ -74,7 +70,7 @@ pub(super) fn run(
         .spawn()
         .map_err(|e| failed(&e))?;
     let status = match confine(&child, limits) {
-        Ok(()) => wait(&mut child, limits),
+        Ok(()) => wait(program, &mut child, limits),
         Err(e) => Err(Error::io("limit", program, &e)),
     };
     let status = status.inspect_err(|_| {
@@ -85,7 +81,7 @@ pub(super) fn run(
     let messages = messages(stderr).map_err(|e| failed(&e))?;
     let written = stdout.metadata().map_err(|e| failed(&e))?.len();
     if !status.success() || written >= MAX_OUTPUT {
-        return Err(diagnosis(status, written, &messages, limits));
+        return Err(diagnosis(program, status, written, &messages, limits));
     }
     let stdout = contents(stdout).map_err(|e| failed(&e))?;
     Ok(Output {
@@ -133,7 +129,7 @@ fn whole_seconds(time: Duration) -> u64 {
 }
 
 /// Waits, but no longer than it may take.
-fn wait(child: &mut Child, limits: Limits) -> Result<ExitStatus> {
+fn wait(program: &Path, child: &mut Child, limits: Limits) -> Result<ExitStatus> {
     let deadline = Instant::now().checked_add(limits.time);
     let mut pause = Duration::from_millis(1);
     loop {
@@ -145,12 +141,12 @@ fn wait(child: &mut Child, limits: Limits) -> Result<ExitStatus> {
                 return Ok(ExitStatus::default());
             }
             Err(e) => {
-                let why = format!("cannot wait for apparmor_parser: {e}");
-                return Err(Error::new(Kind::Internal, why));
+                return Err(Error::io("wait for", program, &e));
             }
         }
         if deadline.is_none_or(|d| Instant::now() > d) {
             return Err(exceeded(
+                program,
                 &format!("did not finish within {} s", whole_seconds(limits.time)),
                 Some("parser_timeout"),
             ));
@@ -161,37 +157,49 @@ fn wait(child: &mut Child, limits: Limits) -> Result<ExitStatus> {
 }
 
 /// Why a run failed: a limit, its own message, or at least how it ended.
-fn diagnosis(status: ExitStatus, written: u64, messages: &str, limits: Limits) -> Error {
+fn diagnosis(
+    program: &Path,
+    status: ExitStatus,
+    written: u64,
+    messages: &str,
+    limits: Limits,
+) -> Error {
     let signal = status.signal();
     if signal == Some(libc::SIGXCPU) {
         let why = format!(
             "used more than {} s of processor time",
             whole_seconds(limits.time)
         );
-        return exceeded(&why, Some("parser_timeout"));
+        return exceeded(program, &why, Some("parser_timeout"));
     }
     // Whoever started us may have it ignored; then its writes fail instead.
     if signal == Some(libc::SIGXFSZ) || written >= MAX_OUTPUT {
         let why = format!("wrote more than {} MiB", MAX_OUTPUT >> 20);
-        return exceeded(&why, None);
+        return exceeded(program, &why, None);
     }
     if out_of_memory(messages) {
         let why = format!("needed more than {} MiB of memory", limits.memory >> 20);
-        return exceeded(&why, Some("parser_memory"));
+        return exceeded(program, &why, Some("parser_memory"));
     }
     let why = match (foreign(messages), signal) {
         (text, _) if !text.is_empty() => text,
         (_, Some(signal)) => format!("killed by signal {signal}"),
         _ => format!("exit status {}", status.code().unwrap_or(-1)),
     };
-    Error::new(Kind::DoesNotCompile, format!("apparmor_parser: {why}"))
+    Error::new(Kind::DoesNotCompile, format!("{}: {why}", name(program)))
 }
 
 /// The error of a run that met a limit, which a setting may raise.
-fn exceeded(why: &str, setting: Option<&str>) -> Error {
+fn exceeded(program: &Path, why: &str, setting: Option<&str>) -> Error {
     let raise = setting.map_or(String::new(), |s| format!(", or raise {s}"));
-    Error::new(Kind::DoesNotCompile, format!("apparmor_parser: it {why}"))
+    Error::new(Kind::DoesNotCompile, format!("{}: it {why}", name(program)))
         .hint(format!("simplify the profile{raise}"))
+}
+
+/// What people call the program.
+fn name(program: &Path) -> String {
+    let name = program.file_name().unwrap_or(program.as_os_str());
+    name.to_string_lossy().into_owned()
 }
 
 /// Whether the messages are those of a program that was refused memory: by the C++ library, its
@@ -245,10 +253,7 @@ mod tests {
         let e = shell(script, limits).unwrap_err();
         assert_eq!(e.kind(), Kind::DoesNotCompile);
         let text = e.to_string();
-        assert!(
-            text.starts_with("apparmor_parser: ") && text.contains(why),
-            "{text}"
-        );
+        assert!(text.starts_with("sh: ") && text.contains(why), "{text}");
     }
 
     #[test]

@@ -1,0 +1,112 @@
+//! Profiles that stand in `AppArmorProfile` manifests, under whatever file name.
+
+use crate::create::ASKS;
+use crate::node::{Node, node};
+use crate::policy::{blob, blob_with};
+
+fn asks(profile: &str) -> String {
+    ASKS.replace("\"p\"", &format!("\"{profile}\""))
+}
+
+fn manifest(name: &str, rest: &str) -> String {
+    format!(
+        "apiVersion: security-profiles-operator.x-k8s.io/v1\nkind: AppArmorProfile\n\
+         metadata:\n  name: {name}\nspec:\n  {rest}\n  abstract:\n    filesystem:\n      \
+         readOnlyPaths:\n      - /etc/{name}\n---\n"
+    )
+}
+
+const FILE: &str = "/etc/oci-apparmor/profiles/team.yaml";
+
+/// The profile appears when the text of its manifest is compiled.
+fn compiles(node: &Node, name: &str, mode: u32) {
+    node.prepare_parser(name, "-Q", &blob_with(name, mode, b""));
+}
+
+#[test]
+fn profiles_of_a_manifest_are_loaded() {
+    let Some(node) = node() else { return };
+    node.write(
+        FILE,
+        manifest("one", "mode: Enforce") + &manifest("two", "state: Enabled"),
+    );
+    for name in ["one", "two"] {
+        compiles(&node, name, 0);
+        node.bundle(asks(name));
+        node.done(&["create", name]);
+        assert_eq!(node.loaded_blob(), blob(name));
+        assert_eq!(node.record(name)["components"][0]["wanted"], "enforcing");
+    }
+    let compiled = node.text("/run/parser/input");
+    assert!(compiled.contains("/etc/two r,"), "{compiled}");
+    // The file is read anew when it changes, and only then.
+    node.write(
+        FILE,
+        manifest("one", "mode: Enforce") + &manifest("three", "mode: Enforce"),
+    );
+    compiles(&node, "three", 0);
+    node.bundle(asks("three"));
+    node.done(&["create", "three"]);
+    node.bundle(asks("four"));
+    let line = node.refused(&["create", "four"]);
+    assert!(line.contains("neither loaded nor found"), "{line}");
+}
+
+#[test]
+fn mode_and_state_of_a_manifest_count() {
+    let Some(node) = node() else { return };
+    node.write(
+        FILE,
+        manifest("soft", "mode: Complain") + &manifest("closed", "state: Disabled"),
+    );
+    compiles(&node, "soft", 1);
+    node.bundle(asks("soft"));
+    node.done(&["create", "c2"]);
+    assert_eq!(node.record("c2")["components"][0]["wanted"], "any");
+    compiles(&node, "closed", 0);
+    node.bundle(asks("closed"));
+    let line = node.refused(&["create", "c1"]);
+    assert!(
+        line.contains("is disabled on this node") && line.contains("state: Disabled"),
+        "{line}"
+    );
+}
+
+#[test]
+fn what_cannot_be_told_is_refused() {
+    let Some(node) = node() else { return };
+    let refused = |profile: &str, why: &str| {
+        node.bundle(asks(profile));
+        let line = node.create_refused(&["create", "c1"]);
+        assert!(line.contains(why), "{line}");
+        assert_eq!(node.loaded_blob(), b"");
+    };
+    // A manifest that smuggles, with its field.
+    node.write(
+        FILE,
+        manifest("bad", "mode: Enforce").replace("/etc/bad", "/etc/bad r, /** w"),
+    );
+    refused("bad", "readOnlyPaths");
+    // Two of one name.
+    let other = "/etc/oci-apparmor/profiles/other.yml";
+    node.write(FILE, manifest("same", "mode: Enforce"));
+    node.write(other, manifest("same", "mode: Complain"));
+    refused(
+        "same",
+        "other.yml and /etc/oci-apparmor/profiles/team.yaml define it",
+    );
+    node.remove(other);
+    node.source("same");
+    refused("same", "/etc/oci-apparmor/profiles/same defines it as well");
+    node.remove("/etc/oci-apparmor/profiles/same");
+    // A file that cannot be read any more does not fall back to what it said.
+    node.write(FILE, "{");
+    refused("same", "oci-apparmor: ");
+    refused("elsewhere", "team.yaml cannot be read");
+    node.write(FILE, manifest("same", "mode: Enforce"));
+    node.chmod(FILE, 0o666);
+    refused("same", "not trusted");
+    node.chmod(FILE, 0o644);
+    compiles(&node, "same", 0);
+    node.done(&["create", "c1"]);
+}
