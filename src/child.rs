@@ -181,7 +181,10 @@ fn diagnosis(
         let why = format!("needed more than {} MiB of memory", limits.memory >> 20);
         return exceeded(program, &why, Some("parser_memory"));
     }
-    let why = match (foreign(messages), signal) {
+    // What it warned of before must not crowd out the reason.
+    let warned = |line: &&str| line.starts_with("Warning");
+    let reasons: Vec<&str> = messages.lines().filter(|l| !warned(l)).collect();
+    let why = match (foreign(&reasons.join("\n")), signal) {
         (text, _) if !text.is_empty() => text,
         (_, Some(signal)) => format!("killed by signal {signal}"),
         _ => format!("exit status {}", status.code().unwrap_or(-1)),
@@ -227,12 +230,18 @@ fn contents(mut file: File) -> io::Result<Vec<u8>> {
     trusted::bounded(&file, MAX_OUTPUT)?.ok_or_else(|| io::Error::other("its output is too large"))
 }
 
-/// The beginning of what was written to a memory file, as text.
+/// What the parser says of its cache where the kernel has no AppArmor, although it was told to
+/// use none.
+const NO_CACHE: &str = "Cache read/write disabled";
+
+/// The beginning of the messages that were written to a memory file.
 fn messages(mut file: File) -> io::Result<String> {
     file.rewind()?;
     let mut bytes = Vec::new();
     file.take(MAX_MESSAGES).read_to_end(&mut bytes)?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
+    let text = String::from_utf8_lossy(&bytes);
+    let lines = text.split_inclusive('\n');
+    Ok(lines.filter(|l| !l.starts_with(NO_CACHE)).collect())
 }
 
 #[cfg(test)]
@@ -315,6 +324,12 @@ mod tests {
     #[test]
     fn other_failures_are_told_as_they_are() {
         refused("echo 'syntax error' >&2; exit 1", LIMITS, "syntax error");
+        refused(
+            "echo 'Warning from stdin (stdin): w' >&2; echo Cache read/write disabled >&2; \
+             echo why >&2; exit 1",
+            LIMITS,
+            "sh: why",
+        );
         refused("kill -SEGV $$", LIMITS, "killed by signal 11");
         refused("exit 3", LIMITS, "exit status 3");
     }

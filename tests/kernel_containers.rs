@@ -24,6 +24,8 @@ mod engines;
 mod hooks;
 #[path = "kernel/killed.rs"]
 mod killed;
+#[path = "kernel/lint.rs"]
+mod lint;
 #[path = "kernel/manifests.rs"]
 mod manifests;
 #[path = "kernel/node.rs"]

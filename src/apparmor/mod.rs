@@ -5,3 +5,4 @@ pub mod kernel;
 pub mod loaded;
 pub mod name;
 pub mod parser;
+pub mod text;

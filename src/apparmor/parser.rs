@@ -90,6 +90,34 @@ impl Parser {
         })
     }
 
+    /// Compiles `source` as [`Parser::compile`] does, to hear all that the parser can say about it;
+    /// for a kernel with `features` (a file as in `/etc/apparmor.d/abi`) instead of this one.
+    ///
+    /// # Errors
+    /// As for [`Parser::compile`]; the message names the file of the error, `/dev/stdin` for
+    /// `source` itself.
+    pub fn lint(&self, source: &[u8], complain: bool, features: Option<&Path>) -> Result<Compiled> {
+        let features = features.map(|f| format!("--kernel-features={}", f.display()));
+        let more: Vec<&str> = ["--warn=rule-not-enforced", "--warn=rule-downgraded"]
+            .into_iter()
+            .chain(features.as_deref())
+            .collect();
+        match self.compile_with(source, complain, &more) {
+            // It met a limit; it would again.
+            Err(e) if e.has_hint() => return Err(e),
+            Err(_) => {}
+            done => return done,
+        }
+        // Parsers before 3.0 do not know these options.
+        self.compile(source, complain).map_err(|e| {
+            // Without a name for its input it does not tell an include's line 3 from ours.
+            match self.compile_with(source, complain, &["/dev/stdin"]) {
+                Err(named) if named.kind() == Kind::DoesNotCompile => named,
+                _ => e,
+            }
+        })
+    }
+
     /// What `source` includes, directly or not, in the order in which the parser comes to it: each
     /// as it is written, `<abstractions/base>` or `"/path"`, whether there is such a file or not.
     ///

@@ -3,6 +3,7 @@
 mod check;
 mod explain;
 mod gc;
+mod lint;
 mod ps;
 mod render;
 mod unload;
@@ -75,6 +76,18 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Compile profiles without loading them, and warn about what bites people
+    Lint {
+        /// Files with profiles
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+        /// Exit with 5 where there are warnings
+        #[arg(long)]
+        strict: bool,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Tell whether this node is able to do the job, and what is missing
     Check {
         /// Judge this configuration instead of the node's
@@ -125,6 +138,11 @@ pub fn main() -> ExitCode {
         Command::Unload { name } => unload::run(name),
         Command::Gc { json } => gc::run(*json),
         Command::Render { files, json } => render::run(files, *json),
+        Command::Lint {
+            files,
+            strict,
+            json,
+        } => lint::run(files, *strict, *json),
         Command::Check { config, json } => check::run(config.as_deref(), *json),
     };
     match done {

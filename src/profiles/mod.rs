@@ -5,6 +5,7 @@ mod closure;
 mod declared;
 mod ensure;
 mod include;
+pub mod lint;
 mod load;
 mod lock;
 pub mod manifest;
@@ -20,7 +21,7 @@ use sha2::{Digest, Sha256};
 
 pub use ensure::{Against, Change, Ensured, Store};
 pub use lock::Lock;
-pub use source::Source;
+pub use source::{Source, disabled, forced_to_complain};
 pub use tidy::Tidied;
 
 /// The first half of a SHA-256, in hexadecimal: a file name for any text.

@@ -131,6 +131,20 @@ impl Source {
     }
 }
 
+/// Whether this node has disabled the file of this path.
+#[must_use]
+pub fn disabled(path: &Path) -> bool {
+    path.file_name()
+        .is_some_and(|file| listed(DISABLE, &file.to_string_lossy()))
+}
+
+/// Whether this node forces the profile of this file into complain mode.
+#[must_use]
+pub fn forced_to_complain(path: &Path) -> bool {
+    path.file_name()
+        .is_some_and(|file| listed(FORCE_COMPLAIN, &file.to_string_lossy()))
+}
+
 fn listed(directory: &str, file: &str) -> bool {
     // The entry is usually a symbolic link; where it leads does not matter to the parser.
     Path::new(directory).join(file).symlink_metadata().is_ok()

@@ -23,6 +23,7 @@ mod exec;
 mod handed_on;
 mod hook;
 mod life;
+mod lint;
 mod loading;
 mod manifests;
 mod node;

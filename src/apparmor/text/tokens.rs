@@ -1,0 +1,198 @@
+//! Words, and what separates them, as the parser's lexer has it (parser_lex.l).
+
+use super::assigns;
+
+/// A word, or what separates words; with the line on which it begins.
+#[derive(Debug)]
+pub(super) enum Token {
+    Word(usize, String),
+    Include(usize, String),
+    Comma,
+    Open,
+    Close,
+    Newline,
+}
+
+/// The tokens of a text.
+pub(super) struct Tokens<'t> {
+    rest: std::iter::Peekable<std::str::Chars<'t>>,
+    line: usize,
+    /// The words of this statement, as far as they tell whether it is an assignment: the values
+    /// of one may begin with a brace, which opens a block elsewhere.
+    begun: String,
+}
+
+impl<'t> Tokens<'t> {
+    pub(super) fn of(text: &'t str) -> Self {
+        Self {
+            rest: text.chars().peekable(),
+            line: 1,
+            begun: String::new(),
+        }
+    }
+
+    fn bump(&mut self) -> Option<char> {
+        let c = self.rest.next();
+        if c == Some('\n') {
+            self.line = self.line.saturating_add(1);
+        }
+        c
+    }
+
+    /// What is left of this line.
+    fn line_end(&mut self) -> String {
+        let mut text = String::new();
+        while let Some(c) = self.rest.next_if(|c| *c != '\n') {
+            text.push(c);
+        }
+        text
+    }
+
+    /// What stands behind the word `include`: `if exists`, and the target.
+    fn target(&mut self) -> String {
+        let mut text = String::new();
+        while let Some(c) = self.rest.next_if(|c| *c != '\n') {
+            text.push(c);
+            let text = text.trim_start();
+            let quotes = text.chars().filter(|c| *c == '"').count();
+            if c == '>' || (c == '"' && quotes == 2) {
+                break;
+            }
+        }
+        let text = text.trim();
+        let bare = text.strip_prefix("if").map(str::trim_start);
+        let bare = bare.and_then(|t| t.strip_prefix("exists")).map(str::trim);
+        bare.unwrap_or(text).to_owned()
+    }
+
+    /// One word; `None` where there is none before the next separator.
+    fn word(&mut self) -> String {
+        let mut word = String::new();
+        let mut braces: usize = 0;
+        let mut quoted = false;
+        while let Some(&c) = self.rest.peek() {
+            match c {
+                '"' => {
+                    self.bump();
+                    self.until('"', &mut word);
+                    quoted = true;
+                    continue;
+                }
+                '(' if word.ends_with('=') || word.chars().all(|c| c.is_ascii_alphabetic()) => {
+                    // `signal (send, receive)` with or without the blank.
+                    if !word.is_empty() && !word.ends_with('=') {
+                        break;
+                    }
+                    word.push('(');
+                    self.bump();
+                    self.until(')', &mut word);
+                    word.push(')');
+                    break;
+                }
+                '\\' => {
+                    word.push(c);
+                    self.bump();
+                    word.extend(self.bump());
+                    continue;
+                }
+                '{' => braces = braces.saturating_add(1),
+                '}' if braces == 0 => break,
+                '}' => braces = braces.saturating_sub(1),
+                ',' if braces == 0
+                    && (quoted || !word.starts_with(['/', '@']) || !self.joins()) =>
+                {
+                    break;
+                }
+                c if c.is_whitespace() => break,
+                _ => {}
+            }
+            word.push(c);
+            self.bump();
+        }
+        word
+    }
+
+    /// Whether the comma that is next belongs to a name: something other than white space follows.
+    fn joins(&self) -> bool {
+        let mut ahead = self.rest.clone();
+        ahead.next();
+        ahead.next().is_some_and(|c| !c.is_whitespace() && c != '}')
+    }
+
+    /// Up to `end`, which is dropped, as are the quotes in a group.
+    fn until(&mut self, end: char, word: &mut String) {
+        while let Some(c) = self.bump() {
+            match c {
+                c if c == end => break,
+                '\\' => word.extend(self.bump()),
+                '"' => {}
+                c => word.push(c),
+            }
+        }
+    }
+}
+
+impl Iterator for Tokens<'_> {
+    type Item = Token;
+
+    fn next(&mut self) -> Option<Token> {
+        let token = self.token()?;
+        match &token {
+            Token::Word(_, word) if !assigns(&self.begun) => {
+                self.begun.push_str(word);
+                self.begun.push(' ');
+            }
+            Token::Word(..) | Token::Include(..) => {}
+            Token::Newline if !assigns(&self.begun) => {}
+            _ => self.begun.clear(),
+        }
+        Some(token)
+    }
+}
+
+impl Tokens<'_> {
+    fn token(&mut self) -> Option<Token> {
+        loop {
+            let line = self.line;
+            match *self.rest.peek()? {
+                '\n' => {
+                    self.bump();
+                    return Some(Token::Newline);
+                }
+                c if c.is_whitespace() => {
+                    self.bump();
+                }
+                '#' => {
+                    let mut ahead = self.rest.clone();
+                    let word: String = ahead.by_ref().take(8).collect();
+                    if word == "#include" && ahead.next().is_none_or(|c| " \t<\"".contains(c)) {
+                        for _ in 0..8 {
+                            self.bump();
+                        }
+                        return Some(Token::Include(line, self.target()));
+                    }
+                    self.line_end();
+                }
+                ',' => {
+                    self.bump();
+                    return Some(Token::Comma);
+                }
+                '{' if !assigns(&self.begun) => {
+                    self.bump();
+                    return Some(Token::Open);
+                }
+                '}' => {
+                    self.bump();
+                    return Some(Token::Close);
+                }
+                _ => {
+                    let word = self.word();
+                    return Some(match word.as_str() {
+                        "include" => Token::Include(line, self.target()),
+                        _ => Token::Word(line, word),
+                    });
+                }
+            }
+        }
+    }
+}
