@@ -70,11 +70,14 @@ count format
 step clippy cargo clippy --locked --all-targets -- -D warnings
 count clippy
 # shellcheck disable=SC2046 # file names without white space
-step shellcheck shellcheck -S warning install.sh $(git ls-files '*.sh' 2>/dev/null || find tests -name '*.sh') tests/vm/run tests/vm/setup tests/vm/native tests/vm/cargo-runner tests/vm/unpack-kernel
+step shellcheck shellcheck -S warning install.sh $(git ls-files '*.sh' 2>/dev/null || find tests -name '*.sh') tests/vm/cargo-runner tests/vm/kernel tests/vm/native tests/vm/run tests/vm/setup tests/vm/unpack-kernel
 count shellcheck
 step tests cargo test --locked --no-fail-fast --lib --test process --test docs --test manifests
 count tests
 if [ "$kernel" = yes ]; then
+    # One after the other on each of several kernels, so there are two guests at most.
+    step profiles cargo test --locked --no-fail-fast --test kernel_profiles
+    count profiles
     wait
     count kernel
 fi
