@@ -21,5 +21,7 @@ mod support;
 
 #[path = "kernel/interfaces.rs"]
 mod interfaces;
+#[path = "kernel/many.rs"]
+mod many;
 #[path = "kernel/policy.rs"]
 mod policy;
