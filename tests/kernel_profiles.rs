@@ -25,3 +25,5 @@ mod interfaces;
 mod many;
 #[path = "kernel/policy.rs"]
 mod policy;
+#[path = "kernel/scale.rs"]
+mod scale;
