@@ -4,6 +4,7 @@
 //! symbolic link on it leads through, and the file itself must belong to root and be writable by
 //! nobody else. What was checked is what is read: the checks run on the opened descriptor.
 
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read};
@@ -61,20 +62,42 @@ pub fn read(path: &Path, max: u64) -> std::result::Result<Vec<u8>, Refusal> {
 /// # Errors
 /// As for [`read`].
 pub fn read_with(path: &Path, max: u64) -> std::result::Result<(Vec<u8>, Metadata), Refusal> {
-    let resolved = resolve(path)?;
+    match look(path, max, &mut Ways::default())? {
+        (Some(bytes), meta) => Ok((bytes, meta)),
+        (None, _) => Err(Refusal::Untrusted("it is not a regular file".to_owned())),
+    }
+}
+
+/// Directories that were found to be root's alone, so that many files in them cost one look.
+#[derive(Debug, Default)]
+pub struct Ways(BTreeSet<PathBuf>);
+
+/// What is at `path`: the bytes of a file, or none for a directory.
+///
+/// # Errors
+/// As for [`read`].
+pub fn look(
+    path: &Path,
+    max: u64,
+    ways: &mut Ways,
+) -> std::result::Result<(Option<Vec<u8>>, Metadata), Refusal> {
+    let resolved = resolve_by(path, ways)?;
     let file = OpenOptions::new()
         .read(true)
         // O_NONBLOCK: a FIFO must not hang us before fstat tells what it is.
         .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
         .open(&resolved)?;
     let meta = file.metadata()?;
+    owned_by_root("it", &meta)?;
+    if meta.is_dir() {
+        return Ok((None, meta));
+    }
     if !meta.is_file() {
         return Err(Refusal::Untrusted("it is not a regular file".to_owned()));
     }
-    owned_by_root("it", &meta)?;
-    let bytes = bounded(&file, max)?
+    let bytes = bounded_by(&file, meta.len(), max)?
         .ok_or_else(|| Refusal::Untrusted(format!("it is larger than {max} bytes")))?;
-    Ok((bytes, meta))
+    Ok((Some(bytes), meta))
 }
 
 /// At most `max` bytes of `file`; `None` where there are more.
@@ -82,8 +105,12 @@ pub fn read_with(path: &Path, max: u64) -> std::result::Result<(Vec<u8>, Metadat
 /// # Errors
 /// Those of read(2).
 pub fn bounded(file: &File, max: u64) -> io::Result<Option<Vec<u8>>> {
+    bounded_by(file, file.metadata().map_or(0, |meta| meta.len()), max)
+}
+
+/// The same, for a file that should have `length` bytes.
+fn bounded_by(file: &File, length: u64, max: u64) -> io::Result<Option<Vec<u8>>> {
     // One read for most files; those of the kernel's own file systems do not tell their size.
-    let length = file.metadata().map_or(0, |meta| meta.len());
     let room = length.clamp(4096, max.max(4096)).saturating_add(1);
     let mut bytes = Vec::with_capacity(usize::try_from(room).unwrap_or_default());
     file.take(max.saturating_add(1)).read_to_end(&mut bytes)?;
@@ -157,11 +184,18 @@ pub fn own_directory_as_it_is(path: &Path) -> Result<()> {
 
 /// The real path of `path`, every step of which only root can change.
 fn resolve(path: &Path) -> std::result::Result<PathBuf, Refusal> {
+    resolve_by(path, &mut Ways::default())
+}
+
+fn resolve_by(path: &Path, ways: &mut Ways) -> std::result::Result<PathBuf, Refusal> {
     if !path.is_absolute() {
         return Err(Refusal::Untrusted("it is not an absolute path".to_owned()));
     }
     let mut at = PathBuf::from("/");
-    owned_by_root("/", &fs::symlink_metadata(&at)?)?;
+    if !ways.0.contains(&at) {
+        owned_by_root("/", &fs::symlink_metadata(&at)?)?;
+        ways.0.insert(at.clone());
+    }
     let mut pending = steps(path);
     let mut links: usize = 0;
     while let Some(step) = pending.pop() {
@@ -170,6 +204,10 @@ fn resolve(path: &Path) -> std::result::Result<PathBuf, Refusal> {
             continue;
         }
         let next = at.join(&step);
+        if ways.0.contains(&next) {
+            at = next;
+            continue;
+        }
         let meta = fs::symlink_metadata(&next)?;
         if meta.is_symlink() {
             links = links.saturating_add(1);
@@ -184,6 +222,7 @@ fn resolve(path: &Path) -> std::result::Result<PathBuf, Refusal> {
         } else {
             if meta.is_dir() {
                 owned_by_root(&next.display().to_string(), &meta)?;
+                ways.0.insert(next.clone());
             } else if !pending.is_empty() {
                 return Err(Refusal::Missing);
             }

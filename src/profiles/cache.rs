@@ -45,7 +45,19 @@ impl Key {
         Self(digest.finalize().into())
     }
 
-    fn file_name(&self) -> String {
+    /// The key of this file name.
+    pub(super) fn parse(name: &str) -> Option<Self> {
+        let mut bytes = [0; 32];
+        for (place, byte) in bytes.iter_mut().enumerate() {
+            let start = place.checked_mul(2)?;
+            let digits = name.get(start..start.checked_add(2)?)?;
+            *byte = u8::from_str_radix(digits, 16).ok()?;
+        }
+        Some(Self(bytes)).filter(|key| key.file_name() == name)
+    }
+
+    /// The name of its file.
+    pub(super) fn file_name(&self) -> String {
         hexadecimal(&self.0)
     }
 }
@@ -199,6 +211,16 @@ mod tests {
         cache.put(&key(1), b"policy").unwrap();
         assert_eq!(cache.get(&key(1)).unwrap(), b"policy");
         assert_eq!(cache.get(&key(2)), None);
+        assert_eq!(Key::parse(&key(1).file_name()), Some(key(1)));
+        for bad in [
+            "",
+            "00",
+            &"+0".repeat(32),
+            &"AB".repeat(32),
+            &"00".repeat(33),
+        ] {
+            assert_eq!(Key::parse(bad), None, "{bad}");
+        }
         assert_ne!(Key::of(&[1; 32], &[0; 32], true), key(1));
         assert_ne!(Key::of(&[1; 32], &[1; 32], false), key(1));
         let meta = fs::metadata(&inside).unwrap();

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use crate::error::{Error, Kind, Result};
 use crate::profiles::include::targets;
 use crate::profiles::stamp::Stamp;
-use crate::trusted::{self, Refusal};
+use crate::trusted::{self, Refusal, Ways};
 
 /// The largest included file, as for sources; and how many files one profile may depend on.
 const MAX: u64 = 4 << 20;
@@ -46,6 +46,7 @@ impl Closure {
         let mut walk = Walk {
             search,
             seen: BTreeSet::new(),
+            ways: Ways::default(),
             closure: Self {
                 stamps: Vec::new(),
                 read: SystemTime::now(),
@@ -71,6 +72,7 @@ impl Closure {
 struct Walk<'s> {
     search: &'s Search,
     seen: BTreeSet<PathBuf>,
+    ways: Ways,
     closure: Closure,
 }
 
@@ -110,23 +112,21 @@ impl Walk<'_> {
                 .within("it includes a file that cannot be used")
                 .hint("what profiles include must belong to root alone")
         };
-        if fs::metadata(&path).is_ok_and(|meta| meta.is_dir()) {
-            trusted::directory(&path).map_err(refused)?;
-            // The stamp before the list: what appears meanwhile changes it.
-            let stamp = Stamp::at(&path).map_err(|e| Error::io("look at", &path, &e))?;
-            self.add(&path, stamp, b"directory");
-            let entries: io::Result<Vec<_>> = fs::read_dir(&path).and_then(Iterator::collect);
-            let mut entries = entries.map_err(|e| Error::io("list", &path, &e))?;
-            entries.sort_by_key(fs::DirEntry::file_name);
-            for entry in entries {
-                self.path(entry.path())?;
-            }
-            return Ok(());
-        }
-        match trusted::read_with(&path, MAX) {
-            Ok((bytes, meta)) => {
+        match trusted::look(&path, MAX, &mut self.ways) {
+            Ok((Some(bytes), meta)) => {
                 self.add(&path, Stamp::of(&meta), &Sha256::digest(&bytes));
                 self.text(&bytes)
+            }
+            Ok((None, meta)) => {
+                // Its stamp is from before the list: what appears meanwhile changes it.
+                self.add(&path, Stamp::of(&meta), b"directory");
+                let entries: io::Result<Vec<_>> = fs::read_dir(&path).and_then(Iterator::collect);
+                let mut entries = entries.map_err(|e| Error::io("list", &path, &e))?;
+                entries.sort_by_key(fs::DirEntry::file_name);
+                for entry in entries {
+                    self.path(entry.path())?;
+                }
+                Ok(())
             }
             Err(Refusal::Missing) => {
                 self.add(&path, Stamp::ABSENT, b"absent");

@@ -1,5 +1,6 @@
 //! Ensuring that a profile is in the kernel: look, and where it is not as it must be, load it.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -21,6 +22,18 @@ pub struct Store<'s> {
     pub(super) settings: &'s Settings,
     pub(super) kernel: Kernel,
     pub(super) limit: Duration,
+    /// What was seen for deciding, which ensuring need not look for again.
+    views: RefCell<BTreeMap<ProfileName, View>>,
+}
+
+/// What is to be seen of a profile at one moment.
+#[derive(Debug)]
+pub(super) struct View {
+    /// The kernel's revision at that moment; as long as it is the same, so is `loaded`.
+    revision: Option<u64>,
+    pub loaded: Option<Loaded>,
+    pub source: Option<Source>,
+    pub remembered: Option<Remembered>,
 }
 
 /// A profile that is in the kernel as it was wanted.
@@ -78,6 +91,7 @@ impl<'s> Store<'s> {
             settings,
             kernel: Kernel::default(),
             limit: settings.parser_limits().time,
+            views: RefCell::default(),
         }
     }
 
@@ -123,12 +137,14 @@ impl<'s> Store<'s> {
         let enforcement = self.kernel.enforcement();
         let mut profiles = BTreeMap::new();
         for name in names {
-            let source = Source::of(&name, self.settings)?;
+            let view = self.view(&name)?;
+            let source = view.source.as_ref();
             let facts = ProfileFacts {
-                loaded: self.loaded(&name)?.map(|l| l.mode),
-                node_complains: source.as_ref().is_some_and(|s| s.complain),
-                source: source.map(|s| s.path),
+                loaded: view.loaded.as_ref().map(|l| l.mode),
+                node_complains: source.is_some_and(|s| s.complain),
+                source: source.map(|s| s.path.clone()),
             };
+            self.views.borrow_mut().insert(name.clone(), view);
             profiles.insert(name, facts);
         }
         Ok(Facts {
@@ -137,22 +153,35 @@ impl<'s> Store<'s> {
         })
     }
 
-    /// The loaded profile of this name. Where it was is remembered, so that usually nothing is
-    /// searched.
-    ///
-    /// # Errors
-    /// As for [`Kernel::loaded`].
-    pub fn loaded(&self, name: &ProfileName) -> Result<Option<Loaded>> {
-        self.look(name, Remembered::of(name).as_ref())
+    /// What is to be seen of a profile now.
+    pub(super) fn view(&self, name: &ProfileName) -> Result<View> {
+        let remembered = Remembered::of(name);
+        let revision = self.kernel.revision();
+        Ok(View {
+            revision,
+            loaded: self.look(name, remembered.as_ref())?,
+            source: Source::of(name, self.settings)?,
+            remembered,
+        })
     }
 
+    /// The same, if nothing has changed in the kernel.
+    fn still(&self, name: &ProfileName, view: View) -> Result<View> {
+        match view.revision {
+            Some(revision) if self.kernel.revision() == Some(revision) => Ok(view),
+            _ => self.view(name),
+        }
+    }
+
+    /// The loaded profile of this name. Where it was is remembered, so that usually nothing is
+    /// searched.
     pub(super) fn look(
         &self,
         name: &ProfileName,
         remembered: Option<&Remembered>,
     ) -> Result<Option<Loaded>> {
         let known = remembered
-            .and_then(|r| r.directory(name))
+            .and_then(|r| r.directory(name.as_str()))
             .and_then(|directory| self.kernel.at(directory, name.as_str()));
         match known {
             Some(loaded) => Ok(Some(loaded)),
@@ -165,42 +194,44 @@ impl<'s> Store<'s> {
     /// # Errors
     /// Where it is not and cannot be brought there; nothing may then be started under it.
     pub fn ensure(&self, component: &Component, against: Against) -> Result<Ensured> {
+        let name = &component.name;
         let ensured = |(loaded, change), lock| Ensured {
             component: component.clone(),
             loaded,
             change,
             lock: Some(lock),
         };
-        // Whoever has the lock alone needs two runs of the compiler at most, or three.
-        let locks = Locks::of(&component.name, self.limit.saturating_mul(3))?;
+        // Whoever has the lock alone runs the compiler a few times at most.
+        let locks = Locks::of(name, self.limit.saturating_mul(3))?;
         let mut pause = Duration::from_millis(1);
+        let mut seen = self.views.borrow_mut().remove(name);
         // Most find it right, and the others wait together for the one that works on it.
         loop {
             let together = locks.shared()?;
-            if let Some(loaded) = self.right(component, against)? {
+            let view = match seen.take() {
+                Some(view) => self.still(name, view)?,
+                None => self.view(name)?,
+            };
+            if let Some(loaded) = self.right(component, against, &view) {
                 return Ok(ensured((loaded, Change::Nothing), together));
             }
             drop(together);
             if let Err(why) = kernel::may_load() {
-                return Err(self.cannot_load(component, &why)?);
+                return Err(cannot_load(component, &view, &why));
             }
             let Some(alone) = locks.alone_at_once()? else {
                 locks.pause(&mut pause)?;
                 continue;
             };
-            if self.right(component, against)?.is_some() {
+            let view = self.still(name, view)?;
+            if self.right(component, against, &view).is_some() {
                 continue;
             }
-            let done = self.put_right(component)?;
+            let done = self.put_right(component, view)?;
             drop(alone);
             // In between somebody may have unloaded it, so it is looked at once more.
             let together = locks.shared()?;
-            if self
-                .kernel
-                .at(&done.0.directory, component.name.as_str())
-                .as_ref()
-                == Some(&done.0)
-            {
+            if self.kernel.at(&done.0.directory, name.as_str()).as_ref() == Some(&done.0) {
                 return Ok(ensured(done, together));
             }
         }
@@ -215,64 +246,60 @@ impl<'s> Store<'s> {
             name: name.clone(),
             wanted: Wanted::Any,
         };
-        if let Err(why) = kernel::may_load() {
-            return Err(self.cannot_load(&component, &why)?);
-        }
-        let source = Source::of(name, self.settings)?
-            .ok_or_else(|| decision::nowhere(name, "the command line", self.settings))?;
-        let _alone = Locks::of(name, self.limit.saturating_mul(3))?.alone()?;
-        self.load_from(&component, &source, |_| Ok(()))
-            .map_err(|e| e.within(&format!("{} cannot be loaded", source.path.display())))
+        let _alone = match kernel::may_load() {
+            Ok(()) => Locks::of(name, self.limit.saturating_mul(3))?.alone()?,
+            Err(why) => return Err(cannot_load(&component, &self.view(name)?, &why)),
+        };
+        let view = self.view(name)?;
+        let source = view.source.clone();
+        let source =
+            source.ok_or_else(|| decision::nowhere(name, "the command line", self.settings))?;
+        self.load_from(&component, &source, view, |_| Ok(()))
     }
 
     /// The profile, if the kernel has it as it must be.
-    fn right(&self, component: &Component, against: Against) -> Result<Option<Loaded>> {
-        let remembered = Remembered::of(&component.name);
-        let Some(loaded) = self.look(&component.name, remembered.as_ref())? else {
-            return Ok(None);
-        };
+    fn right(&self, component: &Component, against: Against, view: &View) -> Option<Loaded> {
+        let loaded = view.loaded.as_ref()?;
         if !component.wanted.met_by(loaded.mode) {
-            return Ok(None);
+            return None;
         }
+        let remembered = view.remembered.as_ref();
         let source = match against {
             Against::Mode => None,
-            Against::Source => Source::of(&component.name, self.settings)?
-                .filter(|s| s.ours && s.disabled.is_none()),
+            Against::Source => view.source.as_ref(),
         };
-        let Some(source) = source else {
-            let is_known = remembered.is_some_and(|r| r.directory(&component.name).is_some());
-            if !is_known {
-                self.remember_place(component, &loaded);
+        let Some(source) = source.filter(|s| s.ours && s.disabled.is_none()) else {
+            let place = remembered.and_then(|r| r.directory(component.name.as_str()));
+            if place != Some(&loaded.directory) {
+                remember_place(component, loaded);
             }
-            return Ok(Some(loaded));
+            return Some(loaded.clone());
         };
         // Who may not load may not read what was compiled either: what is there is used.
         let as_built = kernel::may_load().is_err()
             || remembered.is_some_and(|r| {
-                r.is_held(&self.kernel) && r.built.is_some_and(|b| b.is_current(&source))
+                let built = r.built.as_ref();
+                r.is_held(&self.kernel) && built.is_some_and(|b| b.is_current(source))
             });
-        Ok(as_built.then_some(loaded))
+        as_built.then(|| loaded.clone())
     }
+}
 
-    /// Remembers where the kernel has a profile that is not ours to build.
-    fn remember_place(&self, component: &Component, loaded: &Loaded) {
-        let held = Held::of(component.name.as_str(), loaded);
-        Remembered::new(&component.name, vec![held], None, None).keep();
-    }
+/// Remembers where the kernel has a profile that is not ours to build.
+fn remember_place(component: &Component, loaded: &Loaded) {
+    let held = Held::of(component.name.as_str(), loaded);
+    Remembered::new(&component.name, vec![held], None, None).keep();
+}
 
-    /// The error for a process that may not load what is missing.
-    fn cannot_load(&self, component: &Component, why: &str) -> Result<Error> {
-        let name = &component.name;
-        let state = match self.kernel.loaded(name)? {
-            Some(loaded) => format!("is loaded in {} mode", loaded.mode),
-            None => "is not loaded".to_owned(),
-        };
-        Ok(Error::new(
-            Kind::Policy,
-            format!("the profile {name} {state}, and {why}"),
-        )
-        .hint(format!(
-            "an administrator must run: oci-apparmor load {name}"
-        )))
-    }
+/// The error for a process that may not load what is missing.
+fn cannot_load(component: &Component, view: &View, why: &str) -> Error {
+    let name = &component.name;
+    let state = match &view.loaded {
+        Some(loaded) => format!("is loaded in {} mode", loaded.mode),
+        None => "is not loaded".to_owned(),
+    };
+    let why = format!("the profile {name} {state}, and {why}");
+    Error::new(Kind::Policy, why).hint(format!(
+        "an administrator must run: oci-apparmor load {name}"
+    ))
 }

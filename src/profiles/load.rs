@@ -1,6 +1,5 @@
 //! The long way: from a source to a profile in the kernel that is what the source says.
 
-use crate::apparmor::kernel::Kernel;
 use crate::apparmor::loaded::Loaded;
 use crate::apparmor::name::ProfileName;
 use crate::apparmor::parser::Parser;
@@ -8,7 +7,7 @@ use crate::child::Limits;
 use crate::decision::{self, Component};
 use crate::error::{Error, Kind, Result};
 use crate::profiles::declared::unfit;
-use crate::profiles::ensure::{Change, Store};
+use crate::profiles::ensure::{Change, Store, View};
 use crate::profiles::policy::Policy;
 use crate::profiles::remembered::{Built, Held, Remembered};
 use crate::profiles::source::Source;
@@ -25,9 +24,9 @@ struct Present {
 impl Store<'_> {
     /// Brings the kernel to what the source says, where that is allowed. The caller has the
     /// profile's lock alone.
-    pub(super) fn put_right(&self, component: &Component) -> Result<(Loaded, Change)> {
+    pub(super) fn put_right(&self, component: &Component, view: View) -> Result<(Loaded, Change)> {
         let name = &component.name;
-        let source = match (Source::of(name, self.settings)?, self.loaded(name)?) {
+        let source = match (view.source.clone(), &view.loaded) {
             (None, Some(loaded)) => return Err(unfit(component, loaded.mode)),
             // The distribution's directories have other owners (apparmor.service, SPO): only what
             // is missing is loaded from them.
@@ -40,9 +39,8 @@ impl Store<'_> {
             (Some(source), _) => source,
             (None, None) => return Err(decision::nowhere(name, "the container", self.settings)),
         };
-        let (loaded, change) = self
-            .load_from(component, &source, |why| self.may_reload(&source, why))
-            .map_err(|e| e.within(&format!("{} cannot be loaded", source.path.display())))?;
+        let may_reload = |why: &str| self.may_reload(&source, why);
+        let (loaded, change) = self.load_from(component, &source, view, may_reload)?;
         match component.wanted.met_by(loaded.mode) {
             true => Ok((loaded, change)),
             false => Err(unfit(component, loaded.mode)),
@@ -70,78 +68,117 @@ impl Store<'_> {
         &self,
         component: &Component,
         source: &Source,
+        view: View,
         may_replace: impl Fn(&str) -> Result<()>,
     ) -> Result<(Loaded, Change)> {
-        let name = &component.name;
-        source.may_be_loaded(name)?;
-        let parser = Parser::find(
-            self.settings.parser.as_ref().map(|p| p.as_path()),
-            Limits {
-                time: self.limit,
-                ..self.settings.parser_limits()
-            },
-        )?;
-        let policy = Policy::of(component, source, self.settings, &parser, &self.kernel)?;
-        let before = Remembered::of(name);
-        let change = match self.look(&name.root(), before.as_ref())? {
-            None => Change::Loaded,
-            Some(loaded) => match self.present(name, &policy)?.same {
-                Some(true) => Change::Nothing,
-                Some(false) => {
-                    let why = match before.filter(|r| r.is_held(&self.kernel)) {
-                        Some(Remembered {
-                            built: Some(built), ..
-                        }) => changed(&built, &policy.built),
-                        _ => Some(format!(
-                            "somebody else has loaded it, in {} mode",
-                            loaded.mode
-                        )),
-                    };
-                    // Where nobody changed anything but the compiler, nobody has to be asked.
-                    if let Some(why) = &why {
-                        may_replace(why)?;
-                    }
-                    Change::Reloaded(why.unwrap_or_else(|| "the compiler has changed".to_owned()))
+        let work = || {
+            source.may_be_loaded(&component.name)?;
+            let parser = Parser::find(
+                self.settings.parser.as_ref().map(|p| p.as_path()),
+                Limits {
+                    time: self.limit,
+                    ..self.settings.parser_limits()
+                },
+            )?;
+            let before = view.remembered.as_ref();
+            let policy = Policy::of(component, source, self, &parser, before)?;
+            let change = self.necessary(component, &policy, &view, may_replace)?;
+            if change != Change::Nothing {
+                match &policy.blob {
+                    Some(blob) => self.kernel.replace(blob)?,
+                    None => parser.replace(&policy.text, source.complain)?,
                 }
-                // It cannot be told, so it is made to be so.
-                None => Change::Loaded,
-            },
+            }
+            Ok((self.read_back(component, policy)?, change))
         };
-        if change != Change::Nothing {
-            match &policy.blob {
-                Some(blob) => self.kernel.replace(blob)?,
-                None => parser.replace(&policy.text, source.complain)?,
+        work().map_err(|e: Error| e.within(&format!("{} cannot be loaded", source.path.display())))
+    }
+
+    /// What has to be done to have this policy in the kernel, if it may be done.
+    fn necessary(
+        &self,
+        component: &Component,
+        policy: &Policy,
+        view: &View,
+        may_replace: impl Fn(&str) -> Result<()>,
+    ) -> Result<Change> {
+        let Some(loaded) = &view.loaded else {
+            return Ok(Change::Loaded);
+        };
+        let before = view.remembered.as_ref();
+        match self.present(&component.name, policy, before)?.same {
+            Some(true) => Ok(Change::Nothing),
+            // It cannot be told, so it is made to be so.
+            None => Ok(Change::Loaded),
+            Some(false) => {
+                let ours = before.filter(|r| r.is_held(&self.kernel));
+                let why = match ours.and_then(|r| r.built.as_ref()) {
+                    Some(built) => changed(built, &policy.built),
+                    None => Some(format!(
+                        "somebody else has loaded it, in {} mode",
+                        loaded.mode
+                    )),
+                };
+                // Where nothing changed but the compiler, nobody has to be asked.
+                if let Some(why) = &why {
+                    may_replace(why)?;
+                }
+                let why = why.unwrap_or_else(|| "what compiles it has changed".to_owned());
+                Ok(Change::Reloaded(why))
             }
         }
+    }
+
+    /// Makes sure that the kernel holds a policy now, and remembers it.
+    fn read_back(&self, component: &Component, policy: Policy) -> Result<Loaded> {
+        let name = &component.name;
         // The revision first: whatever changes from here on is then noticed.
         let revision = self.kernel.revision();
-        let present = self.present(name, &policy)?;
-        let loaded = self.loaded(name)?;
-        let (Some(loaded), Some(true) | None) = (loaded, present.same) else {
+        let present = self.present(name, &policy, None)?;
+        let held = present.held.iter().find(|held| held.name == name.as_str());
+        let (Some(held), Some(true) | None) = (held, present.same) else {
             return Err(Error::new(
                 Kind::Internal,
                 format!("the kernel accepted {name} but does not hold it"),
             )
             .hint("see the kernel's log: dmesg | grep apparmor"));
         };
+        let loaded = held.loaded();
         Remembered::new(name, present.held, revision, Some(policy.built)).keep();
-        Ok((loaded, change))
+        Ok(loaded)
     }
 
     /// Compares what a policy declares with what the kernel holds.
-    fn present(&self, name: &ProfileName, policy: &Policy) -> Result<Present> {
+    fn present(
+        &self,
+        name: &ProfileName,
+        policy: &Policy,
+        remembered: Option<&Remembered>,
+    ) -> Result<Present> {
         let mut present = Present {
             held: Vec::new(),
             same: Some(true),
         };
+        let find = |name: &str| {
+            let known = remembered
+                .and_then(|r| r.directory(name))
+                .and_then(|directory| self.kernel.at(directory, name));
+            known.map_or_else(|| self.kernel.named(name), |loaded| Ok(Some(loaded)))
+        };
         for declared in &policy.declared {
-            present.add(&self.kernel, &declared.name, |loaded| match &loaded.hash {
-                Some(hash) => Some(declared.is(hash)),
-                None => (loaded.mode != declared.mode).then_some(false),
-            })?;
+            present.add(
+                &declared.name,
+                find(&declared.name)?,
+                |loaded| match &loaded.hash {
+                    Some(hash) => Some(declared.is(hash)),
+                    None => (loaded.mode != declared.mode).then_some(false),
+                },
+            );
         }
         if policy.declared.is_empty() {
-            present.add(&self.kernel, name.root().as_str(), |_| None)?;
+            for name in [name.root().as_str(), name.as_str()] {
+                present.add(name, find(name)?, |_| None);
+            }
         }
         Ok(present)
     }
@@ -150,11 +187,10 @@ impl Store<'_> {
 impl Present {
     fn add(
         &mut self,
-        kernel: &Kernel,
         name: &str,
+        loaded: Option<Loaded>,
         is_same: impl Fn(&Loaded) -> Option<bool>,
-    ) -> Result<()> {
-        let loaded = kernel.named(name)?;
+    ) {
         self.same = match (self.same, loaded.as_ref().map_or(Some(false), is_same)) {
             (Some(false), _) | (_, Some(false)) => Some(false),
             (None, _) | (_, None) => None,
@@ -162,7 +198,6 @@ impl Present {
         };
         self.held
             .extend(loaded.map(|loaded| Held::of(name, &loaded)));
-        Ok(())
     }
 }
 

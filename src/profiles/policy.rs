@@ -9,11 +9,11 @@ use crate::error::{Error, Kind, Result};
 use crate::profiles::cache::{Cache, Key, hexadecimal};
 use crate::profiles::closure::Closure;
 use crate::profiles::declared::{check, only};
-use crate::profiles::remembered::Built;
+use crate::profiles::ensure::Store;
+use crate::profiles::remembered::{Built, Remembered};
 use crate::profiles::source::Source;
 use crate::profiles::toolchain::Toolchain;
 use crate::report;
-use crate::settings::Settings;
 
 /// How often a source may change while it is compiled.
 const ATTEMPTS: u32 = 3;
@@ -27,7 +27,7 @@ pub(super) struct Policy {
     pub declared: Vec<Declared>,
     /// What it was made from.
     pub built: Built,
-    /// The text.
+    /// The text, unless the policy was kept.
     pub text: Vec<u8>,
 }
 
@@ -37,7 +37,6 @@ struct Workshop<'w> {
     source: &'w Source,
     kernel: &'w Kernel,
     parser: &'w Parser,
-    toolchain: Toolchain,
     cache: Cache<'w>,
 }
 
@@ -49,42 +48,59 @@ impl Policy {
     pub(super) fn of(
         component: &Component,
         source: &Source,
-        settings: &Settings,
+        store: &Store<'_>,
         parser: &Parser,
-        kernel: &Kernel,
+        remembered: Option<&Remembered>,
     ) -> Result<Self> {
-        let configured = settings.parser.as_ref().map(|p| p.as_path());
-        Workshop {
+        let configured = store.settings.parser.as_ref().map(|p| p.as_path());
+        let workshop = Workshop {
             component,
             source,
-            kernel,
+            kernel: &store.kernel,
             parser,
-            toolchain: Toolchain::of(parser, configured, kernel)?,
-            cache: Cache::at(settings.cache_directory.as_path()),
+            cache: Cache::at(store.settings.cache_directory.as_path()),
+        };
+        let built = remembered.and_then(|r| r.built.as_ref());
+        if let Some(kept) = built.and_then(|built| workshop.remembered(built)) {
+            return Ok(kept);
         }
-        .policy()
+        workshop.policy(Toolchain::of(parser, configured, &store.kernel)?)
     }
 }
 
 impl Workshop<'_> {
-    fn policy(self) -> Result<Policy> {
+    /// The policy that was kept of a making that still holds, of which nothing is read again.
+    fn remembered(&self, built: &Built) -> Option<Policy> {
+        let key = Key::parse(&built.key).filter(|_| built.is_current(self.source))?;
+        let blob = self.cache.get(&key)?;
+        Some(Policy {
+            declared: self.walked(&blob).ok()?,
+            blob: Some(blob),
+            built: built.clone(),
+            text: Vec::new(),
+        })
+    }
+
+    fn policy(&self, toolchain: Toolchain) -> Result<Policy> {
         for _ in 0..ATTEMPTS {
             let (text, stamp) = self.source.read()?;
-            let mut closure = Closure::of(&text, &self.toolchain.search)?;
+            let mut closure = Closure::of(&text, &toolchain.search)?;
             closure.stamps.push((self.source.path.clone(), stamp));
-            let key = Key::of(
-                &closure.digest(),
-                &self.toolchain.digest,
-                self.source.complain,
-            );
+            let key = Key::of(&closure.digest(), &toolchain.digest, self.source.complain);
             if let Some(blob) = self.cache.get(&key)
                 && let Ok(declared) = self.walked(&blob)
             {
-                return self.made(Some(blob), declared, text, closure, true);
+                let built = self.built(&key, closure, toolchain, true);
+                return Ok(Policy {
+                    blob: Some(blob),
+                    declared,
+                    built,
+                    text,
+                });
             }
             let (blob, declared) = self.compiled(&text)?;
             // What was hashed must be what was compiled.
-            if Closure::of(&text, &self.toolchain.search)?.digest() != closure.digest() {
+            if Closure::of(&text, &toolchain.search)?.digest() != closure.digest() {
                 continue;
             }
             let is_known = closure.knows(&self.parser.includes(&text)?);
@@ -99,7 +115,13 @@ impl Workshop<'_> {
             {
                 report::notice(&format!("compiled policy cannot be kept: {e}"));
             }
-            return self.made(blob, declared, text, closure, is_known);
+            let built = self.built(&key, closure, toolchain, is_known);
+            return Ok(Policy {
+                blob,
+                declared,
+                built,
+                text,
+            });
         }
         Err(Error::new(
             Kind::Internal,
@@ -159,29 +181,17 @@ impl Workshop<'_> {
         }
     }
 
-    fn made(
-        self,
-        blob: Option<Vec<u8>>,
-        declared: Vec<Declared>,
-        text: Vec<u8>,
-        closure: Closure,
-        is_known: bool,
-    ) -> Result<Policy> {
-        let stamps = closure.stamps.iter().chain(&self.toolchain.stamps);
-        let settled = is_known && stamps.into_iter().all(|(_, s)| s.is_settled(closure.read));
-        let built = Built {
+    fn built(&self, key: &Key, closure: Closure, toolchain: Toolchain, is_known: bool) -> Built {
+        let mut stamps = closure.stamps.iter().chain(&toolchain.stamps);
+        let settled = is_known && stamps.all(|(_, stamp)| stamp.is_settled(closure.read));
+        Built {
             source: self.source.path.clone(),
             complain: self.source.complain,
             content: hexadecimal(&closure.digest()),
+            key: key.file_name(),
             files: closure.stamps,
-            toolchain: self.toolchain.stamps,
+            toolchain: toolchain.stamps,
             settled,
-        };
-        Ok(Policy {
-            blob,
-            declared,
-            built,
-            text,
-        })
+        }
     }
 }

@@ -59,6 +59,8 @@ pub(super) struct Built {
     pub complain: bool,
     /// The digest of the text and of all that it includes.
     pub content: String,
+    /// Under which key its policy is kept.
+    pub key: String,
     /// The source and all that it includes.
     pub files: Vec<(PathBuf, Stamp)>,
     /// The compiler and its configuration.
@@ -95,8 +97,8 @@ impl Remembered {
     }
 
     /// The directory of this profile in the kernel.
-    pub(super) fn directory(&self, name: &ProfileName) -> Option<&str> {
-        let held = self.held.iter().find(|held| held.name == name.as_str())?;
+    pub(super) fn directory(&self, name: &str) -> Option<&str> {
+        let held = self.held.iter().find(|held| held.name == name)?;
         Some(&held.directory)
     }
 
@@ -122,6 +124,14 @@ impl Held {
             directory: loaded.directory.clone(),
             mode: loaded.mode,
             hash: loaded.hash.clone(),
+        }
+    }
+
+    pub(super) fn loaded(&self) -> Loaded {
+        Loaded {
+            directory: self.directory.clone(),
+            mode: self.mode,
+            hash: self.hash.clone(),
         }
     }
 }
