@@ -32,6 +32,8 @@ mod manifests;
 mod node;
 #[path = "kernel/podman.rs"]
 mod podman;
+#[path = "kernel/race.rs"]
+mod race;
 #[path = "kernel/refusals.rs"]
 mod refusals;
 #[path = "kernel/restore.rs"]
