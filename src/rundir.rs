@@ -52,25 +52,30 @@ pub fn read(path: &Path, max: u64) -> Option<Vec<u8>> {
 /// Where that is not possible; what was there before is then still there.
 pub fn replace(target: &Path, bytes: &[u8]) -> Result<()> {
     let base = path()?;
-    let temporary = base.join("tmp");
-    for directory in [Some(base.as_path()), Some(&temporary), target.parent()]
+    let directory = base.join("tmp");
+    for directory in [Some(base.as_path()), Some(&directory), target.parent()]
         .into_iter()
         .flatten()
     {
         trusted::own_directory(directory, 0o700)?;
     }
-    let temporary = temporary.join(std::process::id().to_string());
-    let written = (|| -> io::Result<()> {
-        // Left over by a process of this id that was killed.
-        match fs::remove_file(&temporary) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
-            _ => {}
-        }
-        let mut file = OpenOptions::new()
+    let temporary = directory.join(std::process::id().to_string());
+    let open = || {
+        OpenOptions::new()
             .write(true)
             .create_new(true)
             .mode(0o600)
-            .open(&temporary)?;
+            .open(&temporary)
+    };
+    let written = (|| -> io::Result<()> {
+        let mut file = match open() {
+            // Left over by a process of this id that was killed.
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+                fs::remove_file(&temporary)?;
+                open()?
+            }
+            other => other?,
+        };
         file.write_all(bytes)?;
         fs::rename(&temporary, target)
     })();

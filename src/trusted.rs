@@ -152,6 +152,10 @@ pub fn directory(path: &Path) -> std::result::Result<(), Refusal> {
 /// Where it cannot be made, or is somebody else's.
 pub fn own_directory(path: &Path, mode: u32) -> Result<()> {
     use std::os::unix::fs::DirBuilderExt;
+    // Usually it is there, and one look tells.
+    if own_directory_as_it_is(path).is_ok() {
+        return Ok(());
+    }
     if let Err(e) = fs::DirBuilder::new()
         .recursive(true)
         .mode(mode)

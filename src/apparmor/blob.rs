@@ -29,10 +29,8 @@ pub struct Declared {
     pub mode: Mode,
     /// The version of the format, as `features/policy/versions` counts (5 to 9).
     pub version: u32,
-    /// What a kernel before 6.8 shows as its `sha1`.
-    pub sha1: String,
-    /// What a kernel since 6.8 shows as its `sha256`.
-    pub sha256: String,
+    /// What the kernel makes its hash of: the version word and the profile's structure.
+    pub hashed: Vec<u8>,
     /// The policy namespace that it names.
     pub namespace: Option<String>,
     /// Another profile that it would replace as well.
@@ -44,11 +42,15 @@ pub struct Declared {
 impl Declared {
     /// Whether a loaded profile with this hash has the same content and mode.
     ///
-    /// The kernel hashes the version word and the profile's structure (`aa_calc_profile_hash()`,
-    /// security/apparmor/crypto.c), so the hash does not depend on what was loaded along with it.
+    /// The hash does not depend on what was loaded along with it (`aa_calc_profile_hash()`,
+    /// security/apparmor/crypto.c). It is a SHA-1 before 6.8, and a SHA-256 since.
     #[must_use]
     pub fn is(&self, hash: &str) -> bool {
-        hash == self.sha256 || hash == self.sha1
+        const SHA1: usize = 40;
+        match hash.len() {
+            SHA1 => hash == hexadecimal::<Sha1>(&self.hashed),
+            _ => hash == hexadecimal::<Sha256>(&self.hashed),
+        }
     }
 }
 
@@ -96,16 +98,9 @@ pub fn walk(blob: &[u8]) -> Result<Vec<Declared>, String> {
 }
 
 /// A digest as the kernel prints it.
-fn hexadecimal<D: Digest>(parts: [&[u8]; 2]) -> String {
-    let mut digest = D::new();
-    for part in parts {
-        digest.update(part);
-    }
-    digest
-        .finalize()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+fn hexadecimal<D: Digest>(bytes: &[u8]) -> String {
+    let digest = D::digest(bytes);
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// One tagged value. Arrays and binary data matter only for where they end.
@@ -155,19 +150,14 @@ impl<'a> Reader<'a> {
             name,
             mode: Mode::User,
             version: version & VERSION,
-            sha1: String::new(),
-            sha256: String::new(),
+            hashed: Vec::new(),
             namespace,
             rename: None,
         };
         let packed = self.fields(&mut profile)?;
         let length = start.len().saturating_sub(self.rest.len());
-        let hashed = [
-            &version.to_le_bytes(),
-            start.get(..length).unwrap_or_default(),
-        ];
-        profile.sha1 = hexadecimal::<Sha1>(hashed);
-        profile.sha256 = hexadecimal::<Sha256>(hashed);
+        let structure = start.get(..length).unwrap_or_default();
+        profile.hashed = [&version.to_le_bytes(), structure].concat();
         profile.mode = match packed {
             _ if version & FORCE_COMPLAIN != 0 => Mode::Complain,
             0 => Mode::Enforce,
@@ -414,9 +404,9 @@ mod tests {
         let hashed = [&0x20_2007_u32.to_le_bytes(), &alone[head.len()..]].concat();
         let both = [profile("a//b", 0x20_2007, 1, b""), alone.clone()].concat();
         let declared = walk(&both).unwrap().remove(1);
-        let digest = hexadecimal::<Sha256>([&hashed, b""]);
-        assert_eq!((declared.version, &declared.sha256), (7, &digest));
-        assert!(declared.is(&digest) && declared.is(&hexadecimal::<Sha1>([b"", &hashed])));
+        let digest = hexadecimal::<Sha256>(&hashed);
+        assert_eq!(declared.version, 7);
+        assert!(declared.is(&digest) && declared.is(&hexadecimal::<Sha1>(&hashed)));
         for other in [
             profile("a", 0x20_2807, 0, b""),
             profile("a", 0x20_2007, 1, b""),

@@ -3,8 +3,7 @@ use super::*;
 fn declared(names: &[&str]) -> Vec<Declared> {
     let one = |name: &&str| Declared {
         version: 7,
-        sha1: String::new(),
-        sha256: String::new(),
+        hashed: Vec::new(),
         name: (*name).to_owned(),
         mode: Mode::Enforce,
         namespace: None,
