@@ -3,7 +3,7 @@
 use std::env;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::apparmor::kernel;
@@ -52,14 +52,14 @@ pub fn read(path: &Path, max: u64) -> Option<Vec<u8>> {
 /// Where that is not possible; what was there before is then still there.
 pub fn replace(target: &Path, bytes: &[u8]) -> Result<()> {
     let base = path()?;
+    // What is below can only be ours.
+    trusted::own_directory(&base, 0o700)?;
     let directory = base.join("tmp");
-    for directory in [Some(base.as_path()), Some(&directory), target.parent()]
-        .into_iter()
-        .flatten()
-    {
-        trusted::own_directory(directory, 0o700)?;
-    }
     let temporary = directory.join(std::process::id().to_string());
+    let make = |directory: &Path| {
+        let mut builder = fs::DirBuilder::new();
+        builder.recursive(true).mode(0o700).create(directory)
+    };
     let open = || {
         OpenOptions::new()
             .write(true)
@@ -74,10 +74,20 @@ pub fn replace(target: &Path, bytes: &[u8]) -> Result<()> {
                 fs::remove_file(&temporary)?;
                 open()?
             }
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                make(&directory)?;
+                open()?
+            }
             other => other?,
         };
         file.write_all(bytes)?;
-        fs::rename(&temporary, target)
+        match (fs::rename(&temporary, target), target.parent()) {
+            (Err(e), Some(parent)) if e.kind() == io::ErrorKind::NotFound => {
+                make(parent)?;
+                fs::rename(&temporary, target)
+            }
+            (other, _) => other,
+        }
     })();
     written.map_err(|e| {
         let _ = fs::remove_file(&temporary);

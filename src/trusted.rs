@@ -108,12 +108,20 @@ pub fn bounded(file: &File, max: u64) -> io::Result<Option<Vec<u8>>> {
     bounded_by(file, file.metadata().map_or(0, |meta| meta.len()), max)
 }
 
-/// The same, for a file that should have `length` bytes.
-fn bounded_by(file: &File, length: u64, max: u64) -> io::Result<Option<Vec<u8>>> {
-    // One read for most files; those of the kernel's own file systems do not tell their size.
+/// The same, for a file that has `length` bytes, as far as stat(2) tells: the kernel's own file
+/// systems say 0.
+fn bounded_by(mut file: &File, length: u64, max: u64) -> io::Result<Option<Vec<u8>>> {
     let room = length.clamp(4096, max.max(4096)).saturating_add(1);
     let mut bytes = Vec::with_capacity(usize::try_from(room).unwrap_or_default());
-    file.take(max.saturating_add(1)).read_to_end(&mut bytes)?;
+    if length > 0 && length <= max {
+        file.take(length).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 == length {
+            // Nothing is gained by asking whether it has grown meanwhile.
+            return Ok(Some(bytes));
+        }
+    }
+    let rest = max.saturating_add(1).saturating_sub(bytes.len() as u64);
+    file.by_ref().take(rest).read_to_end(&mut bytes)?;
     Ok((bytes.len() as u64 <= max).then_some(bytes))
 }
 

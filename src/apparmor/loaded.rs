@@ -7,7 +7,7 @@
 
 use std::fmt;
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -15,7 +15,6 @@ use serde::{Deserialize, Serialize};
 use crate::apparmor::kernel::Kernel;
 use crate::apparmor::name::ProfileName;
 use crate::error::{Error, Kind, Result};
-use crate::trusted;
 
 /// The mode of a loaded profile, as `policy/profiles/*/mode` tells it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -194,14 +193,13 @@ fn mangled(name: &str) -> String {
 }
 
 /// The first line of a small kernel file; `None` where it is gone.
+///
+/// securityfs hands out a file of this kind as a whole in the first read (`seq_read()`).
 pub(super) fn line(path: &Path) -> Option<String> {
-    let bytes = trusted::bounded(&File::open(path).ok()?, 4096).ok()??;
-    Some(
-        String::from_utf8(bytes)
-            .ok()?
-            .trim_end_matches('\n')
-            .to_owned(),
-    )
+    let mut bytes = [0; 1024];
+    let length = File::open(path).ok()?.read(&mut bytes).ok()?;
+    let text = std::str::from_utf8(bytes.get(..length)?).ok()?;
+    (length < bytes.len()).then(|| text.trim_end_matches('\n').to_owned())
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use sha2::{Digest, Sha256};
 
@@ -21,6 +21,9 @@ const MAGIC: &[u8] = b"oci-apparmor policy 1\n";
 
 /// The largest entry: the largest policy and what stands before it.
 const MAX: u64 = (32 << 20) + 64;
+
+/// How much later a use is worth a write.
+const RECENTLY: Duration = Duration::from_secs(60);
 
 /// What a temporary file's name begins with; its process follows.
 const TEMPORARY: &str = "tmp-";
@@ -89,8 +92,12 @@ impl<'s> Cache<'s> {
                 return None;
             }
         };
-        // gc goes by when an entry was last used.
-        let _ = file.set_modified(SystemTime::now());
+        // gc goes by when an entry was last used, more or less.
+        let now = SystemTime::now();
+        let used = file.metadata().and_then(|meta| meta.modified());
+        if used.is_ok_and(|used| now.duration_since(used).is_ok_and(|since| since > RECENTLY)) {
+            let _ = file.set_modified(now);
+        }
         Some(policy)
     }
 
@@ -196,7 +203,6 @@ fn contents(file: &File, key: &Key) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     fn key(n: u8) -> Key {
         Key::of(&[n; 32], &[0; 32], false)
@@ -258,7 +264,7 @@ mod tests {
     fn what_was_not_used_for_longest_goes_first() {
         let dir = tempfile::tempdir().unwrap();
         let cache = Cache::at(dir.path());
-        let old = SystemTime::now() - Duration::from_secs(100);
+        let old = SystemTime::now() - Duration::from_secs(1000);
         for n in 1..=4 {
             cache.put(&key(n), &[0; 1000]).unwrap();
             let file = File::options()

@@ -47,6 +47,17 @@ impl Store<'_> {
         }
     }
 
+    /// The compiler, within the limits of this store.
+    pub(super) fn parser(&self) -> Result<Parser> {
+        Parser::find(
+            self.settings.parser.as_ref().map(|p| p.as_path()),
+            Limits {
+                time: self.limit,
+                ..self.settings.parser_limits()
+            },
+        )
+    }
+
     /// Whether a profile that is there may be replaced by what its source says.
     fn may_reload(&self, source: &Source, why: &str) -> Result<()> {
         match self.settings.on_drift {
@@ -73,20 +84,13 @@ impl Store<'_> {
     ) -> Result<(Loaded, Change)> {
         let work = || {
             source.may_be_loaded(&component.name)?;
-            let parser = Parser::find(
-                self.settings.parser.as_ref().map(|p| p.as_path()),
-                Limits {
-                    time: self.limit,
-                    ..self.settings.parser_limits()
-                },
-            )?;
             let before = view.remembered.as_ref();
-            let policy = Policy::of(component, source, self, &parser, before)?;
+            let policy = Policy::of(component, source, self, before)?;
             let change = self.necessary(component, &policy, &view, may_replace)?;
             if change != Change::Nothing {
                 match &policy.blob {
                     Some(blob) => self.kernel.replace(blob)?,
-                    None => parser.replace(&policy.text, source.complain)?,
+                    None => self.parser()?.replace(&policy.text, source.complain)?,
                 }
             }
             Ok((self.read_back(component, policy)?, change))

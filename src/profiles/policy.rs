@@ -36,7 +36,6 @@ struct Workshop<'w> {
     component: &'w Component,
     source: &'w Source,
     kernel: &'w Kernel,
-    parser: &'w Parser,
     cache: Cache<'w>,
 }
 
@@ -49,7 +48,6 @@ impl Policy {
         component: &Component,
         source: &Source,
         store: &Store<'_>,
-        parser: &Parser,
         remembered: Option<&Remembered>,
     ) -> Result<Self> {
         let configured = store.settings.parser.as_ref().map(|p| p.as_path());
@@ -57,14 +55,15 @@ impl Policy {
             component,
             source,
             kernel: &store.kernel,
-            parser,
             cache: Cache::at(store.settings.cache_directory.as_path()),
         };
         let built = remembered.and_then(|r| r.built.as_ref());
         if let Some(kept) = built.and_then(|built| workshop.remembered(built)) {
             return Ok(kept);
         }
-        workshop.policy(Toolchain::of(parser, configured, &store.kernel)?)
+        let parser = store.parser()?;
+        let toolchain = Toolchain::of(&parser, configured, &store.kernel)?;
+        workshop.policy(&parser, toolchain)
     }
 }
 
@@ -81,7 +80,7 @@ impl Workshop<'_> {
         })
     }
 
-    fn policy(&self, toolchain: Toolchain) -> Result<Policy> {
+    fn policy(&self, parser: &Parser, toolchain: Toolchain) -> Result<Policy> {
         for _ in 0..ATTEMPTS {
             let (text, stamp) = self.source.read()?;
             let mut closure = Closure::of(&text, &toolchain.search)?;
@@ -98,12 +97,12 @@ impl Workshop<'_> {
                     text,
                 });
             }
-            let (blob, declared) = self.compiled(&text)?;
+            let (blob, declared) = self.compiled(parser, &text)?;
             // What was hashed must be what was compiled.
             if Closure::of(&text, &toolchain.search)?.digest() != closure.digest() {
                 continue;
             }
-            let is_known = closure.knows(&self.parser.includes(&text)?);
+            let is_known = closure.knows(&parser.includes(&text)?);
             if !is_known {
                 report::notice(&format!(
                     "{} includes in a way that cannot be followed; it is compiled anew for \
@@ -131,21 +130,18 @@ impl Workshop<'_> {
     }
 
     /// Compiles the text: the policy, if it can be walked, and what it declares.
-    fn compiled(&self, text: &[u8]) -> Result<(Option<Vec<u8>>, Vec<Declared>)> {
+    fn compiled(&self, parser: &Parser, text: &[u8]) -> Result<(Option<Vec<u8>>, Vec<Declared>)> {
         let path = self.source.path.display();
-        log::debug!("compiling {path} with {}", self.parser.program().display());
-        let compiled = self
-            .parser
-            .compile(text, self.source.complain)
-            .map_err(|e| {
-                // Where a limit was met, it says which one.
-                match e.has_hint() {
-                    true => e,
-                    false => e.hint(format!("try: oci-apparmor lint {path}")),
-                }
-            })?;
+        log::debug!("compiling {path} with {}", parser.program().display());
+        let compiled = parser.compile(text, self.source.complain).map_err(|e| {
+            // Where a limit was met, it says which one.
+            match e.has_hint() {
+                true => e,
+                false => e.hint(format!("try: oci-apparmor lint {path}")),
+            }
+        })?;
         if blob::compressed(&compiled.policy) {
-            let names = self.parser.names(text)?;
+            let names = parser.names(text)?;
             only(&self.component.name, names.iter().map(String::as_str))?;
             return Ok((None, Vec::new()));
         }
