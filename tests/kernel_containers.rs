@@ -16,6 +16,8 @@
 #[path = "kernel/support.rs"]
 mod support;
 
+#[path = "kernel/commands.rs"]
+mod commands;
 #[path = "kernel/containerd.rs"]
 mod containerd;
 #[path = "kernel/engines.rs"]

@@ -126,6 +126,30 @@ impl Kernel {
         .hint("try again"))
     }
 
+    /// Every top-level profile with its name, in no order; for those who show them all.
+    ///
+    /// # Errors
+    /// Where the kernel's tree cannot be read.
+    pub fn all(&self) -> Result<Vec<(String, Loaded)>> {
+        let inside = self.profiles();
+        let entries = match fs::read_dir(&inside) {
+            Ok(entries) => entries,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(e) => return Err(Error::io("list", &inside, &e)),
+        };
+        let mut all = Vec::new();
+        for entry in entries {
+            let entry = entry.map_err(|e| Error::io("list", &inside, &e))?;
+            // One that goes meanwhile is gone.
+            if let Some(name) = line(&entry.path().join("name"))
+                && let Some(loaded) = self.at(&entry.file_name().to_string_lossy(), &name)
+            {
+                all.push((name, loaded));
+            }
+        }
+        Ok(all)
+    }
+
     fn find(&self, name: &str) -> Result<Option<Loaded>> {
         let mut inside = self.profiles();
         let mut directory = PathBuf::new();
@@ -236,6 +260,9 @@ mod tests {
             found("foo//child"),
             Some(("foo.16/profiles/child.17".into(), Mode::Enforce))
         );
+        let mut all: Vec<_> = kernel.all().unwrap().into_iter().map(|(n, _)| n).collect();
+        all.sort();
+        assert_eq!(all, ["foo", "foo.bar", "foo.bar", "foo/bar"]);
         assert_eq!(found("foo.ba"), None);
         assert_eq!(found("foo//other"), None);
     }

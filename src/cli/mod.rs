@@ -4,9 +4,15 @@ mod check;
 mod explain;
 mod gc;
 mod lint;
+mod load;
+mod mode;
+mod notify;
 mod ps;
 mod render;
+mod status;
 mod unload;
+mod users;
+mod watch;
 mod wiring;
 
 use std::io::Write;
@@ -88,6 +94,44 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// List profiles: source, mode, whether the kernel holds what the source says, who uses them
+    Status {
+        /// These profiles alone
+        #[arg(value_name = "NAME")]
+        names: Vec<String>,
+        /// Also what else the kernel holds
+        #[arg(long, conflicts_with = "names")]
+        all: bool,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Load profiles from their sources, where the kernel does not hold just that
+    Load {
+        /// The profiles
+        #[arg(
+            value_name = "NAME",
+            required_unless_present = "all",
+            conflicts_with = "all"
+        )]
+        names: Vec<String>,
+        /// All sources of this node, but for those in /etc/apparmor.d itself
+        #[arg(long)]
+        all: bool,
+        /// Stay, and load again whenever a source changes
+        #[arg(long, requires = "all", conflicts_with_all = ["names", "json"])]
+        watch: bool,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Let a profile complain or enforce on this node, whatever its source says
+    Mode {
+        /// The profile
+        name: String,
+        /// What it is to do
+        mode: mode::Wanted,
+    },
     /// Tell whether this node is able to do the job, and what is missing
     Check {
         /// Judge this configuration instead of the node's
@@ -143,6 +187,10 @@ pub fn main() -> ExitCode {
             strict,
             json,
         } => lint::run(files, *strict, *json),
+        Command::Status { names, all, json } => status::run(names, *all, *json),
+        Command::Load { watch: true, .. } => watch::run(),
+        Command::Load { names, json, .. } => load::run(names, *json),
+        Command::Mode { name, mode } => mode::run(name, *mode),
         Command::Check { config, json } => check::run(config.as_deref(), *json),
     };
     match done {

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::apparmor::kernel::{self, Kernel};
+use crate::apparmor::kernel::{self, Enforcement, Kernel};
 use crate::apparmor::loaded::Loaded;
 use crate::apparmor::name::ProfileName;
 use crate::decision::{self, Component, Decision, Facts, ProfileFacts, Wanted};
@@ -107,6 +107,18 @@ impl<'s> Store<'s> {
         &self.kernel
     }
 
+    /// Why this kernel takes no policy, where it does not. One whose global mode is not to
+    /// enforce does.
+    #[must_use]
+    pub fn takes_none(&self) -> Option<Error> {
+        match self.kernel.enforcement() {
+            Enforcement::Off(why) if !self.kernel.features().is_dir() => {
+                Some(Error::new(Kind::KernelOff, why).hint("run: oci-apparmor check"))
+            }
+            _ => None,
+        }
+    }
+
     /// Decides about a request, with the facts of this node.
     ///
     /// # Errors
@@ -175,11 +187,14 @@ impl<'s> Store<'s> {
 
     /// The loaded profile of this name. Where it was is remembered, so that usually nothing is
     /// searched.
-    pub(super) fn look(
-        &self,
-        name: &ProfileName,
-        remembered: Option<&Remembered>,
-    ) -> Result<Option<Loaded>> {
+    ///
+    /// # Errors
+    /// As for [`Kernel::loaded`].
+    pub fn loaded(&self, name: &ProfileName) -> Result<Option<Loaded>> {
+        self.look(name, Remembered::of(name).as_ref())
+    }
+
+    fn look(&self, name: &ProfileName, remembered: Option<&Remembered>) -> Result<Option<Loaded>> {
         let known = remembered
             .and_then(|r| r.directory(name.as_str()))
             .and_then(|directory| self.kernel.at(directory, name.as_str()));

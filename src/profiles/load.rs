@@ -152,6 +152,11 @@ impl Store<'_> {
         Ok(loaded)
     }
 
+    /// Whether the kernel holds just what a policy declares; `None` where that cannot be told.
+    pub(super) fn holds(&self, name: &ProfileName, policy: &Policy) -> Result<Option<bool>> {
+        Ok(self.present(name, policy, None)?.same)
+    }
+
     /// Compares what a policy declares with what the kernel holds.
     fn present(
         &self,

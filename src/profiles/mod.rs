@@ -3,13 +3,16 @@
 mod cache;
 mod closure;
 mod declared;
+mod drift;
 mod ensure;
 mod include;
 pub mod lint;
+pub mod listing;
 mod load;
 mod lock;
 pub mod manifest;
 mod manifests;
+mod mode;
 mod policy;
 mod remembered;
 mod source;
@@ -19,8 +22,10 @@ mod toolchain;
 
 use sha2::{Digest, Sha256};
 
+pub use drift::Drift;
 pub use ensure::{Against, Change, Ensured, Store};
 pub use lock::Lock;
+pub use mode::{Linked, ModeSet};
 pub use source::{Source, disabled, forced_to_complain};
 pub use tidy::Tidied;
 

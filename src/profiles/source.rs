@@ -16,7 +16,7 @@ const MAX: u64 = 4 << 20;
 /// Where an administrator says that a file is not to be loaded, or only to complain; by the
 /// base name of the file (apparmor_parser(8), and aa-disable(8), aa-complain(8)).
 const DISABLE: &str = "/etc/apparmor.d/disable";
-const FORCE_COMPLAIN: &str = "/etc/apparmor.d/force-complain";
+pub(super) const FORCE_COMPLAIN: &str = "/etc/apparmor.d/force-complain";
 
 /// The file that a profile is built from, and what this node says about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,7 +104,19 @@ impl Source {
                     .hint(format!("try: oci-apparmor render {}", self.path.display()))),
             };
         }
-        match trusted::read_with(&self.path, MAX) {
+        Self::read_file(&self.path)
+    }
+
+    /// The text of a file that may be a source.
+    ///
+    /// # Errors
+    /// As for [`Source::read`].
+    pub(super) fn text(path: &Path) -> Result<Vec<u8>> {
+        Ok(Self::read_file(path)?.0)
+    }
+
+    fn read_file(path: &Path) -> Result<(Vec<u8>, Stamp)> {
+        match trusted::read_with(path, MAX) {
             Ok((text, meta)) => Ok((text, Stamp::of(&meta))),
             Err(refusal) => {
                 let kind = match refusal {
@@ -112,14 +124,17 @@ impl Source {
                     _ => Kind::Policy,
                 };
                 Err(refusal
-                    .about(&self.path, kind)
+                    .about(path, kind)
                     .hint("profile sources must belong to root alone"))
             }
         }
     }
 
     /// Refuses one that is disabled.
-    pub(super) fn may_be_loaded(&self, name: &ProfileName) -> Result<()> {
+    ///
+    /// # Errors
+    /// [`Kind::Policy`], with the place that says so.
+    pub fn may_be_loaded(&self, name: &ProfileName) -> Result<()> {
         match &self.disabled {
             None => Ok(()),
             Some(why) => Err(Error::new(

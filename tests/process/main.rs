@@ -18,6 +18,7 @@ mod broken;
 mod bundles;
 mod call;
 mod cli;
+mod commands;
 mod create;
 mod exec;
 mod handed_on;

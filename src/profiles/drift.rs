@@ -1,0 +1,89 @@
+//! Whether the kernel holds what a source says, for those who want to know and change nothing.
+
+use crate::apparmor::kernel;
+use crate::apparmor::loaded::Loaded;
+use crate::apparmor::name::ProfileName;
+use crate::decision::{Component, Wanted};
+use crate::error::Result;
+use crate::profiles::ensure::Store;
+use crate::profiles::policy::Policy;
+use crate::profiles::remembered::Remembered;
+use crate::profiles::source::Source;
+
+/// How the kernel differs from a source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Drift {
+    /// It does not; or the source is not ours, and its content is judged by nobody here.
+    None,
+    /// The profile is not loaded.
+    NotLoaded,
+    /// It has another mode, whatever its content is.
+    Mode,
+    /// It has another content, in the mode that it should have.
+    Content,
+    /// That cannot be told; why.
+    Unknown(String),
+}
+
+impl Store<'_> {
+    /// Compares a loaded profile with its source. Loads nothing, and remembers nothing; what it
+    /// has to compile is kept for whoever loads it.
+    ///
+    /// # Errors
+    /// Where the kernel's tree cannot be read.
+    pub fn drift(
+        &self,
+        name: &ProfileName,
+        source: &Source,
+        loaded: Option<&Loaded>,
+    ) -> Result<Drift> {
+        if !source.ours || source.disabled.is_some() {
+            return Ok(Drift::None);
+        }
+        let Some(loaded) = loaded else {
+            return Ok(Drift::NotLoaded);
+        };
+        if let Err(why) = kernel::may_load() {
+            return Ok(Drift::Unknown(format!(
+                "{why}, and what was compiled is root's"
+            )));
+        }
+        if self.is_as_built(name, source) {
+            return Ok(Drift::None);
+        }
+        match self.policy(name, source) {
+            Ok(policy) => self.differs(name, &policy, loaded),
+            Err(e) => Ok(Drift::Unknown(e.to_string())),
+        }
+    }
+
+    /// Whether it is remembered, and still so, that the kernel holds what this source compiles to.
+    /// Nothing is read but the kernel's word and stat(2).
+    #[must_use]
+    pub fn is_as_built(&self, name: &ProfileName, source: &Source) -> bool {
+        Remembered::of(name).is_some_and(|r| {
+            r.is_held(&self.kernel) && r.built.is_some_and(|built| built.is_current(source))
+        })
+    }
+
+    /// What a source makes of a profile, in whatever mode.
+    pub(super) fn policy(&self, name: &ProfileName, source: &Source) -> Result<Policy> {
+        let component = Component {
+            name: name.clone(),
+            wanted: Wanted::Any,
+        };
+        Policy::of(&component, source, self, Remembered::of(name).as_ref())
+    }
+
+    fn differs(&self, name: &ProfileName, policy: &Policy, loaded: &Loaded) -> Result<Drift> {
+        let declared = policy.declared.iter().find(|d| d.name == name.as_str());
+        if declared.is_some_and(|d| d.mode != loaded.mode) {
+            return Ok(Drift::Mode);
+        }
+        Ok(match self.holds(name, policy)? {
+            Some(true) => Drift::None,
+            Some(false) => Drift::Content,
+            None => Drift::Unknown("this kernel keeps no hash of what it has loaded".to_owned()),
+        })
+    }
+}
