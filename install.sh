@@ -26,6 +26,7 @@ Layout:
   PREFIX/bin/                         oci-apparmor, oci-apparmor-runtime
   PREFIX/libexec/oci-apparmor/        oci-apparmor-hook; runc, crun, youki: links to the wrapper
   PREFIX/share/oci-apparmor/          hook files, none of them active
+  PREFIX/lib/systemd/system/          oci-apparmor-preload.service, not enabled
   PREFIX/share/man/, PREFIX/share/doc/oci-apparmor/
   /etc/oci-apparmor/config.toml       never overwritten; a newer one goes to config.toml.new
   /etc/oci-apparmor/profiles/         for your profiles
@@ -81,6 +82,7 @@ libexec=$prefix/libexec/oci-apparmor
 share=$prefix/share/oci-apparmor
 doc=$prefix/share/doc/oci-apparmor
 man=$prefix/share/man
+units=$prefix/lib/systemd/system
 etc=/etc/oci-apparmor
 
 # --- What is installed: MODE FILE PLACE. `PROGRAMS` stands for where the programs were built.
@@ -93,6 +95,7 @@ files() {
 0644 hooks/oci-apparmor.json $share/hooks.d/oci-apparmor.json
 0644 hooks/always/oci-apparmor.json $share/always-hooks.d/oci-apparmor.json
 0644 hooks/podman/oci-apparmor-precreate.json $share/podman-hooks.d/oci-apparmor-precreate.json
+0644 config/systemd/oci-apparmor-preload.service $units/oci-apparmor-preload.service
 0644 docs/man/oci-apparmor.8 $man/man8/oci-apparmor.8
 0644 docs/man/oci-apparmor-runtime.8 $man/man8/oci-apparmor-runtime.8
 0644 docs/man/oci-apparmor-hook.8 $man/man8/oci-apparmor-hook.8
@@ -307,6 +310,13 @@ callers() {
     done
 }
 
+# Links by which systemd starts our unit.
+enabled() {
+    for link in "$destdir"/etc/systemd/system/*/oci-apparmor-preload.service; do
+        [ ! -L "$link" ] || printf '%s ' "$link"
+    done
+}
+
 # --- The three things to do.
 
 install_all() {
@@ -324,6 +334,10 @@ install_all() {
             *.json)
                 sed "s|@LIBEXECDIR@|$libexec|" "$file" >"$scratch/hook.json"
                 file=$scratch/hook.json
+                ;;
+            *.service)
+                sed "s|@BINDIR@|$bin|" "$file" >"$scratch/unit.service"
+                file=$scratch/unit.service
                 ;;
         esac
         if [ ! -f "$file" ] && [ -n "$dry_run" ]; then
@@ -348,6 +362,9 @@ END
     [ -z "$destdir$dry_run" ] || return 0
     program=$bin/oci-apparmor
     if [ "$(command -v oci-apparmor || :)" = "$program" ]; then program=oci-apparmor; fi
+    # systemd looks for units below these two (systemd.unit(5)); elsewhere it wants the path.
+    unit=oci-apparmor-preload.service
+    case $prefix in /usr | /usr/local) ;; *) unit=$units/$unit ;; esac
     cat <<END
 
 Installed. No engine calls it yet. What to do now:
@@ -355,6 +372,8 @@ Installed. No engine calls it yet. What to do now:
 and then, for example:
   podman --runtime $libexec/crun run --annotation oci-apparmor/profile=NAME IMAGE
 $doc/README.md has the settings of podman, containerd, CRI-O and docker.
+To load all profiles at boot, before the engines, and whenever their files change:
+  systemctl daemon-reload && systemctl enable --now $unit
 END
 }
 
@@ -365,6 +384,7 @@ uninstall() {
         [ -z "$ids" ] || die "not uninstalled: these containers are managed and not deleted yet: ${ids% }; delete them, or give --force"
         using=$(callers)
         [ -z "$using" ] || die "not uninstalled: still named in ${using% }; change that and restart the engine, or give --force"
+        [ -z "$(enabled)" ] || die 'not uninstalled: oci-apparmor-preload.service is enabled; run: systemctl disable --now oci-apparmor-preload.service, or give --force'
     fi
     for name in $links; do take "$libexec/$name"; done
     files | while read -r _ _ place; do take "$place"; done

@@ -557,6 +557,15 @@ fn what_is_installed_has_its_place_and_mode() {
             "/opt/oa/libexec/oci-apparmor/oci-apparmor-hook"
         );
     }
+    let unit = fs::read_to_string(at("opt/oa/lib/systemd/system/oci-apparmor-preload.service"));
+    let unit = unit.unwrap();
+    assert!(!unit.contains("@BINDIR@"), "{unit}");
+    let start = unit.lines().find_map(|l| l.strip_prefix("ExecStart="));
+    let mut words = start.unwrap().split(' ');
+    assert_eq!(words.next().unwrap(), "/opt/oa/bin/oci-apparmor");
+    let call = std::iter::once("oci-apparmor").chain(words);
+    let call = oci_apparmor::cli::definition().try_get_matches_from(call);
+    assert_eq!(call.unwrap().subcommand_name(), Some("load"));
     // Nothing is active, and nothing half-done is left.
     let all = files(&dir);
     assert!(
@@ -642,8 +651,21 @@ fn uninstalling_refuses_while_containers_or_engines_need_us() {
     let file = engines.join("containers.conf");
     fs::write(&file, "crun = [\"/opt/oa/libexec/oci-apparmor/crun\"]\n").unwrap();
     refused(file.to_str().unwrap());
+    fs::write(&file, "").unwrap();
+    let wants = dir
+        .path()
+        .join("etc/systemd/system/multi-user.target.wants");
+    fs::create_dir_all(&wants).unwrap();
+    let link = wants.join("oci-apparmor-preload.service");
+    symlink(
+        "/opt/oa/lib/systemd/system/oci-apparmor-preload.service",
+        &link,
+    )
+    .unwrap();
+    refused("systemctl disable --now oci-apparmor-preload.service");
     assert!(all.iter().all(|f| f.exists()));
     installed(dir.path(), &["--uninstall", "--force"]);
+    fs::remove_file(link).unwrap();
     assert!(!dir.path().join("opt/oa/bin/oci-apparmor-runtime").exists());
     // What is commented out is not in force.
     fs::write(&file, "# crun = [\"/opt/oa/libexec/oci-apparmor/crun\"]\n").unwrap();

@@ -136,6 +136,7 @@ fn findings(config: Option<&Path>) -> Vec<Finding> {
     found.extend(low_level(&settings.low_level));
     found.push(run_directory());
     found.extend(wiring::findings());
+    found.extend(wiring::preloading(&settings));
     found
 }
 

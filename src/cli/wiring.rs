@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use crate::cli::check::Finding;
 use crate::error::Kind;
+use crate::profiles::listing;
+use crate::settings::Settings;
 
 /// What our programs and annotations have in common.
 const OURS: &str = "oci-apparmor";
@@ -76,6 +78,42 @@ pub(super) fn findings() -> Vec<Finding> {
         }
     }
     found
+}
+
+/// The unit that loads all sources at boot, and the directories in which systemd looks for what is
+/// enabled (`systemd.unit(5)`).
+const UNIT: &str = "oci-apparmor-preload.service";
+const UNITS: [&str; 3] = [
+    "/etc/systemd/system",
+    "/run/systemd/system",
+    "/usr/lib/systemd/system",
+];
+
+/// Whether there are sources that nothing loads at boot. Containers of ours do not need that, but
+/// containerd refuses a profile that is not loaded before it calls us.
+pub(super) fn preloading(settings: &Settings) -> Option<Finding> {
+    // As sd_booted(3) tells.
+    if !Path::new("/run/systemd/system").is_dir() || listing::sources(settings).profiles.is_empty()
+    {
+        return None;
+    }
+    let entries = UNITS.iter().filter_map(|d| fs::read_dir(d).ok()).flatten();
+    let mut wanting = entries.flatten().map(|entry| entry.path()).filter(|path| {
+        let kind = path.extension().unwrap_or_default();
+        kind == "wants" || kind == "requires"
+    });
+    Some(
+        match wanting.any(|d| d.join(UNIT).symlink_metadata().is_ok()) {
+            true => Finding::ok("preload", format!("{UNIT} is enabled")),
+            false => Finding::warning(
+                "preload",
+                format!(
+                    "{UNIT} is not enabled: profiles are loaded when a container first needs them"
+                ),
+                format!("systemctl enable --now {UNIT}"),
+            ),
+        },
+    )
 }
 
 fn wired(engine: &Engine) -> Finding {

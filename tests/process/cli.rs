@@ -217,6 +217,25 @@ fn check_judges_a_configuration_before_it_is_in_force() {
 }
 
 #[test]
+fn check_tells_whether_sources_are_loaded_at_boot() {
+    let Some(node) = sound() else { return };
+    let preload = || {
+        let found = findings(&node, &[], 0);
+        let part = found.into_iter().find(|f| f["part"] == "preload");
+        part.map(|f| f["verdict"].as_str().unwrap().to_owned())
+    };
+    node.source("q");
+    assert_eq!(preload(), None, "there is no systemd");
+    node.write("/run/systemd/system/x.service", "");
+    assert_eq!(preload().as_deref(), Some("warning"));
+    let wants = "/etc/systemd/system/multi-user.target.wants";
+    node.write(&format!("{wants}/oci-apparmor-preload.service"), "");
+    assert_eq!(preload().as_deref(), Some("ok"));
+    node.remove("/etc/oci-apparmor/profiles/q");
+    assert_eq!(preload(), None, "there is nothing to load");
+}
+
+#[test]
 fn usage() {
     let Some(node) = node() else { return };
     for words in [&[][..], &["unknown"], &["check", "--unknown"]] {
