@@ -3,7 +3,7 @@
 use std::env;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::apparmor::kernel;
@@ -37,13 +37,8 @@ pub fn read(path: &Path, max: u64) -> Option<Vec<u8>> {
         .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
         .open(path)
         .ok()?;
-    let meta = file.metadata().ok()?;
     // The directories are ours alone; a file that is not ours was not put there by us.
-    let ours = meta.uid() == nix::unistd::geteuid().as_raw() && meta.mode() & 0o022 == 0;
-    if !meta.is_file() || !ours {
-        return None;
-    }
-    trusted::bounded(&file, max).ok()?
+    trusted::own_file(&file, max)
 }
 
 /// Writes one of our own files, whole or not at all, and the directories above it.

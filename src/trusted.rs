@@ -125,6 +125,17 @@ fn bounded_by(mut file: &File, length: u64, max: u64) -> io::Result<Option<Vec<u
     Ok((bytes.len() as u64 <= max).then_some(bytes))
 }
 
+/// All of an open file of our own, if it has at most `max` bytes; `None` where it is none.
+#[must_use]
+pub fn own_file(file: &File, max: u64) -> Option<Vec<u8>> {
+    let meta = file.metadata().ok()?;
+    let ours = meta.uid() == nix::unistd::geteuid().as_raw() && meta.mode() & 0o022 == 0;
+    if !meta.is_file() || !ours {
+        return None;
+    }
+    bounded_by(file, meta.len(), max).ok()?
+}
+
 /// The path of a program that only root can have put there.
 ///
 /// # Errors

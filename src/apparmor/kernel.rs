@@ -215,6 +215,12 @@ fn add_tree(directory: &Path, digest: &mut Sha256) -> Result<()> {
 /// # Errors
 /// The reason, as a clause.
 pub fn may_load() -> std::result::Result<(), String> {
+    // Credentials are never changed here.
+    static MAY: OnceLock<std::result::Result<(), String>> = OnceLock::new();
+    MAY.get_or_init(look_whether_we_may).clone()
+}
+
+fn look_whether_we_may() -> std::result::Result<(), String> {
     if !in_initial_namespace() {
         return Err("inside a user namespace nothing can be loaded".to_owned());
     }

@@ -86,6 +86,12 @@ impl Kernel {
         if line(&path.join("name"))? != last {
             return None;
         }
+        self.described(directory)
+    }
+
+    /// What the kernel says of the profile in this directory.
+    fn described(&self, directory: &str) -> Option<Loaded> {
+        let path = self.profiles().join(directory);
         Some(Loaded {
             mode: Mode::parse(&line(&path.join("mode"))?),
             // The file is empty where a profile with a hash was replaced by one without.
@@ -111,19 +117,30 @@ impl Kernel {
     /// # Errors
     /// As for [`Kernel::loaded`].
     pub fn named(&self, name: &str) -> Result<Option<Loaded>> {
+        self.named_at(name, self.revision())
+    }
+
+    /// The same, where the revision was read just before.
+    ///
+    /// # Errors
+    /// As for [`Kernel::loaded`].
+    pub fn named_at(&self, name: &str, revision: Option<u64>) -> Result<Option<Loaded>> {
         // A profile may come or go while its directory is listed; the revision tells.
+        let mut before = revision;
         for _ in 0..16 {
-            let before = self.revision();
             let found = self.find(name)?;
-            if found.is_some() || before == self.revision() {
+            let after = if found.is_some() {
+                before
+            } else {
+                self.revision()
+            };
+            if before == after {
                 return Ok(found);
             }
+            before = after;
         }
-        Err(Error::new(
-            Kind::Internal,
-            format!("the kernel's profiles keep changing while {name} is looked up"),
-        )
-        .hint("try again"))
+        // Others come and go all the time, as when a node boots. What stays is always found.
+        Ok(None)
     }
 
     /// Every top-level profile with its name, in no order; for those who show them all.
@@ -164,7 +181,7 @@ impl Kernel {
             directory.push(&entry);
             inside.push(&entry);
         }
-        Ok(self.at(&directory.to_string_lossy(), name))
+        Ok(self.described(&directory.to_string_lossy()))
     }
 }
 

@@ -7,7 +7,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -190,12 +190,7 @@ fn seal(key: &Key, policy: &[u8]) -> [u8; 32] {
 }
 
 fn contents(file: &File, key: &Key) -> Option<Vec<u8>> {
-    let meta = file.metadata().ok()?;
-    let ours = meta.uid() == nix::unistd::geteuid().as_raw() && meta.mode() & 0o022 == 0;
-    if !meta.is_file() || !ours {
-        return None;
-    }
-    let bytes = trusted::bounded(file, MAX).ok()??;
+    let bytes = trusted::own_file(file, MAX)?;
     let (sealed, policy) = bytes.strip_prefix(MAGIC)?.split_first_chunk::<32>()?;
     (*sealed == seal(key, policy)).then(|| policy.to_vec())
 }
@@ -203,6 +198,7 @@ fn contents(file: &File, key: &Key) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::MetadataExt;
 
     fn key(n: u8) -> Key {
         Key::of(&[n; 32], &[0; 32], false)

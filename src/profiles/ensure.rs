@@ -30,7 +30,7 @@ pub struct Store<'s> {
 #[derive(Debug)]
 pub(super) struct View {
     /// The kernel's revision at that moment; as long as it is the same, so is `loaded`.
-    revision: Option<u64>,
+    pub revision: Option<u64>,
     pub loaded: Option<Loaded>,
     pub source: Option<Source>,
     pub remembered: Option<Remembered>,
@@ -171,7 +171,7 @@ impl<'s> Store<'s> {
         let revision = self.kernel.revision();
         Ok(View {
             revision,
-            loaded: self.look(name, remembered.as_ref())?,
+            loaded: self.look(name, remembered.as_ref(), revision)?,
             source: Source::of(name, self.settings)?,
             remembered,
         })
@@ -191,16 +191,22 @@ impl<'s> Store<'s> {
     /// # Errors
     /// As for [`Kernel::loaded`].
     pub fn loaded(&self, name: &ProfileName) -> Result<Option<Loaded>> {
-        self.look(name, Remembered::of(name).as_ref())
+        let revision = self.kernel.revision();
+        self.look(name, Remembered::of(name).as_ref(), revision)
     }
 
-    fn look(&self, name: &ProfileName, remembered: Option<&Remembered>) -> Result<Option<Loaded>> {
+    fn look(
+        &self,
+        name: &ProfileName,
+        remembered: Option<&Remembered>,
+        revision: Option<u64>,
+    ) -> Result<Option<Loaded>> {
         let known = remembered
             .and_then(|r| r.directory(name.as_str()))
             .and_then(|directory| self.kernel.at(directory, name.as_str()));
         match known {
             Some(loaded) => Ok(Some(loaded)),
-            None => self.kernel.loaded(name),
+            None => self.kernel.named_at(name.as_str(), revision),
         }
     }
 

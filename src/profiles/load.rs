@@ -110,7 +110,10 @@ impl Store<'_> {
             return Ok(Change::Loaded);
         };
         let before = view.remembered.as_ref();
-        match self.present(&component.name, policy, before)?.same {
+        match self
+            .present(&component.name, policy, before, view.revision)?
+            .same
+        {
             Some(true) => Ok(Change::Nothing),
             // It cannot be told, so it is made to be so.
             None => Ok(Change::Loaded),
@@ -138,7 +141,7 @@ impl Store<'_> {
         let name = &component.name;
         // The revision first: whatever changes from here on is then noticed.
         let revision = self.kernel.revision();
-        let present = self.present(name, &policy, None)?;
+        let present = self.present(name, &policy, None, revision)?;
         let held = present.held.iter().find(|held| held.name == name.as_str());
         let (Some(held), Some(true) | None) = (held, present.same) else {
             return Err(Error::new(
@@ -154,7 +157,9 @@ impl Store<'_> {
 
     /// Whether the kernel holds just what a policy declares; `None` where that cannot be told.
     pub(super) fn holds(&self, name: &ProfileName, policy: &Policy) -> Result<Option<bool>> {
-        Ok(self.present(name, policy, None)?.same)
+        Ok(self
+            .present(name, policy, None, self.kernel.revision())?
+            .same)
     }
 
     /// Compares what a policy declares with what the kernel holds.
@@ -163,6 +168,7 @@ impl Store<'_> {
         name: &ProfileName,
         policy: &Policy,
         remembered: Option<&Remembered>,
+        revision: Option<u64>,
     ) -> Result<Present> {
         let mut present = Present {
             held: Vec::new(),
@@ -172,7 +178,10 @@ impl Store<'_> {
             let known = remembered
                 .and_then(|r| r.directory(name))
                 .and_then(|directory| self.kernel.at(directory, name));
-            known.map_or_else(|| self.kernel.named(name), |loaded| Ok(Some(loaded)))
+            known.map_or_else(
+                || self.kernel.named_at(name, revision),
+                |loaded| Ok(Some(loaded)),
+            )
         };
         for declared in &policy.declared {
             present.add(
