@@ -19,11 +19,23 @@
 #[path = "kernel/support.rs"]
 mod support;
 
+#[path = "kernel/compiled.rs"]
+mod compiled;
+#[path = "kernel/drift.rs"]
+mod drift;
+#[path = "kernel/full.rs"]
+mod full;
+#[path = "kernel/herd.rs"]
+mod herd;
 #[path = "kernel/interfaces.rs"]
 mod interfaces;
+#[path = "kernel/living.rs"]
+mod living;
 #[path = "kernel/many.rs"]
 mod many;
 #[path = "kernel/policy.rs"]
 mod policy;
+#[path = "kernel/profiles.rs"]
+mod profiles;
 #[path = "kernel/scale.rs"]
 mod scale;

@@ -27,7 +27,7 @@ pub enum Enforcement {
 /// The kernel's AppArmor, as seen from this policy namespace.
 #[derive(Debug, Clone)]
 pub struct Kernel {
-    securityfs: PathBuf,
+    pub(super) securityfs: PathBuf,
     parameters: PathBuf,
 }
 

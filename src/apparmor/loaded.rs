@@ -285,6 +285,36 @@ mod tests {
     }
 
     #[test]
+    fn what_is_missing_is_missing_however_much_changes_meanwhile() {
+        use std::os::unix::fs::FileExt;
+        use std::sync::atomic::{AtomicBool, Ordering};
+        let (_d, kernel) = sys(&[("p.1", "p", "enforce")]);
+        let crowd = (0..2000).map(|n| kernel.profiles().join(format!("crowd.{n}")));
+        crowd.for_each(|d| fs::create_dir(d).unwrap());
+        let revision = kernel.securityfs.join("revision");
+        let revision = File::create(&revision).unwrap();
+        let over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for n in 1_u64.. {
+                    revision
+                        .write_all_at(format!("{n:020}").as_bytes(), 0)
+                        .unwrap();
+                    if over.load(Ordering::Relaxed) {
+                        return;
+                    }
+                }
+            });
+            while kernel.revision().is_none() {}
+            let found = kernel.loaded(&name("none"));
+            let there = kernel.loaded(&name("p"));
+            over.store(true, Ordering::Relaxed);
+            assert_eq!(found.unwrap(), None);
+            assert!(there.unwrap().is_some());
+        });
+    }
+
+    #[test]
     fn a_name_that_stands_twice_is_refused() {
         let (_d, kernel) = sys(&[("p.1", "p", "enforce"), ("p.2", "p", "complain")]);
         assert!(kernel.loaded(&name("p")).is_err());

@@ -222,40 +222,32 @@ impl<'s> Store<'s> {
             change,
             lock: Some(lock),
         };
-        // Whoever has the lock alone runs the compiler a few times at most.
-        let locks = Locks::of(name, self.limit.saturating_mul(3))?;
-        let mut pause = Duration::from_millis(1);
-        let mut seen = self.views.borrow_mut().remove(name);
-        // Most find it right, and the others wait together for the one that works on it.
-        loop {
-            let together = locks.shared()?;
-            let view = match seen.take() {
-                Some(view) => self.still(name, view)?,
-                None => self.view(name)?,
-            };
-            if let Some(loaded) = self.right(component, against, &view) {
-                return Ok(ensured((loaded, Change::Nothing), together));
-            }
-            drop(together);
-            if let Err(why) = kernel::may_load() {
-                return Err(cannot_load(component, &view, &why));
-            }
-            let Some(alone) = locks.alone_at_once()? else {
-                locks.pause(&mut pause)?;
-                continue;
-            };
-            let view = self.still(name, view)?;
-            if self.right(component, against, &view).is_some() {
-                continue;
-            }
-            let done = self.put_right(component, view)?;
-            drop(alone);
-            // In between somebody may have unloaded it, so it is looked at once more.
-            let together = locks.shared()?;
-            if self.kernel.at(&done.0.directory, name.as_str()).as_ref() == Some(&done.0) {
-                return Ok(ensured(done, together));
-            }
+        let limit = self.waiting();
+        // From here on nobody unloads it.
+        let together = Locks::of(name, limit)?.shared()?;
+        let view = match self.views.borrow_mut().remove(name) {
+            Some(view) => self.still(name, view)?,
+            None => self.view(name)?,
+        };
+        if let Some(loaded) = self.right(component, against, &view) {
+            return Ok(ensured((loaded, Change::Nothing), together));
         }
+        if let Err(why) = kernel::may_load() {
+            return Err(cannot_load(component, &view, &why));
+        }
+        let _alone = Locks::of_loading(name, limit)?.alone()?;
+        // Most find it right now, since somebody else has worked on it.
+        let view = self.still(name, view)?;
+        let done = match self.right(component, against, &view) {
+            Some(loaded) => (loaded, Change::Nothing),
+            None => self.put_right(component, view)?,
+        };
+        Ok(ensured(done, together))
+    }
+
+    /// How long to wait for who works on a profile: for two runs of the compiler, or three.
+    fn waiting(&self) -> Duration {
+        self.limit.saturating_mul(3)
     }
 
     /// Loads a profile as its source says, whatever the kernel holds; on a person's word.
@@ -267,10 +259,11 @@ impl<'s> Store<'s> {
             name: name.clone(),
             wanted: Wanted::Any,
         };
-        let _alone = match kernel::may_load() {
-            Ok(()) => Locks::of(name, self.limit.saturating_mul(3))?.alone()?,
-            Err(why) => return Err(cannot_load(&component, &self.view(name)?, &why)),
-        };
+        if let Err(why) = kernel::may_load() {
+            return Err(cannot_load(&component, &self.view(name)?, &why));
+        }
+        let _together = Locks::of(name, self.waiting())?.shared()?;
+        let _alone = Locks::of_loading(name, self.waiting())?.alone()?;
         let view = self.view(name)?;
         let source = view.source.clone();
         let source =

@@ -110,29 +110,27 @@ impl Store<'_> {
             return Ok(Change::Loaded);
         };
         let before = view.remembered.as_ref();
-        match self
-            .present(&component.name, policy, before, view.revision)?
-            .same
-        {
-            Some(true) => Ok(Change::Nothing),
-            // It cannot be told, so it is made to be so.
-            None => Ok(Change::Loaded),
-            Some(false) => {
-                let ours = before.filter(|r| r.is_held(&self.kernel));
-                let why = match ours.and_then(|r| r.built.as_ref()) {
-                    Some(built) => changed(built, &policy.built),
-                    None => Some(format!(
-                        "somebody else has loaded it, in {} mode",
-                        loaded.mode
-                    )),
-                };
-                // Where nothing changed but the compiler, nobody has to be asked.
-                if let Some(why) = &why {
-                    may_replace(why)?;
-                }
-                let why = why.unwrap_or_else(|| "what compiles it has changed".to_owned());
+        let present = self.present(&component.name, policy, before, view.revision)?;
+        let edited = || changed(before?.built.as_ref()?, &policy.built);
+        let why = match present.same {
+            Some(true) => return Ok(Change::Nothing),
+            // Without hashes it cannot be told what others did meanwhile.
+            None => edited(),
+            Some(false) if before.is_some_and(|r| r.is_held(&self.kernel)) => edited(),
+            Some(false) => Some(format!(
+                "somebody else has loaded it, in {} mode",
+                loaded.mode
+            )),
+        };
+        match (why, present.same) {
+            (Some(why), _) => {
+                may_replace(&why)?;
                 Ok(Change::Reloaded(why))
             }
+            // It is made to be what it must be, even if it is.
+            (None, None) => Ok(Change::Loaded),
+            // Where nothing changed but the compiler, nobody has to be asked.
+            (None, _) => Ok(Change::Reloaded("what compiles it has changed".to_owned())),
         }
     }
 

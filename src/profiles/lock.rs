@@ -1,9 +1,13 @@
-//! Who may work on a profile. Whoever builds or removes it holds its lock alone; whoever relies on
-//! it holds it together with others, until the container's record speaks for it.
+//! Who may work on a profile. Whoever removes it holds its lock alone; whoever relies on it holds
+//! it together with others, until the container's record speaks for it. Whoever loads it relies
+//! on it too, and holds a second lock alone, so that the others wait and find it done.
 
 use std::fs::{File, TryLockError};
+use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
+use std::sync::mpsc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::apparmor::name::ProfileName;
@@ -16,7 +20,10 @@ use crate::{rundir, trusted};
 #[derive(Debug)]
 pub struct Lock(#[expect(dead_code, reason = "it is held, not used")] File);
 
-/// A profile's lock, not yet held.
+/// One of flock(2)'s operations, tried once.
+type AtOnce = fn(&File) -> std::result::Result<(), TryLockError>;
+
+/// A lock, not yet held.
 #[derive(Debug)]
 pub(super) struct Locks {
     path: PathBuf,
@@ -24,10 +31,15 @@ pub(super) struct Locks {
 }
 
 impl Locks {
-    /// The lock of a profile and its children. All waiting together ends after `limit`: one
-    /// that hangs must not hang the node.
+    /// The lock of those who rely on a profile or one of its children, against who removes it.
+    /// All waiting together ends after `limit`: one that hangs must not hang the node.
     pub(super) fn of(name: &ProfileName, limit: Duration) -> Result<Self> {
         Self::named(&digest(name.root().as_str()), limit)
+    }
+
+    /// The lock of who loads a profile, against others who would do the same.
+    pub(super) fn of_loading(name: &ProfileName, limit: Duration) -> Result<Self> {
+        Self::named(&format!("{}-load", digest(name.root().as_str())), limit)
     }
 
     /// The lock of this name.
@@ -42,67 +54,101 @@ impl Locks {
 
     /// The lock together with others; waits for whoever has it alone.
     pub(super) fn shared(&self) -> Result<Lock> {
-        self.wait(File::try_lock_shared)
+        self.wait(File::try_lock_shared, File::lock_shared)
     }
 
     /// The lock alone; waits for everybody.
     pub(super) fn alone(&self) -> Result<Lock> {
-        self.wait(File::try_lock)
+        self.wait(File::try_lock, File::lock)
     }
 
     /// The lock alone, if nobody has it now.
     pub(super) fn alone_at_once(&self) -> Result<Option<Lock>> {
-        self.attempt(File::try_lock)
+        let file = self.open()?;
+        Ok(match self.attempt(&file, File::try_lock)? {
+            true => self.held(file)?,
+            false => None,
+        })
     }
 
-    fn wait(&self, how: fn(&File) -> std::result::Result<(), TryLockError>) -> Result<Lock> {
-        let mut pause = Duration::from_millis(1);
+    fn wait(&self, at_once: AtOnce, how: fn(&File) -> io::Result<()>) -> Result<Lock> {
         loop {
-            if let Some(lock) = self.attempt(how)? {
+            let mut file = self.open()?;
+            if !self.attempt(&file, at_once)? {
+                file = self.queue(file, how)?;
+            }
+            if let Some(lock) = self.held(file)? {
                 return Ok(lock);
             }
-            self.pause(&mut pause)?;
         }
     }
 
-    /// Waits a little, a little longer each time.
-    ///
-    /// # Errors
-    /// Where that took too long altogether.
-    pub(super) fn pause(&self, pause: &mut Duration) -> Result<()> {
-        if self
-            .deadline
-            .is_none_or(|deadline| Instant::now() > deadline)
-        {
-            let busy = std::io::Error::other("another process keeps working on it");
-            return Err(Error::io("lock", &self.path, &busy)
-                .hint(format!("find it: fuser {}", self.path.display())));
+    fn attempt(&self, file: &File, at_once: AtOnce) -> Result<bool> {
+        match at_once(file) {
+            Ok(()) => Ok(true),
+            Err(TryLockError::WouldBlock) => Ok(false),
+            Err(TryLockError::Error(e)) => Err(self.failed(&e)),
         }
-        std::thread::sleep(*pause);
-        *pause = pause.saturating_mul(2).min(Duration::from_millis(20));
-        Ok(())
     }
 
-    fn attempt(
-        &self,
-        how: fn(&File) -> std::result::Result<(), TryLockError>,
-    ) -> Result<Option<Lock>> {
-        let failed = |e: &std::io::Error| Error::io("lock", &self.path, e);
-        let file = File::options()
+    /// Waits in the kernel. To look again and again instead would take the processor away from
+    /// the one compiler that hundreds may be waiting for.
+    fn queue(&self, file: File, how: fn(&File) -> io::Result<()>) -> Result<File> {
+        let (sender, receiver) = mpsc::channel();
+        let lock = move || loop {
+            match how(&file) {
+                Ok(()) => return Ok(file),
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+        };
+        // flock(2) has no time limit, so it gets a thread, which may be left behind in it.
+        thread::Builder::new()
+            .spawn(move || drop(sender.send(lock())))
+            .map_err(|e| self.failed(&e))?;
+        let left = self.deadline.map_or(Duration::ZERO, |deadline| {
+            deadline.saturating_duration_since(Instant::now())
+        });
+        match receiver.recv_timeout(left) {
+            Ok(locked) => locked.map_err(|e| self.failed(&e)),
+            Err(_) => {
+                let busy = io::Error::other("another process keeps working on it");
+                Err(self
+                    .failed(&busy)
+                    .hint(format!("find it: fuser {}", self.path.display())))
+            }
+        }
+    }
+
+    fn open(&self) -> Result<File> {
+        let mut options = File::options();
+        options
+            .read(true)
+            .mode(0o600)
+            .custom_flags(libc::O_NOFOLLOW);
+        let opened = options
+            .clone()
+            .write(true)
             .create(true)
             .truncate(false)
-            .write(true)
-            .mode(0o600)
-            .custom_flags(libc::O_NOFOLLOW)
-            .open(&self.path)
-            .map_err(|e| failed(&e))?;
-        match how(&file) {
-            // gc removes files that nobody holds; a lock on a removed one excludes nobody.
-            Ok(()) if file.metadata().map_err(|e| failed(&e))?.nlink() == 0 => Ok(None),
-            Ok(()) => Ok(Some(Lock(file))),
-            Err(TryLockError::WouldBlock) => Ok(None),
-            Err(TryLockError::Error(e)) => Err(failed(&e)),
+            .open(&self.path);
+        match opened {
+            // What was there before can be held all the same, and `exec` writes nothing else.
+            Err(e) if e.kind() == io::ErrorKind::ReadOnlyFilesystem => options.open(&self.path),
+            opened => opened,
         }
+        .map_err(|e| self.failed(&e))
+    }
+
+    /// The lock, of which `file` is held; unless gc has removed it meanwhile: a lock on a removed
+    /// file excludes nobody.
+    fn held(&self, file: File) -> Result<Option<Lock>> {
+        let meta = file.metadata().map_err(|e| self.failed(&e))?;
+        Ok((meta.nlink() > 0).then_some(Lock(file)))
+    }
+
+    fn failed(&self, e: &io::Error) -> Error {
+        Error::io("lock", &self.path, e)
     }
 }
 

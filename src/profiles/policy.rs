@@ -1,6 +1,8 @@
 //! From a source to policy that may be written to the kernel: kept from before, or compiled now,
 //! and in both cases walked.
 
+use std::path::Path;
+
 use crate::apparmor::blob::{self, Declared};
 use crate::apparmor::kernel::Kernel;
 use crate::apparmor::parser::Parser;
@@ -36,6 +38,7 @@ struct Workshop<'w> {
     component: &'w Component,
     source: &'w Source,
     kernel: &'w Kernel,
+    configured: Option<&'w Path>,
     cache: Cache<'w>,
 }
 
@@ -50,20 +53,18 @@ impl Policy {
         store: &Store<'_>,
         remembered: Option<&Remembered>,
     ) -> Result<Self> {
-        let configured = store.settings.parser.as_ref().map(|p| p.as_path());
         let workshop = Workshop {
             component,
             source,
             kernel: &store.kernel,
+            configured: store.settings.parser.as_ref().map(|p| p.as_path()),
             cache: Cache::at(store.settings.cache_directory.as_path()),
         };
         let built = remembered.and_then(|r| r.built.as_ref());
         if let Some(kept) = built.and_then(|built| workshop.remembered(built)) {
             return Ok(kept);
         }
-        let parser = store.parser()?;
-        let toolchain = Toolchain::of(&parser, configured, &store.kernel)?;
-        workshop.policy(&parser, toolchain)
+        workshop.policy(&store.parser()?)
     }
 }
 
@@ -80,8 +81,10 @@ impl Workshop<'_> {
         })
     }
 
-    fn policy(&self, parser: &Parser, toolchain: Toolchain) -> Result<Policy> {
+    fn policy(&self, parser: &Parser) -> Result<Policy> {
+        let tools = || Toolchain::of(parser, self.configured, self.kernel);
         for _ in 0..ATTEMPTS {
+            let toolchain = tools()?;
             let (text, stamp) = self.source.read()?;
             let mut closure = Closure::of(&text, &toolchain.search)?;
             closure.stamps.push((self.source.path.clone(), stamp));
@@ -98,8 +101,10 @@ impl Workshop<'_> {
                 });
             }
             let (blob, declared) = self.compiled(parser, &text)?;
-            // What was hashed must be what was compiled.
-            if Closure::of(&text, &toolchain.search)?.digest() != closure.digest() {
+            // What was hashed must be what was compiled, and what it was compiled with.
+            if Closure::of(&text, &toolchain.search)?.digest() != closure.digest()
+                || tools()?.digest != toolchain.digest
+            {
                 continue;
             }
             let is_known = closure.knows(&parser.includes(&text)?);
@@ -124,7 +129,7 @@ impl Workshop<'_> {
         }
         Err(Error::new(
             Kind::Internal,
-            "its source keeps changing while it is compiled",
+            "its source or the compiler keeps changing while it is compiled",
         )
         .hint("try again"))
     }

@@ -34,7 +34,7 @@ fn gc_removes_what_nobody_needs_and_nothing_else() {
     let tidied = gc(&node);
     assert_eq!(tidied["records"], 2, "{tidied}");
     assert_eq!(tidied["temporary"], 1, "{tidied}");
-    assert_eq!(tidied["locks"], 1, "{tidied}");
+    assert_eq!(tidied["locks"], 2, "{tidied}");
     assert_eq!(tidied["cached"], 0, "{tidied}");
     assert_eq!(tidied["remembered"], 0, "{tidied}");
     assert_eq!(node.records(), ["kept", "newer"]);
