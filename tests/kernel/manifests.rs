@@ -2,6 +2,7 @@
 //! what it means to the Security Profiles Operator.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use oci_apparmor::profiles::manifest::{self, Rendered};
@@ -102,4 +103,49 @@ fn in_complain_mode_nothing_is_denied() {
         "read it\nwrote data\nwrote tmp\nw\n"
     );
     assert_eq!(fs::read(&file).unwrap(), b"w\n");
+}
+
+#[test]
+fn a_container_runs_under_the_profile_of_a_manifest() {
+    let _world = world();
+    let text = include_str!("../manifests/read-only.yaml");
+    let file = Path::new(PROFILES).join("team.yaml");
+    let put = |text: &str| {
+        fs::write(&file, text).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+    };
+    for runtime in RUNTIMES {
+        unload("read-only");
+        put(text);
+        let asks = [("oci-apparmor/profile", "read-only")];
+        let words = [
+            "/bin/sh",
+            "-c",
+            "(echo w >/data/manifest) 2>/dev/null && echo wrote data; \
+             cat /proc/self/attr/current",
+        ];
+        let bundle = Bundle::annotated("manifest", &words, &asks);
+        // Reading that file is what its profile does not allow.
+        let ran = || {
+            let words = ["run", "--bundle", bundle.path.to_str().unwrap(), "manifest"];
+            run(wrapper(runtime), words)
+        };
+        assert_eq!(ran().out, "", "{runtime}");
+        assert_eq!(loaded("read-only").as_deref(), Some("read-only (enforce)"));
+        // An edited manifest counts for the next container.
+        put(&text.replace("/data/**]", "/data/**, /proc/**]"));
+        assert_eq!(ran().ok(), "read-only (enforce)\n", "{runtime}");
+        put(&text.replace("spec:", "spec:\n  mode: Complain"));
+        assert_eq!(
+            ran().ok(),
+            "wrote data\nread-only (complain)\n",
+            "{runtime}"
+        );
+        put(&text.replace("/data/**]", "\"/data/x r, /** w\"]"));
+        ran().refused(&["readOnlyPaths", "oci-apparmor render"]);
+        put(&text.replace("spec:", "spec:\n  state: Disabled"));
+        unload("read-only");
+        ran().refused(&["is disabled on this node", "team.yaml"]);
+    }
+    fs::remove_file(file).unwrap();
 }
