@@ -11,7 +11,7 @@ use crate::apparmor::kernel::{Enforcement, Kernel, may_load};
 use crate::apparmor::parser::Parser;
 use crate::cli::{print, wiring};
 use crate::error::{Error, Kind, Result, foreign};
-use crate::profiles::Source;
+use crate::profiles::{Source, listing};
 use crate::runtime::locate;
 use crate::settings::{self, LowLevel, LowLevelSettings, Settings};
 use crate::{rundir, trusted};
@@ -135,6 +135,7 @@ fn findings(config: Option<&Path>) -> Vec<Finding> {
     found.extend(sources(&settings));
     found.extend(low_level(&settings.low_level));
     found.push(run_directory());
+    found.push(cache(&settings));
     found.extend(wiring::findings());
     found.extend(wiring::preloading(&settings));
     found
@@ -211,6 +212,13 @@ fn sources(settings: &Settings) -> Vec<Finding> {
             )),
         }
     }
+    for (path, e) in listing::sources(settings).unusable {
+        found.push(Finding::warning(
+            "profiles",
+            format!("{} cannot be used: {e}", path.display()),
+            "correct it or remove it",
+        ));
+    }
     let named = [
         ("default_profile", &settings.default_profile),
         ("floor", &settings.floor),
@@ -278,6 +286,23 @@ fn run_directory() -> Finding {
     match trusted::own_directory(&path, 0o700) {
         Ok(()) => Finding::ok("records", format!("{} is ours alone", path.display())),
         Err(e) => Finding::error("records", &e),
+    }
+}
+
+/// Where compiled policy is kept; nothing depends on it but the time that a start takes.
+fn cache(settings: &Settings) -> Finding {
+    let path = settings.cache_directory.as_path();
+    if path.symlink_metadata().is_err() {
+        let text = format!("{} is made when it is needed", path.display());
+        return Finding::ok("cache", text);
+    }
+    match trusted::own_directory_as_it_is(path) {
+        Ok(()) => Finding::ok("cache", format!("{} is ours alone", path.display())),
+        Err(e) => Finding::warning(
+            "cache",
+            format!("compiled policy is not kept: {e}"),
+            "make it root's alone, or name another cache_directory",
+        ),
     }
 }
 

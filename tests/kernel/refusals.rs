@@ -96,10 +96,10 @@ fn sources_that_are_not_what_they_should_be() {
         is(&profile_text("another", ""), &["another", "not only bad"]);
         assert_eq!(loaded("another"), None);
         is(
-            &[profile_text("bad", ""), profile_text("second", "")].concat(),
-            &["second"],
+            &[profile_text("bad", ""), profile_text("bad-too", "")].concat(),
+            &["bad-too"],
         );
-        assert_eq!(loaded("second"), None);
+        assert_eq!(loaded("bad-too"), None);
         is("# nothing\n", &["declares no profile"]);
         is("profile bad /bin/bad { file, }\n", &["attaches"]);
         is("profile bad flags=(unconfined) { file, }\n", &["bad"]);
