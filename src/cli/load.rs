@@ -11,7 +11,7 @@ use crate::apparmor::name::ProfileName;
 use crate::cli::print;
 use crate::error::{Error, Kind, Result, foreign};
 use crate::profiles::listing::{self, Listed};
-use crate::profiles::{Change, Source, Store};
+use crate::profiles::{Change, Source, Store, Word};
 use crate::settings::{self, Settings};
 
 /// What became of one profile, or of one file that is none.
@@ -71,7 +71,7 @@ pub(super) fn run(names: &[String], as_json: bool) -> Result<u8> {
     };
     let go_on = || true;
     let rows = match names {
-        [] => all(&settings, &progress, go_on, tell)?,
+        [] => all(&settings, Word::Person, &progress, go_on, tell)?,
         names => named(&settings, names, &progress, tell)?,
     };
     progress.clear();
@@ -100,7 +100,11 @@ fn named(
         let row = match ProfileName::parse(text) {
             Ok(name) => {
                 let source = Source::of(&name, settings).ok().flatten().map(|s| s.path);
-                Row::of(text, source, store.load(&name).map(|(l, c)| (l.mode, c)))
+                Row::of(
+                    text,
+                    source,
+                    store.load(&name, Word::Person).map(|(l, c)| (l.mode, c)),
+                )
             }
             Err(e) => Row::of(&foreign(text), None, Err(e)),
         };
@@ -114,6 +118,7 @@ fn named(
 /// as `go_on` says so. Each is told of when it is done.
 pub(super) fn all(
     settings: &Settings,
+    word: Word,
     progress: &Progress,
     go_on: impl Fn() -> bool,
     tell: impl Fn(&Row) -> Result<()>,
@@ -139,7 +144,7 @@ pub(super) fn all(
             return Ok(rows);
         }
         progress.show(done, total, listed.name.as_str());
-        keep(one(&store, listed))?;
+        keep(one(&store, listed, word))?;
     }
     // What the settings name must be there, from wherever.
     for name in listing::named(settings) {
@@ -155,7 +160,7 @@ pub(super) fn all(
 }
 
 /// One of all. What is loaded from a directory that is not ours belongs to whoever loaded it.
-fn one(store: &Store<'_>, listed: &Listed) -> Row {
+fn one(store: &Store<'_>, listed: &Listed, word: Word) -> Row {
     let Listed { name, source } = listed;
     let path = Some(source.path.clone());
     if let Some(why) = &source.disabled {
@@ -173,7 +178,7 @@ fn one(store: &Store<'_>, listed: &Listed) -> Row {
     let done = left.and_then(|left| match left {
         Some(loaded) => Ok((loaded.mode, Change::Nothing)),
         None => store
-            .load(name)
+            .load(name, word)
             .map(|(loaded, change)| (loaded.mode, change)),
     });
     Row::of(name.as_str(), path, done)

@@ -24,7 +24,7 @@ use crate::apparmor::kernel;
 use crate::cli::load::{self, Outcome, Progress, Row, Sum};
 use crate::cli::{notify, print};
 use crate::error::{Error, Kind, Result, reason};
-use crate::profiles::{Store, listing};
+use crate::profiles::{Store, Word, listing};
 use crate::settings::{self, Settings};
 
 /// An editor or a package writes several files; all of them are loaded at once, when nothing more
@@ -106,7 +106,9 @@ impl Known {
                 Ok(())
             }
         };
-        let rows = load::all(settings, &Progress::default(), || !signals.ends(), tell)?;
+        // Nobody looks at what it does, so it may do no more than the start of a container.
+        let (word, progress) = (Word::Settings, Progress::default());
+        let rows = load::all(settings, word, &progress, || !signals.ends(), tell)?;
         let failed = rows
             .iter()
             .filter(|r| matches!(r.outcome, Outcome::Failed(_)));

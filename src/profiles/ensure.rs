@@ -83,6 +83,15 @@ pub enum Against {
     Mode,
 }
 
+/// On whose word a profile is loaded that is there already, but is another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Word {
+    /// A person's, who wants it replaced.
+    Person,
+    /// The node's configuration: `on_drift`.
+    Settings,
+}
+
 impl<'s> Store<'s> {
     /// The store of a node with these settings.
     #[must_use]
@@ -250,11 +259,11 @@ impl<'s> Store<'s> {
         self.limit.saturating_mul(3)
     }
 
-    /// Loads a profile as its source says, whatever the kernel holds; on a person's word.
+    /// Loads a profile as its source says, whatever the kernel holds, if it may be replaced.
     ///
     /// # Errors
-    /// Where there is no source, or where it cannot be loaded.
-    pub fn load(&self, name: &ProfileName) -> Result<(Loaded, Change)> {
+    /// Where there is no source, or where it cannot or may not be loaded.
+    pub fn load(&self, name: &ProfileName, word: Word) -> Result<(Loaded, Change)> {
         let component = Component {
             name: name.clone(),
             wanted: Wanted::Any,
@@ -268,7 +277,10 @@ impl<'s> Store<'s> {
         let source = view.source.clone();
         let source =
             source.ok_or_else(|| decision::nowhere(name, "the command line", self.settings))?;
-        self.load_from(&component, &source, view, |_| Ok(()))
+        self.load_from(&component, &source, view, |why| match word {
+            Word::Person => Ok(()),
+            Word::Settings => self.may_reload(&source, why),
+        })
     }
 
     /// The profile, if the kernel has it as it must be.

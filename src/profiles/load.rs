@@ -59,7 +59,7 @@ impl Store<'_> {
     }
 
     /// Whether a profile that is there may be replaced by what its source says.
-    fn may_reload(&self, source: &Source, why: &str) -> Result<()> {
+    pub(super) fn may_reload(&self, source: &Source, why: &str) -> Result<()> {
         match self.settings.on_drift {
             OnDrift::Reload => Ok(()),
             OnDrift::Refuse => Err(Error::new(

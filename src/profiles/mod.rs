@@ -23,7 +23,7 @@ mod toolchain;
 use sha2::{Digest, Sha256};
 
 pub use drift::Drift;
-pub use ensure::{Against, Change, Ensured, Store};
+pub use ensure::{Against, Change, Ensured, Store, Word};
 pub use lock::Lock;
 pub use mode::{Linked, ModeSet};
 pub use source::{Source, disabled, forced_to_complain};

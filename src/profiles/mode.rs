@@ -12,7 +12,7 @@ use crate::apparmor::name::ProfileName;
 use crate::apparmor::text::Text;
 use crate::decision;
 use crate::error::{Error, Kind, Result};
-use crate::profiles::ensure::{Change, Store};
+use crate::profiles::ensure::{Change, Store, Word};
 use crate::profiles::source::{FORCE_COMPLAIN, Source};
 use crate::trusted::{self, Refusal};
 
@@ -118,7 +118,7 @@ impl Store<'_> {
     }
 
     fn load_in_mode(&self, name: &ProfileName, complain: bool) -> Result<(Loaded, Change)> {
-        let (loaded, change) = self.load(name)?;
+        let (loaded, change) = self.load(name, Word::Person)?;
         let is_so = match complain {
             true => loaded.mode == Mode::Complain,
             false => loaded.mode.enforces(),

@@ -290,6 +290,15 @@ fn a_watch_loads_what_changes_with_one_capability_and_ends_when_told() {
     symlink(path("second"), Path::new(LINKS).join("second")).unwrap();
     watch.says("second: reloaded: it enforces, and is to complain now");
     assert_eq!(loaded("second").unwrap(), "second (complain)");
+    // Where the node wants to be asked, nobody else replaces anything.
+    fs::write(CONFIG, "on_drift = \"refuse\"\n").unwrap();
+    fs::write(path("first"), profile_text("first", "")).unwrap();
+    watch.says("first: failed: ");
+    assert_eq!(loaded("first").unwrap(), "first (complain)");
+    run(PROGRAM, ["load", "first"]).ok();
+    assert_eq!(loaded("first").unwrap(), "first (enforce)");
+    fs::remove_file(CONFIG).unwrap();
+    watch.says("0 loaded, 2 already right, 0 failed");
     // What has no source any more stays in the kernel.
     fs::remove_file(path("second")).unwrap();
     watch.says("0 loaded, 1 already right, 0 failed");
