@@ -74,6 +74,8 @@ pub(super) struct Manifests {
     pub names: BTreeMap<ProfileName, PathBuf>,
     /// Files that cannot be read as a whole, and why.
     pub broken: BTreeMap<PathBuf, String>,
+    /// Whether a profile stands in two files: what is kept of it is not what either says.
+    clash: bool,
     /// What was just read; otherwise each profile has a file of its own, since one container
     /// needs one of them.
     #[serde(skip)]
@@ -108,6 +110,7 @@ impl Manifests {
             names: BTreeMap::new(),
             entries: BTreeMap::new(),
             broken: BTreeMap::new(),
+            clash: false,
         };
         if stamp == Stamp::ABSENT {
             return Ok(nothing);
@@ -156,12 +159,10 @@ impl Manifests {
                     Ok(rendered) => rendered,
                     Err(e) => {
                         report::notice(&format!("{} cannot be read: {e}", path.display()));
-                        let old = before.as_ref().map(|b| b.refused(&path, &e));
+                        let stamp = Stamp::at(&path).unwrap_or(Stamp::ABSENT);
+                        let old = before.as_ref().map(|b| b.refused(&path, &stamp, &e));
                         self.broken.insert(path.clone(), e.to_string());
-                        (
-                            Stamp::at(&path).unwrap_or(Stamp::ABSENT),
-                            old.unwrap_or_default(),
-                        )
+                        (stamp, old.unwrap_or_default())
                     }
                 },
             };
@@ -205,15 +206,15 @@ impl Manifests {
         }
     }
 
-    fn add(&mut self, name: ProfileName, mut entry: Entry) {
+    fn add(&mut self, name: ProfileName, entry: Entry) {
         if let Some(other) = self.entries.get_mut(&name) {
             let both = format!(
                 "{} and {} define it",
                 other.path.display(),
                 entry.path.display()
             );
-            other.text = Err(both.clone());
-            entry.text = Err(both);
+            other.text = Err(both);
+            self.clash = true;
             return;
         }
         self.entries.insert(name, entry);
@@ -223,24 +224,25 @@ impl Manifests {
     fn unchanged(&self, path: &Path) -> Option<(Stamp, Vec<(ProfileName, Entry)>)> {
         let (_, stamp) = self.files.iter().find(|(known, _)| known == path)?;
         let same = Stamp::at(path).is_ok_and(|now| now == *stamp);
-        if !(self.settled && same) || self.broken.contains_key(path) {
+        if !(self.settled && same) || self.clash || self.broken.contains_key(path) {
             return None;
         }
         Some((stamp.clone(), self.from(path)))
     }
 
     fn from(&self, path: &Path) -> Vec<(ProfileName, Entry)> {
-        let of_it = self.entries.iter().filter(|(_, entry)| entry.path == path);
+        let of_it = self.names.iter().filter(|(_, of)| *of == path);
         of_it
-            .map(|(name, entry)| (name.clone(), entry.clone()))
+            .filter_map(|(name, _)| Some((name.clone(), self.entry(name)?)))
             .collect()
     }
 
     /// What was in a file that cannot be read any more: nobody may run under what it once said.
-    fn refused(&self, path: &Path, why: &Error) -> Vec<(ProfileName, Entry)> {
+    fn refused(&self, path: &Path, stamp: &Stamp, why: &Error) -> Vec<(ProfileName, Entry)> {
         let mut old = self.from(path);
         for (_, entry) in &mut old {
             entry.text = Err(why.to_string());
+            entry.stamp = stamp.clone();
         }
         old
     }

@@ -73,6 +73,55 @@ fn mode_and_state_of_a_manifest_count() {
 }
 
 #[test]
+fn what_did_not_change_is_not_forgotten_when_something_else_does() {
+    let Some(node) = node() else { return };
+    let other = "/etc/oci-apparmor/profiles/other.yaml";
+    node.write(FILE, manifest("one", "mode: Enforce"));
+    node.write(other, manifest("two", "mode: Enforce"));
+    let create = |name: &str, id: &str| {
+        compiles(&node, name, 0);
+        node.bundle(asks(name));
+        node.run(&["create", id])
+    };
+    // Until the files have rested, everything is read anew.
+    std::thread::sleep(std::time::Duration::from_millis(2100));
+    create("one", "c1").silent_success();
+    // Now one of them is known, and the other changes.
+    node.write(
+        other,
+        manifest("two", "mode: Enforce") + &manifest("three", "mode: Enforce"),
+    );
+    for (name, id) in [("one", "c2"), ("two", "c3"), ("three", "c4")] {
+        create(name, id).silent_success();
+    }
+    std::thread::sleep(std::time::Duration::from_millis(2100));
+    create("three", "c5").silent_success();
+    // A clash is over when one of the files gives way, whichever it is.
+    for (gives_way, stays) in [(FILE, other), (other, FILE)] {
+        for file in [FILE, other] {
+            node.write(file, manifest("both", "mode: Enforce"));
+        }
+        std::thread::sleep(std::time::Duration::from_millis(2100));
+        let line = create("both", "c6").stderr;
+        assert!(line.contains("define it"), "{line}");
+        node.write(gives_way, manifest("two", "mode: Enforce"));
+        compiles(&node, "both", 0);
+        let id = format!("c-{}", stays.len());
+        create("both", &id).silent_success();
+    }
+    // What is loaded is not good any more when its manifest cannot be read.
+    let broken = "/etc/oci-apparmor/profiles/team.yaml cannot be loaded";
+    for text in ["{", "{", "["] {
+        node.write(FILE, text);
+        for _ in 0..2 {
+            let line = create("both", "c9").stderr;
+            assert!(line.contains(broken), "{line}");
+            std::thread::sleep(std::time::Duration::from_millis(2100));
+        }
+    }
+}
+
+#[test]
 fn what_cannot_be_told_is_refused() {
     let Some(node) = node() else { return };
     let refused = |profile: &str, why: &str| {
