@@ -158,7 +158,7 @@ impl<'s> Store<'s> {
         let enforcement = self.kernel.enforcement();
         let mut profiles = BTreeMap::new();
         for name in names {
-            let view = self.view(&name)?;
+            let view = self.view(&name, Against::Source)?;
             let source = view.source.as_ref();
             let facts = ProfileFacts {
                 loaded: view.loaded.as_ref().map(|l| l.mode),
@@ -174,23 +174,26 @@ impl<'s> Store<'s> {
         })
     }
 
-    /// What is to be seen of a profile now.
-    pub(super) fn view(&self, name: &ProfileName) -> Result<View> {
+    /// What is to be seen of a profile now; its source only if it is judged by that.
+    fn view(&self, name: &ProfileName, against: Against) -> Result<View> {
         let remembered = Remembered::of(name);
         let revision = self.kernel.revision();
         Ok(View {
             revision,
             loaded: self.look(name, remembered.as_ref(), revision)?,
-            source: Source::of(name, self.settings)?,
+            source: match against {
+                Against::Source => Source::of(name, self.settings)?,
+                Against::Mode => None,
+            },
             remembered,
         })
     }
 
     /// The same, if nothing has changed in the kernel.
-    fn still(&self, name: &ProfileName, view: View) -> Result<View> {
+    fn still(&self, name: &ProfileName, view: View, against: Against) -> Result<View> {
         match view.revision {
             Some(revision) if self.kernel.revision() == Some(revision) => Ok(view),
-            _ => self.view(name),
+            _ => self.view(name, against),
         }
     }
 
@@ -235,8 +238,8 @@ impl<'s> Store<'s> {
         // From here on nobody unloads it.
         let together = Locks::of(name, limit)?.shared()?;
         let view = match self.views.borrow_mut().remove(name) {
-            Some(view) => self.still(name, view)?,
-            None => self.view(name)?,
+            Some(view) => self.still(name, view, against)?,
+            None => self.view(name, against)?,
         };
         if let Some(loaded) = self.right(component, against, &view) {
             return Ok(ensured((loaded, Change::Nothing), together));
@@ -246,10 +249,13 @@ impl<'s> Store<'s> {
         }
         let _alone = Locks::of_loading(name, limit)?.alone()?;
         // Most find it right now, since somebody else has worked on it.
-        let view = self.still(name, view)?;
-        let done = match self.right(component, against, &view) {
-            Some(loaded) => (loaded, Change::Nothing),
-            None => self.put_right(component, view)?,
+        let view = self.still(name, view, against)?;
+        let done = match (self.right(component, against, &view), against) {
+            (Some(loaded), _) => (loaded, Change::Nothing),
+            (None, Against::Source) => self.put_right(component, view)?,
+            (None, Against::Mode) => {
+                self.put_right(component, self.view(name, Against::Source)?)?
+            }
         };
         Ok(ensured(done, together))
     }
@@ -269,11 +275,12 @@ impl<'s> Store<'s> {
             wanted: Wanted::Any,
         };
         if let Err(why) = kernel::may_load() {
-            return Err(cannot_load(&component, &self.view(name)?, &why));
+            let view = self.view(name, Against::Mode)?;
+            return Err(cannot_load(&component, &view, &why));
         }
         let _together = Locks::of(name, self.waiting())?.shared()?;
         let _alone = Locks::of_loading(name, self.waiting())?.alone()?;
-        let view = self.view(name)?;
+        let view = self.view(name, Against::Source)?;
         let source = view.source.clone();
         let source =
             source.ok_or_else(|| decision::nowhere(name, "the command line", self.settings))?;
@@ -290,10 +297,7 @@ impl<'s> Store<'s> {
             return None;
         }
         let remembered = view.remembered.as_ref();
-        let source = match against {
-            Against::Mode => None,
-            Against::Source => view.source.as_ref(),
-        };
+        let source = view.source.as_ref().filter(|_| against == Against::Source);
         let Some(source) = source.filter(|s| s.ours && s.disabled.is_none()) else {
             let place = remembered.and_then(|r| r.directory(component.name.as_str()));
             if place != Some(&loaded.directory) {

@@ -92,11 +92,14 @@ fn ensure(store: &Store<'_>, settings: &Settings, record: &mut Record, known: bo
         return Err(Error::new(Kind::KernelOff, why).hint("run: oci-apparmor check"));
     }
     for recorded in &mut record.components {
-        // The node may have let it complain since the container was made.
-        if Source::complains(&recorded.name, settings) {
-            recorded.wanted = Wanted::Any;
-        }
-        let ensured = store.ensure(&recorded.component(), Against::Mode)?;
+        let ensured = match store.ensure(&recorded.component(), Against::Mode) {
+            // The node may have let it complain since the container was made.
+            Err(_) if Source::complains(&recorded.name, settings) => {
+                recorded.wanted = Wanted::Any;
+                store.ensure(&recorded.component(), Against::Mode)?
+            }
+            other => other?,
+        };
         if known && ensured.loaded.directory != recorded.directory {
             report::notice(&format!(
                 "container {}: the profile {} was removed while it ran; its processes lost it, \

@@ -50,6 +50,11 @@ fn profiles_of_a_manifest_are_loaded() {
     node.bundle(asks("four"));
     let line = node.refused(&["create", "four"]);
     assert!(line.contains("neither loaded nor found"), "{line}");
+    // What runs is not concerned by what becomes of its manifest, and exec looks at none.
+    node.write(FILE, "{");
+    node.syslog();
+    node.done(&["exec", "one", "sh"]);
+    assert_eq!(node.syslog(), [""; 0]);
 }
 
 #[test]
