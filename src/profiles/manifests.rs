@@ -195,13 +195,23 @@ impl Manifests {
         let kept = remembered::read_file::<Entry>(&file_of(name));
         match kept.filter(|entry| entry.path == *path && entry.stamp == *stamp) {
             Some(entry) => Some(entry),
-            // Somebody emptied /run; what is in the file is all that counts.
+            // Somebody emptied /run; what is in the file is all that counts. That there should be
+            // one is known, so it must not look as if there were none.
             None => {
-                let found = Self::render(path)
-                    .map(|(_, found)| found)
-                    .unwrap_or_default();
-                let mut found = found.into_iter();
-                found.find_map(|(found, entry)| (found == *name).then_some(entry))
+                let why = match Self::render(path) {
+                    Ok((_, found)) => match found.into_iter().find(|(found, _)| found == name) {
+                        Some((_, entry)) => return Some(entry),
+                        None => "it is not in there any more".to_owned(),
+                    },
+                    Err(e) => e.to_string(),
+                };
+                Some(Entry {
+                    path: path.clone(),
+                    stamp: stamp.clone(),
+                    complain: false,
+                    disabled: false,
+                    text: Err(why),
+                })
             }
         }
     }
