@@ -41,6 +41,18 @@ pub fn read(path: &Path, max: u64) -> Option<Vec<u8>> {
     trusted::own_file(&file, max)
 }
 
+/// What is in one of our own directories; nothing where there is none.
+///
+/// # Errors
+/// Where it cannot be listed.
+pub fn list(directory: &Path) -> Result<Vec<PathBuf>> {
+    match fs::read_dir(directory) {
+        Ok(entries) => Ok(entries.filter_map(|e| Some(e.ok()?.path())).collect()),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(e) => Err(Error::io("list", directory, &e)),
+    }
+}
+
 /// Writes one of our own files, whole or not at all, and the directories above it.
 ///
 /// # Errors

@@ -159,15 +159,10 @@ impl Locks {
 /// Where they cannot be listed.
 pub(super) fn tidy() -> Result<u64> {
     let directory = rundir::path()?.join("locks");
-    let entries = match std::fs::read_dir(&directory) {
-        Ok(entries) => entries,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(0),
-        Err(e) => return Err(Error::io("list", &directory, &e)),
-    };
     let mut count: u64 = 0;
-    for entry in entries.flatten() {
+    for path in rundir::list(&directory)? {
         let locks = Locks {
-            path: entry.path(),
+            path,
             deadline: None,
         };
         // It is removed while it is held, so that whoever opened it before sees that it is gone.

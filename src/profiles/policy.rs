@@ -89,16 +89,21 @@ impl Workshop<'_> {
             let mut closure = Closure::of(&text, &toolchain.search)?;
             closure.stamps.push((self.source.path.clone(), stamp));
             let key = Key::of(&closure.digest(), &toolchain.digest, self.source.complain);
-            if let Some(blob) = self.cache.get(&key)
-                && let Ok(declared) = self.walked(&blob)
-            {
-                let built = self.built(&key, closure, toolchain, true);
-                return Ok(Policy {
-                    blob: Some(blob),
-                    declared,
-                    built,
-                    text,
-                });
+            if let Some(blob) = self.cache.get(&key) {
+                match self.walked(&blob) {
+                    Ok(declared) => {
+                        let built = self.built(&key, closure, toolchain, true);
+                        return Ok(Policy {
+                            blob: Some(blob),
+                            declared,
+                            built,
+                            text,
+                        });
+                    }
+                    // To compile it again would make the same of it.
+                    Err(e) if e.kind() == Kind::Policy => return Err(e),
+                    Err(e) => log::debug!("compiled anew: {e}"),
+                }
             }
             let (blob, declared) = self.compiled(parser, &text)?;
             // What was hashed must be what was compiled, and what it was compiled with.

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::apparmor::kernel::Kernel;
 use crate::apparmor::loaded::{Loaded, Mode};
 use crate::apparmor::name::ProfileName;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::profiles::digest;
 use crate::profiles::source::Source;
 use crate::profiles::stamp::Stamp;
@@ -193,18 +193,13 @@ pub(super) fn forget(name: &ProfileName) {
 /// Where they cannot be listed.
 pub(super) fn tidy(kernel: &Kernel) -> Result<u64> {
     let directory = rundir::path()?.join(DIRECTORY);
-    let entries = match fs::read_dir(&directory) {
-        Ok(entries) => entries,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(0),
-        Err(e) => return Err(Error::io("list", &directory, &e)),
-    };
     let mut count: u64 = 0;
-    for entry in entries.flatten() {
-        let name = entry.file_name();
-        let known = name.to_str().and_then(read_file::<Remembered>);
+    for path in rundir::list(&directory)? {
+        let name = path.file_name().and_then(|name| name.to_str());
+        let known = name.and_then(read_file::<Remembered>);
         let is_held = |held: &Held| kernel.at(&held.directory, &held.name).is_some();
         let is_stale = known.is_some_and(|known| !known.held.iter().any(is_held));
-        if is_stale && fs::remove_file(entry.path()).is_ok() {
+        if is_stale && fs::remove_file(&path).is_ok() {
             count = count.saturating_add(1);
         }
     }

@@ -92,15 +92,11 @@ impl Store<'_> {
 /// Removes what killed processes left half written.
 fn temporary() -> Result<u64> {
     let directory = rundir::path()?.join("tmp");
-    let entries = match fs::read_dir(&directory) {
-        Ok(entries) => entries,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(0),
-        Err(e) => return Err(Error::io("list", &directory, &e)),
-    };
     let mut count: u64 = 0;
-    for entry in entries.flatten() {
-        let is_alive = Path::new("/proc").join(entry.file_name()).exists();
-        if !is_alive && fs::remove_file(entry.path()).is_ok() {
+    for path in rundir::list(&directory)? {
+        let writer = path.file_name().unwrap_or_default();
+        let is_alive = Path::new("/proc").join(writer).exists();
+        if !is_alive && fs::remove_file(&path).is_ok() {
             count = count.saturating_add(1);
         }
     }

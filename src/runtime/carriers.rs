@@ -60,6 +60,10 @@ impl State {
         match origin {
             Some(Ok(None)) if is_alive(record.writer) => Self::UnderWay,
             Some(Ok(None)) => Self::Gone,
+            // youki writes its state before there is a process.
+            Some(Ok(Some(origin))) if origin.pid.is_none() && is_alive(record.writer) => {
+                Self::UnderWay
+            }
             // Its first process is still the runtime's own; nothing of the container runs.
             Some(Ok(Some(origin))) if origin.waits && origin.pid.is_some() => Self::Created,
             Some(Ok(Some(origin))) => origin.pid.map_or(Self::Stopped, Self::Running),

@@ -7,6 +7,7 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use crate::apparmor::kernel::Enforcement;
+use crate::apparmor::loaded::Mode;
 use crate::apparmor::name::Label;
 use crate::decision::{Component, Wanted};
 use crate::error::{Error, Kind, Result};
@@ -92,14 +93,17 @@ fn ensure(store: &Store<'_>, settings: &Settings, record: &mut Record, known: bo
         return Err(Error::new(Kind::KernelOff, why).hint("run: oci-apparmor check"));
     }
     for recorded in &mut record.components {
-        let ensured = match store.ensure(&recorded.component(), Against::Mode) {
-            // The node may have let it complain since the container was made.
-            Err(_) if Source::complains(&recorded.name, settings) => {
-                recorded.wanted = Wanted::Any;
-                store.ensure(&recorded.component(), Against::Mode)?
-            }
-            other => other?,
+        let mut component = recorded.component();
+        // The node may have let it complain since the container was made. That is not recorded:
+        // the node may take it back.
+        let relaxed = match store.loaded(&recorded.name)? {
+            Some(loaded) => loaded.mode == Mode::Complain,
+            None => true,
         };
+        if relaxed && Source::complains(&recorded.name, settings) {
+            component.wanted = Wanted::Any;
+        }
+        let ensured = store.ensure(&component, Against::Mode)?;
         if known && ensured.loaded.directory != recorded.directory {
             report::notice(&format!(
                 "container {}: the profile {} was removed while it ran; its processes lost it, \
@@ -107,7 +111,10 @@ fn ensure(store: &Store<'_>, settings: &Settings, record: &mut Record, known: bo
                 record.id, recorded.name
             ));
         }
-        *recorded = Recorded::of(&ensured);
+        *recorded = Recorded {
+            wanted: recorded.wanted,
+            ..Recorded::of(&ensured)
+        };
     }
     Ok(())
 }

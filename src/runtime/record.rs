@@ -163,8 +163,12 @@ fn read_file(path: &Path) -> Option<Record> {
 pub fn all() -> Result<Vec<Record>> {
     let directory = rundir::path()?.join("containers");
     let mut records = Vec::new();
-    for root in list(&directory)? {
-        records.extend(list(&root)?.iter().filter_map(|file| read_file(file)));
+    for root in rundir::list(&directory)? {
+        records.extend(
+            rundir::list(&root)?
+                .iter()
+                .filter_map(|file| read_file(file)),
+        );
     }
     records.sort_by(|a, b| (&a.root, &a.id).cmp(&(&b.root, &b.id)));
     Ok(records)
@@ -226,8 +230,8 @@ pub fn tidy(gone: impl Fn(&Record) -> bool) -> Result<u64> {
             .map_err(|e| Error::io("lock", &base, &e))
     };
     let mut count: u64 = 0;
-    for root in list(&base)? {
-        for file in list(&root)? {
+    for root in rundir::list(&base)? {
+        for file in rundir::list(&root)? {
             alone(&mut || {
                 // A record of another version is somebody's who knows more.
                 let is_gone = read_file(&file).is_some_and(|record| gone(&record));
@@ -240,14 +244,6 @@ pub fn tidy(gone: impl Fn(&Record) -> bool) -> Result<u64> {
         alone(&mut || drop(fs::remove_dir(&root)))?;
     }
     Ok(count)
-}
-
-fn list(path: &Path) -> Result<Vec<PathBuf>> {
-    match fs::read_dir(path) {
-        Ok(entries) => Ok(entries.filter_map(|e| Some(e.ok()?.path())).collect()),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        Err(e) => Err(Error::io("list", path, &e)),
-    }
 }
 
 /// Removes a record, if there is one.

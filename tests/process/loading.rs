@@ -137,6 +137,33 @@ fn a_profile_that_the_node_lets_complain_may() {
     node.done(&["exec", "c1", "sh"]);
 }
 
+#[test]
+fn a_mode_that_the_node_takes_back_is_not_remembered_by_the_container() {
+    let Some(node) = node() else { return };
+    let q = node.load("q", "enforce");
+    let mode = format!("/sys/kernel/security/apparmor/policy/profiles/{q}/mode");
+    let link = "/etc/apparmor.d/force-complain/q";
+    node.write("/etc/apparmor.d/q", "profile q {}\n");
+    node.bundle(asks("q"));
+    node.done(&["create", "c1"]);
+    node.write(link, "");
+    node.write(&mode, "complain\n");
+    node.done(&["exec", "c1", "sh"]);
+    assert_eq!(node.record("c1")["components"][0]["wanted"], "enforcing");
+    // Complain is what the node allows, and no less than that.
+    node.write(&mode, "unconfined\n");
+    assert!(
+        node.refused(&["exec", "c1", "sh"])
+            .contains("unconfined mode")
+    );
+    node.write(&mode, "complain\n");
+    node.remove(link);
+    assert!(
+        node.refused(&["exec", "c1", "sh"])
+            .contains("complain mode")
+    );
+}
+
 /// What comes of `q` is refused, before a byte of it is in the kernel.
 #[track_caller]
 fn not_loaded(node: &Node, why: &str) {

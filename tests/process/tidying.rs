@@ -108,6 +108,13 @@ fn a_profile_that_somebody_relies_on_is_not_unloaded() {
     );
     std::fs::write(&file, &mine).unwrap();
     refused("p", 5, "container c1 (being made)");
+    // It has a state already, and no process yet.
+    node.write(
+        "/run/runc/c1/state.json",
+        r#"{"config":{"labels":["bundle=/run/bundle"]}}"#,
+    );
+    refused("p", 5, "container c1 (being made)");
+    node.remove("/run/runc/c1");
     std::fs::write(&file, &text).unwrap();
 
     // Gone: it may go. The kernel of this test does not obey, which is noticed.
