@@ -236,7 +236,8 @@ impl<'s> Store<'s> {
         };
         let limit = self.waiting();
         // From here on nobody unloads it.
-        let together = Locks::of(name, limit)?.shared()?;
+        let locks = Locks::of(name, limit)?;
+        let together = locks.shared()?;
         let view = match self.views.borrow_mut().remove(name) {
             Some(view) => self.still(name, view, against)?,
             None => self.view(name, against)?,
@@ -247,7 +248,7 @@ impl<'s> Store<'s> {
         if let Err(why) = kernel::may_load() {
             return Err(cannot_load(component, &view, &why));
         }
-        let _alone = Locks::of_loading(name, limit)?.alone()?;
+        let _alone = locks.loading(limit).alone()?;
         // Most find it right now, since somebody else has worked on it.
         let view = self.still(name, view, against)?;
         let done = match (self.right(component, against, &view), against) {
@@ -278,8 +279,9 @@ impl<'s> Store<'s> {
             let view = self.view(name, Against::Mode)?;
             return Err(cannot_load(&component, &view, &why));
         }
-        let _together = Locks::of(name, self.waiting())?.shared()?;
-        let _alone = Locks::of_loading(name, self.waiting())?.alone()?;
+        let locks = Locks::of(name, self.waiting())?;
+        let _together = locks.shared()?;
+        let _alone = locks.loading(self.waiting()).alone()?;
         let view = self.view(name, Against::Source)?;
         let source = view.source.clone();
         let source =

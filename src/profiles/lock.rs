@@ -37,9 +37,14 @@ impl Locks {
         Self::named(&digest(name.root().as_str()), limit)
     }
 
-    /// The lock of who loads a profile, against others who would do the same.
-    pub(super) fn of_loading(name: &ProfileName, limit: Duration) -> Result<Self> {
-        Self::named(&format!("{}-load", digest(name.root().as_str())), limit)
+    /// The lock of who loads the profile, against others who would do the same.
+    pub(super) fn loading(&self, limit: Duration) -> Self {
+        let mut path = self.path.clone().into_os_string();
+        path.push("-load");
+        Self {
+            path: path.into(),
+            deadline: Instant::now().checked_add(limit),
+        }
     }
 
     /// The lock of this name.

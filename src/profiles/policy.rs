@@ -69,12 +69,13 @@ impl Policy {
 }
 
 impl Workshop<'_> {
-    /// The policy that was kept of a making that still holds, of which nothing is read again.
+    /// The policy that was kept of a making that still holds, of which nothing is read again. That
+    /// was on this boot, so the kernel reads its version.
     fn remembered(&self, built: &Built) -> Option<Policy> {
         let key = Key::parse(&built.key).filter(|_| built.is_current(self.source))?;
         let blob = self.cache.get(&key)?;
         Some(Policy {
-            declared: self.walked(&blob).ok()?,
+            declared: self.declared(&blob).ok()?,
             blob: Some(blob),
             built: built.clone(),
             text: Vec::new(),
@@ -160,7 +161,7 @@ impl Workshop<'_> {
     }
 
     /// What a policy declares, if it may be loaded for the component.
-    fn walked(&self, policy: &[u8]) -> Result<Vec<Declared>> {
+    fn declared(&self, policy: &[u8]) -> Result<Vec<Declared>> {
         let declared = blob::walk(policy).map_err(|why| {
             Error::new(
                 Kind::DoesNotCompile,
@@ -169,6 +170,12 @@ impl Workshop<'_> {
             .hint("reinstall apparmor_parser")
         })?;
         check(self.component, &declared)?;
+        Ok(declared)
+    }
+
+    /// The same, if this kernel reads it, too.
+    fn walked(&self, policy: &[u8]) -> Result<Vec<Declared>> {
+        let declared = self.declared(policy)?;
         // Without the kernel's features the compiler writes version 5, which every kernel takes
         // and which leaves out network, mount, signal and ptrace rules.
         let unreadable = declared
