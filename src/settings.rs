@@ -63,6 +63,18 @@ pub enum OnDrift {
     Refuse,
 }
 
+/// Of which processes the label is verified once they run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verify {
+    /// Of none; what a checkpoint restores is verified all the same.
+    Off,
+    /// Of each container's first process.
+    Start,
+    /// Of that, and of what is exec'ed detached.
+    All,
+}
+
 /// The node's configuration.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -85,6 +97,8 @@ pub struct Settings {
     pub profile_directories: Vec<AbsolutePath>,
     /// What is done where the kernel's content or mode is not the source's.
     pub on_drift: OnDrift,
+    /// Of which processes the label is verified once they run.
+    pub verify: Verify,
     /// Where compiled policy is kept.
     pub cache_directory: AbsolutePath,
     /// How large `oci-apparmor gc` lets the cache be, in MiB.
@@ -115,6 +129,7 @@ impl Default for Settings {
                 "/etc/apparmor.d/containers",
             ]),
             on_drift: OnDrift::Reload,
+            verify: Verify::Start,
             cache_directory: AbsolutePath(PathBuf::from("/var/cache/oci-apparmor")),
             cache_limit: 256,
             parser: None,

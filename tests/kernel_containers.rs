@@ -44,5 +44,7 @@ mod restore;
 mod rootless;
 #[path = "kernel/runtimes.rs"]
 mod runtimes;
+#[path = "kernel/sabotage.rs"]
+mod sabotage;
 #[path = "kernel/transparency.rs"]
 mod transparency;

@@ -86,7 +86,7 @@ pub(super) fn prepare(runtime: &Located, mut line: Line) -> Result<Next> {
     drop(ensured);
     match line.subcommand {
         Subcommand::Restore => return restore::carry_out(runtime, &line, &record),
-        Subcommand::Run => watch::until_it_ends(place).or_else(|e| {
+        Subcommand::Run => watch::until_it_ends(runtime, &line, &record).or_else(|e| {
             record::remove(place)?;
             Err(e)
         })?,

@@ -4,7 +4,7 @@
 //! decided; left alone it would run under the engine's default or under nothing.
 
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::apparmor::kernel::Enforcement;
 use crate::apparmor::loaded::Mode;
@@ -18,8 +18,9 @@ use crate::runtime::argv::Line;
 use crate::runtime::create::record as new_record;
 use crate::runtime::locate::Located;
 use crate::runtime::record::{self, Place, Record, Recorded};
-use crate::runtime::{Next, roots};
-use crate::settings::Settings;
+use crate::runtime::verify::{self, Subject};
+use crate::runtime::{Next, command, exit_code, roots};
+use crate::settings::{Settings, Verify};
 use crate::spec::document::Document;
 use crate::spec::files::SpecFile;
 
@@ -80,7 +81,29 @@ pub(super) fn prepare(runtime: &Located, mut line: Line) -> Result<Next> {
         }
         None => line.set_option("apparmor", label.to_string().into()),
     }
-    Ok(Next::HandOnAs(line))
+    match line.option("pid-file").map(PathBuf::from) {
+        Some(pid_file) if settings.verify == Verify::All && line.has("detach") => {
+            verified(runtime, &line, &record, &pid_file)
+        }
+        _ => Ok(Next::HandOnAs(line)),
+    }
+}
+
+/// Has the runtime execute a process, and kills that if it runs without the label.
+fn verified(runtime: &Located, line: &Line, record: &Record, pid_file: &Path) -> Result<Next> {
+    let code = exit_code(
+        command(runtime, &line.words()).status(),
+        &runtime.program,
+        || !pid_file.exists(),
+    )?;
+    if code == 0
+        && let Some(subject) = Subject::running(verify::first_process(pid_file)?)
+        && let Err(why) = subject.verify(record)
+    {
+        subject.kill();
+        return Err(why.hint("it was killed; update the low-level runtime"));
+    }
+    Ok(Next::Done(code))
 }
 
 /// Makes sure of every component; what the container lost meanwhile is reported, since its

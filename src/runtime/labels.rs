@@ -38,7 +38,10 @@ pub fn of_container(pid: u32, record: &Record) -> Vec<Process> {
             label,
         })
     };
-    let mut found: Vec<Process> = processes(pid).into_iter().filter_map(look).collect();
+    let mut found: Vec<Process> = processes(pid, &record.id)
+        .into_iter()
+        .filter_map(look)
+        .collect();
     found.sort_by_key(|process| process.pid);
     found
 }
@@ -48,7 +51,7 @@ pub fn of_container(pid: u32, record: &Record) -> Vec<Process> {
 /// # Errors
 /// The first thread that has not, or that cannot be looked at.
 pub(super) fn all_hold(pid: u32, record: &Record) -> Result<()> {
-    for process in processes(pid) {
+    for process in processes(pid, &record.id) {
         let threads = process.join("task");
         let Ok(entries) = fs::read_dir(&threads) else {
             continue;
@@ -69,12 +72,12 @@ pub(super) fn all_hold(pid: u32, record: &Record) -> Result<()> {
     Ok(())
 }
 
-/// Kills every process of the container whose first process is `pid`.
-pub(super) fn kill_all(pid: u32) {
+/// Kills every process of the container `id` whose first process is `pid`.
+pub(super) fn kill_all(pid: u32, id: &str) {
     // What forks while it is killed is found by the next look.
     for _ in 0..100 {
         let mut left = false;
-        for process in processes(pid) {
+        for process in processes(pid, id) {
             let number = process
                 .file_name()
                 .and_then(|n| n.to_str())
@@ -94,15 +97,16 @@ pub(super) fn kill_all(pid: u32) {
 }
 
 /// The processes that share the first one's process namespace or control group, itself included;
-/// unless it shares them with us.
-fn processes(pid: u32) -> Vec<PathBuf> {
+/// unless it shares the namespace with us, or the group is not named after the container `id`:
+/// without a group of its own it is in its engine's, or in a whole session's.
+fn processes(pid: u32, id: &str) -> Vec<PathBuf> {
     let first = Path::new("/proc").join(pid.to_string());
     let ours = Path::new("/proc/self");
     let namespace = |process: &Path| fs::read_link(process.join("ns/pid")).ok();
     let group = |process: &Path| fs::read_to_string(process.join("cgroup")).ok();
     let (in_namespace, in_group) = (
         namespace(&first).filter(|n| namespace(ours).as_ref() != Some(n)),
-        group(&first).filter(|g| group(ours).as_ref() != Some(g)),
+        group(&first).filter(|g| g.contains(id) && group(ours).as_ref() != Some(g)),
     );
     let belongs = |process: &PathBuf| {
         *process == first
@@ -132,7 +136,7 @@ pub(super) fn everything() -> impl Iterator<Item = PathBuf> {
 
 /// Whether a label as the kernel prints it holds every recorded profile in its mode. Stacks are
 /// sets, and a child of a profile is that profile.
-fn holds(text: &str, record: &Record) -> Result<()> {
+pub(super) fn holds(text: &str, record: &Record) -> Result<()> {
     let (components, mode) = components(text);
     let held = |recorded: &&Recorded| {
         components.iter().any(|c| recorded.name.covers(c)) && in_mode(recorded, mode)

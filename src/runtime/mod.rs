@@ -17,6 +17,7 @@ mod restore;
 pub mod roots;
 mod scanner;
 mod start;
+mod verify;
 mod watch;
 
 use std::env;
@@ -97,7 +98,7 @@ fn run(argv0: &OsStr, words: &[OsString], context: &mut Context) -> Result<u8> {
             create::prepare(&runtime, line)?
         }
         Subcommand::Exec => exec::prepare(&runtime, line)?,
-        Subcommand::Start => start::prepare(&runtime, &line)?,
+        Subcommand::Start => start::carry_out(&runtime, &line, words)?,
         Subcommand::Delete => delete::carry_out(&runtime, &line, words)?,
     };
     match next {

@@ -3,15 +3,13 @@
 //! looked at before the engine hears of success.
 
 use std::ffi::OsStr;
-use std::fs;
 use std::path::Path;
 
-use crate::error::{Error, Kind, Result, reason};
-use crate::report;
+use crate::error::{Error, Kind, Result};
 use crate::runtime::argv::Line;
 use crate::runtime::locate::Located;
 use crate::runtime::record::{self, Place, Record};
-use crate::runtime::{Next, command, exit_code, labels};
+use crate::runtime::{Next, command, exit_code, labels, verify};
 
 /// Refuses what cannot be verified, before anything is changed.
 pub(super) fn can_be_verified(line: &Line) -> Result<()> {
@@ -40,37 +38,12 @@ pub(super) fn carry_out(runtime: &Located, line: &Line, record: &Record) -> Resu
         return Ok(Next::Done(code));
     }
     let pid_file = line.option("pid-file").unwrap_or(OsStr::new(""));
-    let Err(why) = first_process(Path::new(pid_file)).and_then(|pid| labels::all_hold(pid, record))
+    let Err(why) =
+        verify::first_process(Path::new(pid_file)).and_then(|pid| labels::all_hold(pid, record))
     else {
         return Ok(Next::Done(0));
     };
-    if let Ok(pid) = first_process(Path::new(pid_file)) {
-        labels::kill_all(pid);
-    }
-    let deleted = command(runtime, &line.deletion()).status();
-    if deleted.is_ok_and(|status| status.success()) {
-        record::remove(place)?;
-    } else {
-        report::notice(&format!(
-            "container {}: it was killed, but not deleted",
-            record.id
-        ));
-    }
+    let pid = verify::first_process(Path::new(pid_file)).ok();
+    verify::put_down(runtime, &line.deletion(), pid, record)?;
     Err(why.hint("it was killed; start a new container instead of restoring this one"))
-}
-
-fn first_process(pid_file: &Path) -> Result<u32> {
-    fs::read_to_string(pid_file)
-        .map_err(|e| reason(&e))
-        .and_then(|text| {
-            text.trim()
-                .parse()
-                .map_err(|_| "it holds no number".to_owned())
-        })
-        .map_err(|why| {
-            Error::new(
-                Kind::Internal,
-                format!("cannot use {}: {why}", pid_file.display()),
-            )
-        })
 }

@@ -4,17 +4,20 @@
 //! into `unconfined`, and loading it again does not bring it back (seen on 6.1, 6.12 and 7.2).
 //! The number of its directory in the kernel tells: it is never used twice.
 
+use std::ffi::OsString;
+
 use crate::apparmor::kernel::{Enforcement, Kernel};
 use crate::apparmor::loaded::Mode;
 use crate::error::{Error, Kind, Result};
 use crate::profiles::Source;
 use crate::runtime::argv::Line;
 use crate::runtime::locate::Located;
-use crate::runtime::record::{self, Place, Recorded};
-use crate::runtime::{Next, exec, roots};
-use crate::settings::Settings;
+use crate::runtime::record::{self, Place, Record, Recorded};
+use crate::runtime::verify::{self, PUT_DOWN, Subject};
+use crate::runtime::{Next, command, exec, exit_code, roots};
+use crate::settings::{Settings, Verify};
 
-pub(super) fn prepare(runtime: &Located, line: &Line) -> Result<Next> {
+pub(super) fn carry_out(runtime: &Located, line: &Line, words: &[OsString]) -> Result<Next> {
     let root = roots::root(runtime.kind, line.global("root"));
     let place = Place {
         root: &root,
@@ -49,7 +52,44 @@ pub(super) fn prepare(runtime: &Located, line: &Line) -> Result<Next> {
             .hint("delete the container and create it anew"));
         }
     }
-    Ok(Next::HandOn)
+    let settings = Settings::load().unwrap_or_default();
+    if record.components.is_empty() || settings.verify == Verify::Off {
+        return Ok(Next::HandOn);
+    }
+    match roots::origin(runtime.kind, &root, &line.id)? {
+        Some(origin) if origin.waits => verified(runtime, line, words, &record, origin.pid),
+        // There is nothing to start; the runtime says so.
+        _ => Ok(Next::HandOn),
+    }
+}
+
+/// Starts the container, and puts it down again if its process then runs without the label.
+fn verified(
+    runtime: &Located,
+    line: &Line,
+    words: &[OsString],
+    record: &Record,
+    pid: Option<u32>,
+) -> Result<Next> {
+    let Some(subject) = pid.and_then(Subject::waiting) else {
+        return Ok(Next::HandOn);
+    };
+    subject
+        .waits_for(record)
+        .map_err(|e| e.hint("delete the container and create it anew"))?;
+    let waits = || {
+        let origin = roots::origin(runtime.kind, &record.root, &record.id);
+        origin.is_ok_and(|origin| origin.is_some_and(|origin| origin.waits))
+    };
+    let code = exit_code(command(runtime, words).status(), &runtime.program, waits)?;
+    // A runtime can fail after it has let the process go.
+    if (code == 0 || !waits())
+        && let Err(why) = subject.verify(record)
+    {
+        verify::put_down(runtime, &line.deletion(), Some(subject.pid()), record)?;
+        return Err(why.hint(PUT_DOWN));
+    }
+    Ok(Next::Done(code))
 }
 
 /// Whether the kernel has the very profile that the waiting label means, and it confines as much.

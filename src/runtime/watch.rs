@@ -1,8 +1,10 @@
-//! A process that outlives the wrapper and drops the record of a container that `run` removed.
+//! A process that outlives the wrapper, for `run`: it verifies the label of the container's
+//! process, and drops the record of a container that `run` removed.
 //!
-//! A `run` in the foreground deletes its container itself, after we have become it. So a child of
-//! ours becomes a session of its own, closes every descriptor, waits for the end of the process
-//! that we were, and removes the record if the container is gone.
+//! A `run` in the foreground is its container's parent until that ends, and deletes it itself,
+//! after we have become it. So a child of ours becomes a session of its own, closes every
+//! descriptor, looks at the container's process as soon as there is one, waits for the end of the
+//! process that we were, and removes the record if the container is gone.
 
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -12,11 +14,17 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::error::{Error, Kind, Result};
-use crate::runtime::record::{self, Place};
+use crate::report::{self, EngineLog};
+use crate::runtime::argv::Line;
+use crate::runtime::locate::Located;
+use crate::runtime::record::{self, Place, Record};
+use crate::runtime::roots;
+use crate::runtime::verify::{self, PUT_DOWN, Subject};
+use crate::settings::{LowLevel, Settings, Verify};
 
 /// The names by which the two generations know themselves.
 const CHILD: &str = "oci-apparmor-watch";
@@ -26,13 +34,22 @@ pub(super) fn is_called_by(argv0: &OsStr) -> bool {
     argv0 == CHILD || argv0 == GRANDCHILD
 }
 
+/// How often the runtime's state is looked at until it names a process.
+const PAUSE: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 2_000_000,
+};
+
 /// Starts it; it watches this process, whatever that becomes.
-pub(super) fn until_it_ends(place: Place<'_>) -> Result<()> {
+pub(super) fn until_it_ends(runtime: &Located, line: &Line, record: &Record) -> Result<()> {
     let failed = |why: &str| Error::new(Kind::Internal, format!("cannot start the watcher: {why}"));
     let status = itself(CHILD)
         .arg(std::process::id().to_string())
-        .arg(place.root)
-        .arg(place.id)
+        .arg(&record.root)
+        .arg(&record.id)
+        .arg(&runtime.program)
+        .args(["log", "log-format"].map(|name| line.global(name).unwrap_or_default()))
+        .args(line.deletion())
         .stdin(Stdio::null())
         .status();
     match status {
@@ -53,8 +70,11 @@ fn itself(name: &str) -> Command {
         .env_clear()
         .stdout(Stdio::null())
         .stderr(Stdio::null());
-    if let Some(directory) = env::var_os("XDG_RUNTIME_DIR") {
-        command.env("XDG_RUNTIME_DIR", directory);
+    // Where a runtime looks for its containers, if it is called without --root.
+    for name in ["XDG_RUNTIME_DIR", "USER"] {
+        if let Some(value) = env::var_os(name) {
+            command.env(name, value);
+        }
     }
     command
 }
@@ -103,25 +123,82 @@ fn close_inherited() {
 
 /// The grandchild: its standard input is the process that it waits for.
 fn wait(words: &[OsString]) -> Option<()> {
-    let [root, id] = words else { return None };
-    let root = PathBuf::from(root);
+    let [root, id, program, log, format, deletion @ ..] = words else {
+        return None;
+    };
     let place = Place {
-        root: Path::new(&root),
+        root: Path::new(root),
         id: id.to_str()?,
     };
     let own = record::read(place).ok()??;
-    let stdin = std::io::stdin();
-    loop {
-        match poll(&mut [PollFd::new(&stdin.as_fd(), PollFlags::IN)], None) {
-            Err(rustix::io::Errno::INTR) => {}
-            Ok(_) => break,
-            Err(_) => return None,
+    let runtime = Located {
+        kind: LowLevel::named(&own.runtime)?,
+        program: PathBuf::from(program),
+    };
+    let ended = verify_first(&runtime, &own, |why, subject| {
+        let put_down = verify::put_down(&runtime, deletion, Some(subject.pid()), &own);
+        let log = EngineLog {
+            log: Some(log.clone()),
+            format: Some(format.clone()),
+        };
+        let what = format!("run of container {}", own.id);
+        report::refusal(&what, &why.hint(PUT_DOWN), &log);
+        if let Err(e) = put_down {
+            report::notice(&e.to_string());
         }
+    });
+    if !ended {
+        ends(None);
     }
-    let gone = root.join(place.id).symlink_metadata().is_err();
+    let gone = place.root.join(place.id).symlink_metadata().is_err();
     // Another container of this id may have come meanwhile.
     if gone && record::read(place).ok()? == Some(own) {
         record::remove(place).ok()?;
     }
     Some(())
+}
+
+/// Verifies the container's process as soon as there is one; `false` if the process that we watch
+/// may still be there.
+fn verify_first(runtime: &Located, record: &Record, refuse: impl FnOnce(Error, &Subject)) -> bool {
+    let settings = Settings::load().unwrap_or_default();
+    if record.components.is_empty() || settings.verify == Verify::Off {
+        return false;
+    }
+    let mut subject: Option<Subject> = None;
+    loop {
+        let ended = ends(Some(&PAUSE));
+        let origin = roots::origin(runtime.kind, &record.root, &record.id)
+            .ok()
+            .flatten();
+        let waits = origin.as_ref().is_some_and(|origin| origin.waits);
+        if let (None, Some(pid)) = (&subject, origin.and_then(|origin| origin.pid)) {
+            subject = match waits {
+                true => Subject::waiting(pid),
+                false => Subject::running(pid),
+            };
+        }
+        match &subject {
+            Some(subject) if !waits => {
+                if let Err(why) = subject.verify(record) {
+                    refuse(why, subject);
+                }
+                return ended;
+            }
+            _ if ended => return true,
+            _ => {}
+        }
+    }
+}
+
+/// Waits until the process that we watch has ended, or for some time; whether it has.
+fn ends(limit: Option<&Timespec>) -> bool {
+    let stdin = std::io::stdin();
+    loop {
+        match poll(&mut [PollFd::new(&stdin.as_fd(), PollFlags::IN)], limit) {
+            Err(rustix::io::Errno::INTR) => {}
+            Ok(0) => return false,
+            _ => return true,
+        }
+    }
 }

@@ -118,7 +118,8 @@ fn watchers(id: &str) -> Vec<u32> {
     let processes = fs::read_dir("/proc").unwrap();
     let pids = processes.filter_map(|p| p.unwrap().file_name().to_str()?.parse().ok());
     pids.filter(|pid| {
-        fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line == words.as_bytes())
+        fs::read(format!("/proc/{pid}/cmdline"))
+            .is_ok_and(|line| line.starts_with(words.as_bytes()))
     })
     .collect()
 }
