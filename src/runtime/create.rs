@@ -20,6 +20,7 @@ use crate::runtime::{Next, restore, roots, watch};
 use crate::settings::Settings;
 use crate::spec::document::Document;
 use crate::spec::files::SpecFile;
+use crate::spec::preflight;
 
 /// The name of a bundle's configuration (runtime-spec, "Filesystem Bundle").
 const CONFIG: &str = "config.json";
@@ -66,8 +67,12 @@ pub(super) fn prepare(runtime: &Located, mut line: Line) -> Result<Next> {
         }
         return Ok(Next::HandOn);
     };
-    if line.subcommand == Subcommand::Restore && !label.components().is_empty() {
-        restore::can_be_verified(&line)?;
+    if !label.components().is_empty() {
+        preflight::bundle(file.bytes(), &bundle)
+            .map_err(|e| e.within(&format!("{} is refused", file.path().display())))?;
+        if line.subcommand == Subcommand::Restore {
+            restore::can_be_verified(&line)?;
+        }
     }
     let ensured = ensure(&store, &decision)?;
     for text in decision.reports.iter().chain(&reloads(&ensured)) {
@@ -155,6 +160,7 @@ fn same_as_its_sandbox(request: &Request, root: &Path) -> Result<()> {
 /// the container itself will be refused.
 fn preload(request: &Request, settings: &Settings) {
     let started = Instant::now();
+    let rules = settings.in_namespace(request.namespace.as_deref());
     for name in request::named_by_sandbox(request, PRELOAD_MAX) {
         let left = PRELOAD_LIMIT.saturating_sub(started.elapsed());
         if left.is_zero() {
@@ -168,7 +174,7 @@ fn preload(request: &Request, settings: &Settings) {
             wanted: Wanted::Enforcing,
             name,
         };
-        let done = decision::may_ask(&component.name, "of the pod", settings)
+        let done = decision::may_ask(&component.name, "of the pod", &rules)
             .and_then(|()| store.ensure(&component, Against::Source));
         if let Err(e) = done {
             report::notice(&format!("preloading {} for a pod: {e}", component.name));

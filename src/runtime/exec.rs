@@ -23,6 +23,7 @@ use crate::runtime::{Next, command, exit_code, roots};
 use crate::settings::{Settings, Verify};
 use crate::spec::document::Document;
 use crate::spec::files::SpecFile;
+use crate::spec::preflight;
 
 pub(super) fn prepare(runtime: &Located, mut line: Line) -> Result<Next> {
     let root = roots::root(runtime.kind, line.global("root"));
@@ -73,13 +74,19 @@ pub(super) fn prepare(runtime: &Located, mut line: Line) -> Result<Next> {
     match line.option("process").map(OsString::from) {
         Some(path) => {
             let file = SpecFile::process(Path::new(&path))?;
-            let document = Document::process(file.bytes())
-                .map_err(|e| e.within(&format!("{} is refused", file.path().display())))?;
+            let refused = |e: Error| e.within(&format!("{} is refused", file.path().display()));
+            let document = Document::process(file.bytes()).map_err(refused)?;
+            preflight::process(file.bytes()).map_err(refused)?;
             if let Some(text) = document.with_label(&label) {
                 file.rewrite(&text)?;
             }
         }
-        None => line.set_option("apparmor", label.to_string().into()),
+        None => {
+            if let Some(cwd) = line.option("cwd") {
+                preflight::starts_in(&cwd.to_string_lossy())?;
+            }
+            line.set_option("apparmor", label.to_string().into());
+        }
     }
     match line.option("pid-file").map(PathBuf::from) {
         Some(pid_file) if settings.verify == Verify::All && line.has("detach") => {

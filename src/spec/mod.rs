@@ -5,4 +5,5 @@
 
 pub mod document;
 pub mod files;
+pub mod preflight;
 pub mod state;

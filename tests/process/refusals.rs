@@ -252,3 +252,54 @@ fn nothing_is_lost_where_nobody_listens() {
     }
     assert!(node.calls().is_empty());
 }
+
+#[test]
+fn bundles_that_could_evade_their_label() {
+    let Some(node) = node() else { return };
+    let asks = |more: &str| format!("{}{more}}}", ASKS.strip_suffix('}').unwrap());
+    let proc = "something else than the kernel's own /proc";
+    for (more, why) in [
+        (
+            r#","mounts":[{"destination":"/proc","type":"tmpfs"}]"#,
+            proc,
+        ),
+        (
+            r#","mounts":[{"destination":"/x/../proc/self/attr","type":"bind","source":"/data"}]"#,
+            proc,
+        ),
+        (
+            r#","root":{"path":"image"}"#,
+            "the image's /proc is a symbolic link",
+        ),
+    ] {
+        node.write("/run/bundle/image/sys/x", "");
+        if !node.exists("/run/bundle/image/proc") {
+            node.link("sys", "/run/bundle/image/proc");
+        }
+        node.bundle(asks(more));
+        for subcommand in ["create", "run", "restore"] {
+            let line = node.create_refused(&[subcommand, "--bundle", BUNDLE, "c1"]);
+            assert!(line.contains(why), "{line}");
+        }
+        // What asks for nothing is the runtime's business.
+        node.bundle(format!("{{\"process\":{{}}{more}}}"));
+        node.done(CREATE);
+        node.done(&["delete", "c1"]);
+    }
+    let cwd = "/proc/self/fd/7/../..";
+    node.bundle(ASKS.replace("\"args\"", &format!("\"cwd\":\"{cwd}\",\"args\"")));
+    assert!(
+        node.create_refused(CREATE)
+            .contains("it starts in the directory")
+    );
+
+    node.bundle(ASKS);
+    node.done(CREATE);
+    node.write("/run/process.json", format!("{{\"cwd\":\"{cwd}\"}}"));
+    for words in [
+        &["exec", "--process", "/run/process.json", "c1"][..],
+        &["exec", "--cwd", cwd, "c1", "sh"],
+    ] {
+        assert!(node.refused(words).contains("it starts in the directory"));
+    }
+}

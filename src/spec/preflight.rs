@@ -1,0 +1,254 @@
+//! What a bundle must not hold, whatever its label: the ways in which images have made runtimes
+//! write the label into something else than the kernel's own file.
+//!
+//! Runtimes know these by now; old ones are still in use. The label is written through `/proc` as
+//! the container sees it, so that must be the kernel's (CVE-2019-16884, CVE-2023-27561,
+//! CVE-2023-28642), and nobody may start inside a descriptor of the host's (CVE-2024-21626).
+
+use std::fs;
+use std::path::{Component, Path, PathBuf};
+
+use nix::sys::statfs::{PROC_SUPER_MAGIC, statfs};
+use serde::Deserialize;
+
+use crate::error::{Error, Kind, Result, quoted, reason};
+
+/// Directories of the image in whose place a symbolic link would lead mounts elsewhere.
+const MOUNT_POINTS: [&str; 3] = ["proc", "sys", "dev"];
+
+#[derive(Deserialize)]
+struct Config {
+    process: Option<Process>,
+    root: Option<Root>,
+    mounts: Option<Vec<Mount>>,
+}
+
+#[derive(Deserialize)]
+struct Process {
+    cwd: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Root {
+    path: Option<PathBuf>,
+}
+
+#[derive(Deserialize)]
+struct Mount {
+    destination: Option<String>,
+    r#type: Option<String>,
+    source: Option<PathBuf>,
+}
+
+/// Refuses a bundle whose label might be written elsewhere.
+///
+/// # Errors
+/// [`Kind::Policy`] with what is wrong; [`Kind::Internal`] where it cannot be told.
+pub fn bundle(config: &[u8], bundle: &Path) -> Result<()> {
+    let config: Config = serde_json::from_slice(config).map_err(|e| {
+        Error::new(
+            Kind::Internal,
+            format!("it is not an OCI configuration: {e}"),
+        )
+    })?;
+    if let Some(cwd) = config.process.and_then(|process| process.cwd) {
+        starts_in(&cwd)?;
+    }
+    for mount in config.mounts.unwrap_or_default() {
+        mounts(&mount)?;
+    }
+    match config.root.and_then(|root| root.path) {
+        Some(path) => root(&bundle.join(path)),
+        None => Ok(()),
+    }
+}
+
+/// Refuses a process that may start outside its container.
+///
+/// # Errors
+/// As for [`starts_in`]; [`Kind::Internal`] where it is no process.
+pub fn process(process: &[u8]) -> Result<()> {
+    let process: Process = serde_json::from_slice(process)
+        .map_err(|e| Error::new(Kind::Internal, format!("it is not an OCI process: {e}")))?;
+    process.cwd.map_or(Ok(()), |cwd| starts_in(&cwd))
+}
+
+/// Refuses the working directory of a process that is a descriptor of the runtime's: it could be
+/// one of the host's directories.
+///
+/// # Errors
+/// [`Kind::Policy`] where it is one.
+pub fn starts_in(cwd: &str) -> Result<()> {
+    // `..` leads out of what a link leads into, so each step counts.
+    let is_link = |steps: &Path| match below_proc(steps).as_deref() {
+        Some([process, "fd" | "cwd" | "root" | "task", ..]) => is_process(process),
+        _ => false,
+    };
+    match Path::new(cwd).ancestors().any(is_link) {
+        true => Err(refused(format!(
+            "it starts in the directory {}",
+            quoted(cwd)
+        ))),
+        false => Ok(()),
+    }
+}
+
+/// Refuses what would hide the kernel's own `/proc`, or the part of it that takes the label.
+fn mounts(mount: &Mount) -> Result<()> {
+    let destination = mount.destination.as_deref().unwrap_or_default();
+    let hides = match below_proc(Path::new(destination)).as_deref() {
+        None => false,
+        Some([]) => mount.r#type.as_deref() != Some("proc") && !shows_proc(mount.source.as_deref()),
+        Some([first, ..]) => is_process(first),
+    };
+    match hides {
+        false => Ok(()),
+        true => Err(refused(format!(
+            "something else than the kernel's own /proc is mounted on {}",
+            quoted(destination)
+        ))),
+    }
+}
+
+/// Whether a bind mount's source is a proc file system, as rootless engines mount it.
+fn shows_proc(source: Option<&Path>) -> bool {
+    source
+        .and_then(|source| statfs(source).ok())
+        .is_some_and(|found| found.filesystem_type() == PROC_SUPER_MAGIC)
+}
+
+/// Refuses an image in which one of the mount points is a symbolic link.
+fn root(root: &Path) -> Result<()> {
+    for name in MOUNT_POINTS {
+        let path = root.join(name);
+        match fs::symlink_metadata(&path) {
+            Ok(meta) if meta.is_symlink() => {
+                return Err(refused(format!("the image's /{name} is a symbolic link")));
+            }
+            Ok(_) => {}
+            // The runtime makes it, or says that there is no image.
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+            Err(e) => {
+                let why = format!("cannot look at {}: {}", path.display(), reason(&e));
+                return Err(Error::new(Kind::Internal, why));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The parts of a path below `/proc`; `None` where it is elsewhere. Runtimes take a relative one
+/// from the root.
+fn below_proc(path: &Path) -> Option<Vec<&str>> {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.components() {
+        match part {
+            Component::Normal(part) => parts.push(part.to_str()?),
+            Component::ParentDir => drop(parts.pop()),
+            Component::RootDir | Component::CurDir | Component::Prefix(_) => {}
+        }
+    }
+    match parts.split_first() {
+        Some((&"proc", rest)) => Some(rest.to_vec()),
+        _ => None,
+    }
+}
+
+/// Whether a name in `/proc` stands for a process.
+fn is_process(name: &str) -> bool {
+    matches!(name, "self" | "thread-self") || name.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+fn refused(why: String) -> Error {
+    Error::new(Kind::Policy, format!("the profile could be evaded: {why}"))
+        .hint("use another image or another mount")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn check(config: &serde_json::Value, dir: &Path) -> std::result::Result<(), String> {
+        bundle(config.to_string().as_bytes(), dir).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn proc_must_be_the_kernels() {
+        let dir = tempfile::tempdir().unwrap();
+        let mount = |mount: serde_json::Value| check(&json!({"mounts": [mount]}), dir.path());
+        for good in [
+            json!({"destination": "/proc", "type": "proc", "source": "proc"}),
+            json!({"destination": "proc/", "type": "proc", "source": "proc"}),
+            json!({"destination": "/proc", "type": "bind", "source": "/proc"}),
+            json!({"destination": "/proc/sys/x", "type": "bind", "source": "/x"}),
+            json!({"destination": "/proc/cpuinfo", "type": "bind", "source": "/x"}),
+            json!({"destination": "/data", "type": "bind", "source": "/data"}),
+            json!({"destination": "/data/proc", "type": "tmpfs", "source": "tmpfs"}),
+        ] {
+            assert_eq!(mount(good.clone()), Ok(()), "{good}");
+        }
+        for bad in [
+            json!({"destination": "/proc", "type": "tmpfs", "source": "tmpfs"}),
+            json!({"destination": "/proc", "type": "bind", "source": dir.path()}),
+            json!({"destination": "/proc", "source": "/nowhere"}),
+            json!({"destination": "/proc"}),
+            json!({"destination": "//x/..//proc/.", "type": "tmpfs"}),
+            json!({"destination": "proc", "type": "bind", "source": "/"}),
+            json!({"destination": "/proc/self/attr", "type": "tmpfs"}),
+            json!({"destination": "/proc/thread-self", "type": "proc"}),
+            json!({"destination": "/proc/1/attr/exec", "type": "bind", "source": "/proc/1/comm"}),
+        ] {
+            let why = mount(bad.clone()).unwrap_err();
+            assert!(why.contains("the kernel's own /proc"), "{bad}: {why}");
+        }
+    }
+
+    #[test]
+    fn nobody_starts_inside_a_descriptor() {
+        for cwd in [
+            "/",
+            "",
+            "/proc",
+            "/proc/self",
+            "/proc/fd/7",
+            "/data/proc/self/fd/7",
+            "/fd/../proc/self",
+        ] {
+            assert!(starts_in(cwd).is_ok(), "{cwd}");
+        }
+        for cwd in [
+            "/proc/self/fd/7",
+            "/proc/self/fd/7/../../../x",
+            "/proc/1/fd/3/",
+            "//proc/./thread-self/fd/8",
+            "/x/../proc/self/cwd",
+            "/proc/self/task/1/fd/7",
+        ] {
+            assert!(starts_in(cwd).is_err(), "{cwd}");
+        }
+    }
+
+    #[test]
+    fn mount_points_of_the_image_are_no_links() {
+        let dir = tempfile::tempdir().unwrap();
+        let image = dir.path().join("rootfs");
+        let config = json!({"root": {"path": "rootfs"}, "process": {"cwd": "/"}});
+        assert_eq!(check(&config, dir.path()), Ok(()));
+        for name in MOUNT_POINTS {
+            fs::create_dir_all(image.join(name)).unwrap();
+        }
+        assert_eq!(check(&config, dir.path()), Ok(()));
+        for name in MOUNT_POINTS {
+            fs::remove_dir(image.join(name)).unwrap();
+            std::os::unix::fs::symlink("data", image.join(name)).unwrap();
+            let why = check(&config, dir.path()).unwrap_err();
+            assert!(
+                why.contains(&format!("/{name} is a symbolic link")),
+                "{why}"
+            );
+            fs::remove_file(image.join(name)).unwrap();
+            fs::create_dir(image.join(name)).unwrap();
+        }
+    }
+}
