@@ -78,6 +78,7 @@ pub struct Decision {
 /// Every profile that the decision may come to, for gathering its facts.
 #[must_use]
 pub fn candidates(request: &Request, settings: &Settings) -> Vec<ProfileName> {
+    let settings = settings.in_namespace(request.namespace.as_deref());
     let asked = match &request.asked {
         Some((_, Wish::Label(label))) => label.components(),
         _ => &[],
@@ -104,6 +105,7 @@ pub fn candidates(request: &Request, settings: &Settings) -> Vec<ProfileName> {
 /// [`Kind::KernelOff`] where nothing would be enforced.
 pub fn decide(request: &Request, settings: &Settings, facts: &Facts) -> Result<Decision> {
     let mut trail = Vec::new();
+    let settings = &*settings.in_namespace(request.namespace.as_deref());
     let (own, origin) = own(request, settings, &mut trail)?;
     let floor = floor(request, settings);
     let mut decision = Decision {
@@ -294,7 +296,7 @@ impl Decision {
             Origin::Node(key) => format!("the node's {key}"),
         };
         let wanted = match origin {
-            Origin::Engine => Wanted::Any,
+            Origin::Engine if !settings.require_enforcing => Wanted::Any,
             _ if facts.node_complains => Wanted::Any,
             _ => Wanted::Enforcing,
         };

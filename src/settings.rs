@@ -4,6 +4,8 @@
 //! malformed refuses every container start: what the node demands is then unknown. Every key is
 //! described in `config/config.toml`.
 
+mod rule;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -13,6 +15,8 @@ use crate::apparmor::name::ProfileName;
 use crate::child::Limits;
 use crate::error::{Error, Kind, Result};
 use crate::trusted::{self, Refusal};
+
+pub use rule::Rule;
 
 /// Where the configuration is. No environment variable moves it: engines pass theirs on.
 pub const PATH: &str = "/etc/oci-apparmor/config.toml";
@@ -85,6 +89,8 @@ pub struct Settings {
     pub deny: Vec<Pattern>,
     /// Whether an annotation may turn confinement off.
     pub allow_unconfined: bool,
+    /// Whether a profile that the engine names must enforce, too.
+    pub require_enforcing: bool,
     /// The profile of containers for which nothing speaks.
     pub default_profile: Option<ProfileName>,
     /// Stacked under every container's own profile.
@@ -111,6 +117,8 @@ pub struct Settings {
     pub parser_memory: u64,
     /// Where the low-level runtimes are.
     pub low_level: LowLevelSettings,
+    /// What differs in some namespaces; the first match wins.
+    pub rule: Vec<Rule>,
 }
 
 impl Default for Settings {
@@ -119,6 +127,7 @@ impl Default for Settings {
             allow: Vec::new(),
             deny: Vec::new(),
             allow_unconfined: false,
+            require_enforcing: false,
             default_profile: None,
             floor: None,
             sandbox_profile: None,
@@ -136,6 +145,7 @@ impl Default for Settings {
             parser_timeout: 30,
             parser_memory: 1024,
             low_level: LowLevelSettings::default(),
+            rule: Vec::new(),
         }
     }
 }
@@ -333,7 +343,7 @@ impl TryFrom<PathBuf> for AbsolutePath {
     }
 }
 
-/// A pattern over profile names, in the shell's spelling; `*` also matches `/`.
+/// A pattern over whole names, in the shell's spelling; `*` also matches `/`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub struct Pattern(glob::Pattern);
@@ -342,7 +352,13 @@ impl Pattern {
     /// Whether the name matches.
     #[must_use]
     pub fn matches(&self, name: &ProfileName) -> bool {
-        self.0.matches(name.as_str())
+        self.matches_text(name.as_str())
+    }
+
+    /// Whether a text that is no profile name matches.
+    #[must_use]
+    pub fn matches_text(&self, text: &str) -> bool {
+        self.0.matches(text)
     }
 
     /// The pattern as it was written.

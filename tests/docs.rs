@@ -116,7 +116,7 @@ fn keys() -> Vec<(String, Option<String>)> {
             continue;
         };
         if let Some(name) = line.strip_prefix('[') {
-            section = format!("{}.", name.trim_end_matches(']'));
+            section = format!("{}.", name.trim_matches(['[', ']']));
         } else if line.starts_with(" Example") {
             example = true;
         } else if let Some((key, default)) = line.split_once(" = ")
@@ -150,6 +150,7 @@ fn each_key_of_the_configuration_is_described_with_its_default() {
         assert_eq!(shown, expected, "{key} in docs/formats.md");
 
         let (place, short) = match key.split_once('.') {
+            Some(("rule", short)) => (part(&page, ".SS [[rule]]"), short),
             Some((section, short)) => (part(&page, &format!(".SS [{section}]")), short),
             None => (part(&page, ".SH KEYS"), key.as_str()),
         };

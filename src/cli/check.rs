@@ -219,13 +219,7 @@ fn sources(settings: &Settings) -> Vec<Finding> {
             "correct it or remove it",
         ));
     }
-    let named = [
-        ("default_profile", &settings.default_profile),
-        ("floor", &settings.floor),
-        ("sandbox_profile", &settings.sandbox_profile),
-    ];
-    for (key, name) in named {
-        let Some(name) = name else { continue };
+    for (key, name) in settings.profiles() {
         let loaded = Kernel::default().loaded(name).ok().flatten();
         if loaded.is_none() && matches!(Source::of(name, settings), Ok(None)) {
             found.push(Finding::failure(

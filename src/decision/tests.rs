@@ -510,3 +510,51 @@ fn the_trail_names_the_rules() {
         assert!(rules.iter().all(|rule| trail.contains(rule)), "{trail}");
     }
 }
+
+#[test]
+fn rules_hold_in_their_namespaces_instead_of_the_nodes_own_keys() {
+    const RULES: &str = "deny = ['p']\nfloor = 'floor'\n\
+        [[rule]]\nnamespaces = ['team', 'x-*']\ndeny = ['q']\n\
+        [[rule]]\nnamespaces = ['*']\ndefault_profile = 'default'\nrequire_enforcing = true\n";
+    for (namespace, asks, outcome) in [
+        // The first one that matches, and what it does not say is the node's.
+        (Some("team"), Some("p"), "p//&floor: p! floor!"),
+        (Some("x-y"), Some("q"), "Policy"),
+        (Some("team"), None, "floor: floor!"),
+        (Some("other"), Some("p"), "Policy"),
+        (Some("other"), None, "default//&floor: default! floor!"),
+        // Who tells no namespace is in none.
+        (None, Some("p"), "Policy"),
+        (None, None, "floor: floor!"),
+        (Some("kube-system"), None, "-"),
+    ] {
+        let request = match asks {
+            Some(name) => asking(TWO, name, None),
+            None => silent(None),
+        };
+        let request = in_namespace(namespace, request);
+        let node = stocked(RULES);
+        assert_eq!(node.outcome(&request), outcome, "{namespace:?} {asks:?}");
+        // All that it may come to is looked up before.
+        let label = node.decide(&request).ok().and_then(|d| d.label);
+        let names = candidates(&request, &node.settings);
+        for name in label.iter().flat_map(|label| label.components()) {
+            assert!(names.contains(name), "{name}");
+        }
+    }
+}
+
+#[test]
+fn what_the_engine_names_must_enforce_where_the_node_says_so() {
+    let rule = "[[rule]]\nnamespaces = ['team']\nrequire_enforcing = true";
+    for (toml, complaining, not_loaded) in [
+        ("", "p: p?", "p: p?"),
+        ("require_enforcing = true", "Policy", "p: p!"),
+        (rule, "Policy", "p: p!"),
+    ] {
+        let request = silent(Some("p"));
+        let node = node(toml).loaded("p", Mode::Complain);
+        assert_eq!(node.outcome(&request), complaining, "{toml}");
+        assert_eq!(stocked(toml).outcome(&request), not_loaded, "{toml}");
+    }
+}

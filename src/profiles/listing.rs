@@ -93,13 +93,7 @@ pub fn directories(settings: &Settings) -> impl Iterator<Item = &Path> {
 
 /// The profiles that the settings name.
 pub fn named(settings: &Settings) -> impl Iterator<Item = &ProfileName> {
-    [
-        &settings.default_profile,
-        &settings.floor,
-        &settings.sandbox_profile,
-    ]
-    .into_iter()
-    .flatten()
+    settings.profiles().map(|(_, name)| name)
 }
 
 impl Listing {
