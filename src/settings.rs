@@ -158,6 +158,8 @@ pub struct LowLevelSettings {
     pub default: Option<LowLevel>,
     /// Directories in which they are looked for, in this order; never `$PATH`.
     pub directories: Vec<AbsolutePath>,
+    /// Whether a version with a known hole makes no container with a profile.
+    pub refuse_known_holes: bool,
     /// The program of runc; unset: looked for.
     pub runc: Option<AbsolutePath>,
     /// The program of crun; unset: looked for.
@@ -178,6 +180,7 @@ impl Default for LowLevelSettings {
                 "/usr/libexec/crio",
                 "/usr/lib/cri-o-runc/sbin",
             ]),
+            refuse_known_holes: false,
             runc: None,
             crun: None,
             youki: None,

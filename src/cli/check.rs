@@ -2,7 +2,6 @@
 
 use std::fmt::Write;
 use std::path::Path;
-use std::process::{Command, Stdio};
 
 use serde::Serialize;
 
@@ -12,7 +11,7 @@ use crate::apparmor::parser::Parser;
 use crate::cli::{print, wiring};
 use crate::error::{Error, Kind, Result, foreign};
 use crate::profiles::{Source, listing};
-use crate::runtime::locate;
+use crate::runtime::{holes, locate};
 use crate::settings::{self, LowLevel, LowLevelSettings, Settings};
 use crate::{rundir, trusted};
 
@@ -241,17 +240,23 @@ fn low_level(settings: &LowLevelSettings) -> Vec<Finding> {
     for kind in LowLevel::ALL {
         match locate::program(kind, settings) {
             Ok(Some(located)) => {
-                let version = Command::new(&located.program)
-                    .arg("--version")
-                    .stdin(Stdio::null())
-                    .output()
-                    .map(|output| String::from_utf8_lossy(&output.stdout).into_owned())
-                    .unwrap_or_default();
-                let version = foreign(version.lines().next().unwrap_or("does not run"));
+                let text = holes::version(&located);
+                let version = foreign(text.lines().next().unwrap_or("does not run"));
                 found.push(Finding::ok(
                     "low-level",
                     format!("{}, {version}", located.program.display()),
                 ));
+                found.extend(holes::of(kind, &text).iter().map(|hole| {
+                    Finding::warning(
+                        "low-level",
+                        format!(
+                            "{version} has a known hole, {}, unless your distribution has mended \
+                             it: {}",
+                            hole.name, hole.effect
+                        ),
+                        format!("update it; it is mended in {}", hole.mended),
+                    )
+                }));
             }
             Ok(None) => {}
             Err(e) => found.push(Finding::error("low-level", &e)),

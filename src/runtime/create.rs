@@ -16,7 +16,7 @@ use crate::runtime::argv::{Line, is_container_id};
 use crate::runtime::locate::Located;
 use crate::runtime::options::Subcommand;
 use crate::runtime::record::{self, Place, Record, Recorded};
-use crate::runtime::{Next, restore, roots, watch};
+use crate::runtime::{Next, holes, restore, roots, watch};
 use crate::settings::Settings;
 use crate::spec::document::Document;
 use crate::spec::files::SpecFile;
@@ -68,6 +68,9 @@ pub(super) fn prepare(runtime: &Located, mut line: Line) -> Result<Next> {
         return Ok(Next::HandOn);
     };
     if !label.components().is_empty() {
+        if settings.low_level.refuse_known_holes {
+            holes::refuse(runtime)?;
+        }
         preflight::bundle(file.bytes(), &bundle)
             .map_err(|e| e.within(&format!("{} is refused", file.path().display())))?;
         if line.subcommand == Subcommand::Restore {

@@ -9,6 +9,7 @@ pub mod carriers;
 mod create;
 mod delete;
 mod exec;
+pub mod holes;
 pub mod labels;
 pub mod locate;
 pub mod options;

@@ -303,3 +303,43 @@ fn bundles_that_could_evade_their_label() {
         assert!(node.refused(words).contains("it starts in the directory"));
     }
 }
+
+#[test]
+fn runtimes_with_known_holes_where_the_node_says_so() {
+    let Some(node) = node() else { return };
+    node.bundle(ASKS);
+    let runtime = |version: &str, refuse: bool| {
+        let text = format!("#!/bin/sh\n[ \"$1\" != --version ] || echo {version:?}\n");
+        node.program("/run/bin/other", &text);
+        let low_level = format!("runc = '/run/bin/other'\nrefuse_known_holes = {refuse}\n");
+        let config = format!("[low_level]\ndirectories = []\n{low_level}");
+        node.write("/etc/oci-apparmor/config.toml", config);
+    };
+    for (version, why) in [
+        ("runc version 1.1.4", "CVE-2023-28642"),
+        ("runc version 1.3.0", "CVE-2025-52881"),
+        ("something else", "does not tell its version"),
+    ] {
+        runtime(version, true);
+        let line = node.create_refused(CREATE);
+        assert!(line.contains(why), "{line}");
+        runtime(version, false);
+        node.done(CREATE);
+        // What asks for nothing is the runtime's business.
+        runtime(version, true);
+        node.bundle("{\"process\":{}}");
+        node.done(CREATE);
+        node.bundle(ASKS);
+        assert_eq!(node.records(), [""; 0]);
+    }
+    runtime("runc version 1.4.0", true);
+    node.done(CREATE);
+    let checked = || {
+        node.call_program("/run/libexec/oci-apparmor", &["check"])
+            .outcome()
+            .stdout
+    };
+    assert!(!checked().contains("known hole"), "{}", checked());
+    runtime("runc version 1.3.0", false);
+    assert!(checked().contains("CVE-2025-52881"), "{}", checked());
+}
