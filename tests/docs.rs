@@ -694,3 +694,43 @@ fn a_call_that_makes_no_sense_is_one_line() {
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 }
+
+/// The test functions of the suites, as `module::function`.
+fn tests() -> Vec<String> {
+    let mut found = Vec::new();
+    for suite in ["tests/process", "tests/kernel", "tests/engines"] {
+        for entry in fs::read_dir(suite).into_iter().flatten() {
+            let path = entry.unwrap().path();
+            if path.extension().is_none_or(|e| e != "rs") {
+                continue;
+            }
+            let module = path.file_stem().unwrap().to_str().unwrap().to_owned();
+            let source = fs::read_to_string(&path).unwrap();
+            let mut lines = source.lines();
+            while let Some(line) = lines.next() {
+                if line.trim() == "#[test]"
+                    && let Some(name) = lines.next().and_then(|l| l.trim().strip_prefix("fn "))
+                {
+                    found.push(format!("{module}::{}", name.split('(').next().unwrap()));
+                }
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn each_promise_has_a_test() {
+    let page = text("SECURITY.md");
+    let tests = tests();
+    assert!(tests.len() > 100, "{tests:?}");
+    let rows: Vec<&str> = section(&page, "## What is promised, and what shows it")
+        .lines()
+        .filter(|line| line.ends_with("` |"))
+        .collect();
+    assert!(rows.len() >= 25, "{rows:?}");
+    for row in rows {
+        let name = row.trim_end_matches("` |").rsplit('`').next().unwrap();
+        assert!(tests.iter().any(|test| test == name), "{name} is no test");
+    }
+}

@@ -52,6 +52,7 @@ need() { # command, package…
 
 need cargo cargo
 need cc gcc libc6-dev
+need c++ g++
 need strace strace
 need shellcheck shellcheck
 
@@ -72,6 +73,8 @@ count clippy
 # shellcheck disable=SC2046 # file names without white space
 step shellcheck shellcheck -S warning install.sh $(git ls-files '*.sh' 2>/dev/null || find tests -name '*.sh') tests/vm/cargo-runner tests/vm/kernel tests/vm/native tests/vm/run tests/vm/setup tests/vm/unpack-kernel
 count shellcheck
+step fuzz fuzz/run.sh --seconds 3
+count fuzz
 step tests cargo test --locked --no-fail-fast --lib --test process --test docs --test manifests
 count tests
 if [ "$kernel" = yes ]; then

@@ -106,8 +106,8 @@ fn broken_rule(name: &str) -> Option<&'static str> {
     if name.ends_with('/') || name.split("//").any(str::is_empty) {
         return Some("it has an empty component");
     }
-    if name.split('/').any(|part| part == "..") {
-        return Some("it has a '..' part");
+    if name.split('/').any(|part| matches!(part, "." | "..")) {
+        return Some("it has a '.' or '..' part");
     }
     if "unconfined".starts_with(name) {
         return Some("the kernel takes every prefix of \"unconfined\" for unconfined");
@@ -260,6 +260,9 @@ mod tests {
             "ä",
             "../x",
             "a/../b",
+            "/.",
+            "/..",
+            "a/./b",
             "..",
             ".x",
             "-x",

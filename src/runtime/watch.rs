@@ -34,11 +34,10 @@ pub(super) fn is_called_by(argv0: &OsStr) -> bool {
     argv0 == CHILD || argv0 == GRANDCHILD
 }
 
-/// How often the runtime's state is looked at until it names a process.
-const PAUSE: Timespec = Timespec {
-    tv_sec: 0,
-    tv_nsec: 2_000_000,
-};
+/// How long between two looks at the runtime's state until it names a process, in nanoseconds: at
+/// first, and after a while, when it takes its time.
+const PAUSE: i64 = 2_000_000;
+const LONGEST_PAUSE: i64 = 50_000_000;
 
 /// Starts it; it watches this process, whatever that becomes.
 pub(super) fn until_it_ends(runtime: &Located, line: &Line, record: &Record) -> Result<()> {
@@ -166,8 +165,14 @@ fn verify_first(runtime: &Located, record: &Record, refuse: impl FnOnce(Error, &
         return false;
     }
     let mut subject: Option<Subject> = None;
+    let mut pause = PAUSE;
     loop {
-        let ended = ends(Some(&PAUSE));
+        let ended = ends(Some(&Timespec {
+            tv_sec: 0,
+            tv_nsec: pause,
+        }));
+        // In steps of one in a hundred it has grown after a second or so.
+        pause = pause.saturating_add(pause / 100).min(LONGEST_PAUSE);
         let origin = roots::origin(runtime.kind, &record.root, &record.id)
             .ok()
             .flatten();

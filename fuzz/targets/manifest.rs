@@ -1,0 +1,25 @@
+//! `AppArmorProfile` manifests: what is rendered declares the profile that the manifest names,
+//! and no other, however its fields try.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use oci_apparmor::apparmor::text::Text;
+use oci_apparmor::profiles::manifest;
+
+fuzz_target!(|data: &[u8]| {
+    let Ok(manifests) = manifest::read(data) else {
+        return;
+    };
+    for rendered in manifests.into_iter().filter_map(|m| m.rendered.ok()) {
+        let scanned = Text::scan(&rendered.text);
+        // What `spec.policy` holds is the compiler's to judge.
+        if rendered.text.contains("\n# policy") {
+            continue;
+        }
+        assert!(
+            scanned.line_of(rendered.name.as_str()).is_some(),
+            "{}",
+            rendered.text
+        );
+    }
+});
