@@ -105,8 +105,18 @@ files() {
 0644 LICENSE $doc/LICENSE
 0644 hooks/README.md $doc/hooks/README.md
 0644 examples/oci-apparmor-demo $doc/examples/oci-apparmor-demo
+0644 examples/kubernetes/beta-annotation.yaml $doc/examples/kubernetes/beta-annotation.yaml
+0644 examples/kubernetes/container-annotation.yaml $doc/examples/kubernetes/container-annotation.yaml
+0644 examples/kubernetes/field-and-annotation.yaml $doc/examples/kubernetes/field-and-annotation.yaml
+0644 examples/kubernetes/field.yaml $doc/examples/kubernetes/field.yaml
+0644 examples/kubernetes/pod-annotation.yaml $doc/examples/kubernetes/pod-annotation.yaml
+0644 examples/kubernetes/runtime-default.yaml $doc/examples/kubernetes/runtime-default.yaml
+0644 examples/kubernetes/runtimeclass.yaml $doc/examples/kubernetes/runtimeclass.yaml
+0644 examples/kubernetes/web-read-only-pod.yaml $doc/examples/kubernetes/web-read-only-pod.yaml
+0644 examples/kubernetes/web-read-only.yaml $doc/examples/kubernetes/web-read-only.yaml
 0644 docs/architecture.md $doc/docs/architecture.md
 0644 docs/formats.md $doc/docs/formats.md
+0644 docs/kubernetes.md $doc/docs/kubernetes.md
 END
 }
 
@@ -123,6 +133,7 @@ $share/podman-hooks.d
 $share
 $doc/docs
 $doc/hooks
+$doc/examples/kubernetes
 $doc/examples
 $doc
 $libexec

@@ -21,6 +21,13 @@ use oci_apparmor::request::{BETA_KEY, CONTAINER_KEY, PLAIN_KEY};
 use oci_apparmor::runtime::record::{self, Place, Recorded};
 use serde_json::Value;
 
+// Each suite uses a part of it.
+#[allow(dead_code)]
+#[path = "support/kubernetes.rs"]
+mod kubernetes;
+#[path = "docs/kubernetes.rs"]
+mod of_kubernetes;
+
 type Words = BTreeSet<String>;
 
 fn text(path: &str) -> String {

@@ -18,5 +18,26 @@
 #[path = "kernel/support.rs"]
 mod support;
 
+// Each suite uses a part of it.
+#[allow(dead_code)]
+#[path = "support/kubernetes.rs"]
+mod kubernetes;
+
+#[path = "engines/containerd.rs"]
+mod containerd;
+#[path = "engines/cri.rs"]
+mod cri;
+#[path = "engines/crio_recorded.rs"]
+mod crio_recorded;
+#[path = "engines/ctr.rs"]
+mod ctr;
+#[path = "engines/pods.rs"]
+mod pods;
+#[path = "engines/pods_alike.rs"]
+mod pods_alike;
+#[path = "engines/pods_live_on.rs"]
+mod pods_live_on;
 #[path = "engines/release.rs"]
 mod release;
+#[path = "engines/streaming.rs"]
+mod streaming;
