@@ -32,3 +32,4 @@ mod policy;
 mod refusals;
 mod sandbox;
 mod tidying;
+mod wiring;
