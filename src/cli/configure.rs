@@ -53,8 +53,6 @@ pub(super) enum Kinds {
 /// What both commands take.
 #[derive(Debug, Args)]
 pub(super) struct Where {
-    /// The engine
-    engine: Name,
     /// The file to change, or the drop-in to make; by default the engine's usual one
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -68,6 +66,8 @@ pub(super) struct Where {
 
 #[derive(Debug, Args)]
 pub(super) struct Configure {
+    /// The engine
+    engine: Name,
     #[command(flatten)]
     place: Where,
     /// The runtime's name in the engine
@@ -87,6 +87,12 @@ pub(super) struct Configure {
 
 #[derive(Debug, Args)]
 pub(super) struct Unconfigure {
+    /// The engine
+    #[arg(required_unless_present = "all")]
+    engine: Option<Name>,
+    /// Every engine that was configured
+    #[arg(long, conflicts_with_all = ["engine", "config"])]
+    all: bool,
     #[command(flatten)]
     place: Where,
     /// The runtime's name in the engine, where it was not `configure` that made it
@@ -99,29 +105,26 @@ pub(super) struct Unconfigure {
 
 const DEFAULT_NAME: &str = "oci-apparmor";
 
-impl Where {
-    fn look(&self) -> Result<(Engine, Place, PathBuf)> {
-        let engine = self.engine.engine();
-        let main = self
-            .config
-            .clone()
-            .unwrap_or_else(|| engine.configuration().to_owned());
-        if !main.is_absolute() || main.file_name().is_none() {
-            return Err(Error::new(
-                Kind::Usage,
-                format!(
-                    "--config must be an absolute path of a file, not {}",
-                    main.display()
-                ),
-            )
-            .hint("name it as the engine sees it, without the directory of --root"));
-        }
-        Ok((engine, Place::new(&self.root)?, main))
+/// The configuration of an engine: the file that somebody names, or the usual one.
+fn main_file(engine: Engine, config: Option<&Path>) -> Result<PathBuf> {
+    let main = config.unwrap_or(engine.configuration());
+    if !main.is_absolute() || main.file_name().is_none() {
+        return Err(Error::new(
+            Kind::Usage,
+            format!(
+                "--config must be an absolute path of a file, not {}",
+                main.display()
+            ),
+        )
+        .hint("name it as the engine sees it, without the directory of --root"));
     }
+    Ok(main.to_owned())
 }
 
 pub(super) fn configure(arguments: &Configure) -> Result<u8> {
-    let (engine, place, main) = arguments.place.look()?;
+    let engine = arguments.engine.engine();
+    let main = main_file(engine, arguments.place.config.as_deref())?;
+    let place = Place::new(&arguments.place.root)?;
     engine::check_name(&arguments.runtime_name)?;
     let programs = match &arguments.programs {
         Some(programs) if programs.is_absolute() => programs.clone(),
@@ -166,30 +169,53 @@ pub(super) fn configure(arguments: &Configure) -> Result<u8> {
 }
 
 pub(super) fn unconfigure(arguments: &Unconfigure) -> Result<u8> {
-    let (engine, place, main) = arguments.place.look()?;
     engine::check_name(&arguments.runtime_name)?;
-    let memory = Memory::load(&place, engine, &main)?;
-    let name = memory.map_or_else(|| arguments.runtime_name.clone(), |memory| memory.runtime);
-    let outcome = engine::unconfigure(engine, &place, &main, &name)?;
-    if place.is_node() && !arguments.force && !outcome.steps.is_empty() {
-        let living = living(engine)?;
-        if !living.is_empty() && !arguments.place.dry_run {
-            return Err(Error::new(
-                Kind::Policy,
-                format!(
-                    "containers live that were made through the wrapper, and {} would lose it: {}",
-                    engine.title(),
-                    living.join(" ")
-                ),
-            )
-            .hint("remove them first, or give --force; nothing was changed"));
+    let place = Place::new(&arguments.place.root)?;
+    let named = arguments.engine.map(Name::engine);
+    let todo: Vec<(Engine, PathBuf)> = match named {
+        Some(engine) => vec![(
+            engine,
+            main_file(engine, arguments.place.config.as_deref())?,
+        )],
+        None => {
+            let all = Memory::all(&place)?.into_iter();
+            all.filter_map(|m| Some((Engine::named(&m.engine)?, m.configuration)))
+                .collect()
+        }
+    };
+    if todo.is_empty() {
+        print("no engine is configured\n")?;
+    }
+    let dry_run = arguments.place.dry_run;
+    for (engine, main) in todo {
+        let memory = Memory::load(&place, engine, &main)?;
+        let name = memory.map_or_else(|| arguments.runtime_name.clone(), |memory| memory.runtime);
+        let outcome = engine::unconfigure(engine, &place, &main, &name)?;
+        if place.is_node() && !arguments.force && !dry_run && !outcome.steps.is_empty() {
+            nobody_lives(engine)?;
+        }
+        if finish(engine, &place, outcome, dry_run)? && !dry_run {
+            print(&restart(engine, &place))?;
         }
     }
-    let changes = finish(engine, &place, outcome, arguments.place.dry_run)?;
-    if changes && !arguments.place.dry_run {
-        print(&restart(engine, &place))?;
-    }
     Ok(0)
+}
+
+/// Refuses while an engine has containers that would lose the wrapper.
+fn nobody_lives(engine: Engine) -> Result<()> {
+    let living = living(engine)?;
+    match living.is_empty() {
+        true => Ok(()),
+        false => Err(Error::new(
+            Kind::Policy,
+            format!(
+                "containers live that were made through the wrapper, and {} would lose it: {}",
+                engine.title(),
+                living.join(" ")
+            ),
+        )
+        .hint("remove them first, or give --force; nothing was changed")),
+    }
 }
 
 /// Does what is to be done, or shows it; whether there is anything.

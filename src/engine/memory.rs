@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::engine::Engine;
 use crate::engine::diff::{self, Hunk};
 use crate::engine::place::Place;
+use crate::engine::{Engine, Text};
 use crate::error::{Error, Kind, Result};
 
 /// The directory of these files.
@@ -28,6 +28,8 @@ pub struct Memory {
     pub version: u32,
     /// The engine's name on our command line.
     pub engine: String,
+    /// Its configuration: the file that `configure` was told of, or the usual one.
+    pub configuration: PathBuf,
     /// The name of our runtime in it.
     pub runtime: String,
     /// The program that it calls.
@@ -48,27 +50,21 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// What is to be remembered of a change.
+    /// What is to be remembered of a file that was `old` and is now `new`.
     #[must_use]
-    pub fn of(
-        engine: Engine,
-        runtime: &str,
-        program: &Path,
-        file: &Path,
-        old: Option<&str>,
-        new: &str,
-    ) -> Self {
+    pub fn of(engine: Engine, configuration: &Path, old: Option<&str>, new: &Text) -> Self {
         Self {
             version: VERSION,
             engine: engine.name().to_owned(),
-            runtime: runtime.to_owned(),
-            program: program.to_owned(),
+            configuration: configuration.to_owned(),
+            runtime: String::new(),
+            program: PathBuf::new(),
             former_default: None,
-            file: file.to_owned(),
+            file: new.path.clone(),
             made: old.is_none(),
             directories: Vec::new(),
-            sha256: digest(new),
-            hunks: diff::hunks(old.unwrap_or_default(), new),
+            sha256: digest(&new.text),
+            hunks: diff::hunks(old.unwrap_or_default(), &new.text),
         }
     }
 
@@ -77,7 +73,21 @@ impl Memory {
     /// # Errors
     /// [`Kind::Configuration`] where it cannot be read.
     pub fn load(place: &Place, engine: Engine, main: &Path) -> Result<Option<Self>> {
-        let path = path(engine, main);
+        Self::read(place, path(engine, main))
+    }
+
+    /// Everything that is remembered.
+    ///
+    /// # Errors
+    /// As for [`Memory::load`].
+    pub fn all(place: &Place) -> Result<Vec<Self>> {
+        let files = place.list(Path::new(DIRECTORY)).into_iter();
+        let files = files.filter(|file| file.extension().is_some_and(|e| e == "json"));
+        let read = files.map(|file| Self::read(place, file));
+        read.filter_map(Result::transpose).collect()
+    }
+
+    fn read(place: &Place, path: PathBuf) -> Result<Option<Self>> {
         let Some(file) = place.read(&path)? else {
             return Ok(None);
         };

@@ -41,6 +41,12 @@ impl Engine {
     /// All of them.
     pub const ALL: [Self; 4] = [Self::Containerd, Self::Crio, Self::Podman, Self::Docker];
 
+    /// The engine of this name on our command line.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|engine| engine.name() == name)
+    }
+
     /// Its name on our command line.
     #[must_use]
     pub fn name(self) -> &'static str {

@@ -271,7 +271,9 @@ pub fn configure(engine: Engine, place: &Place, main: &Path, wish: &Wish) -> Res
         .iter()
         .find(|f| f.path == file.path)
         .map(|f| f.text.as_str());
-    let mut remembered = Memory::of(engine, &wish.name, &program, &file.path, before, &file.text);
+    let mut remembered = Memory::of(engine, main, before, &file);
+    remembered.runtime.clone_from(&wish.name);
+    remembered.program.clone_from(&program);
     remembered.former_default = former_default;
     if let Some(memory) = memory.filter(|memory| memory.file == file.path) {
         remembered.directories = memory.directories;
