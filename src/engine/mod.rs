@@ -8,6 +8,7 @@ mod containerd;
 mod crio;
 pub mod diff;
 mod docker;
+mod files;
 mod json;
 pub mod memory;
 pub mod pattern;
@@ -19,7 +20,8 @@ mod tables;
 
 use std::path::{Path, PathBuf};
 
-pub use plan::{Outcome, Step, configure, look, unconfigure};
+pub use files::look;
+pub use plan::{Outcome, Step, configure, unconfigure};
 
 use crate::error::{Error, Kind, Result, quoted};
 use crate::settings::LowLevel;

@@ -121,7 +121,11 @@ pub(super) fn set(table: &mut Table, key: &str, value: impl Into<Value>) {
             let line = prefix.and_then(|text| text.rsplit('\n').next());
             line.unwrap_or_default().to_owned()
         }
-        None => indent(table),
+        // Below a header that is further in.
+        None => match indent(table) {
+            header if header.is_empty() => header,
+            header => format!("{header}  "),
+        },
     };
     table.insert(key, Item::Value(value));
     if let Some(mut key) = table.key_mut(key) {

@@ -19,6 +19,7 @@ mod bundles;
 mod call;
 mod cli;
 mod commands;
+mod configure;
 mod create;
 mod exec;
 mod handed_on;
