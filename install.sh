@@ -131,6 +131,7 @@ files() {
 0644 hooks/README.md $doc/hooks/README.md
 0644 examples/oci-apparmor-demo $doc/examples/oci-apparmor-demo
 0644 docs/architecture.md $doc/docs/architecture.md
+0644 docs/engines.md $doc/docs/engines.md
 0644 docs/formats.md $doc/docs/formats.md
 END
 }

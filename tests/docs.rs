@@ -262,6 +262,24 @@ fn each_field_of_a_record_is_described() {
     );
 }
 
+/// What `configure` remembers.
+#[test]
+fn each_field_of_what_is_remembered_is_described() {
+    use oci_apparmor::engine::{Engine, Text, memory::Memory};
+    let file = Text {
+        path: "/etc/docker/daemon.json".into(),
+        text: "{}".to_owned(),
+    };
+    let memory = Memory::of(Engine::Docker, &file.path, None, &file);
+    let value = serde_json::to_value(memory).unwrap();
+    let formats = text("docs/formats.md");
+    let described = section(&formats, "## /etc/oci-apparmor/engines");
+    assert_eq!(names(described), fields(&value));
+    for field in fields(&value["hunks"][0]) {
+        assert!(described.contains(&format!("`{field}`")), "{field}");
+    }
+}
+
 fn command(words: &[&str]) -> Value {
     let output = Command::new(env!("CARGO_BIN_EXE_oci-apparmor"))
         .args(words)
@@ -682,7 +700,7 @@ fn engines_are_configured_in_one_go_and_taken_back() {
     let words = ["--engine", "containerd", "--engine=docker", "--set-default"];
     let told = installed(dir.path(), &[&words[..], &["--dry-run"]].concat());
     assert!(told.contains("would configure docker"), "{told}");
-    assert_eq!(files(dir.path()), [docker.clone()]);
+    assert_eq!(files(dir.path()), std::slice::from_ref(&docker));
 
     let told = installed(dir.path(), &words);
     let containerd = dir.path().join("etc/containerd/config.toml");

@@ -261,7 +261,7 @@ fn next(engine: Engine, place: &Place, wish: &Wish) -> String {
 fn restart(engine: Engine, place: &Place) -> String {
     match engine.restart().filter(|_| place.is_node()) {
         Some(command) => format!(
-            "{} reads it when it starts; now run: {command}\n",
+            "{} does not know it yet; now run: {command}\n",
             engine.title()
         ),
         None => String::new(),

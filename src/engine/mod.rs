@@ -103,7 +103,8 @@ impl Engine {
             Self::Crio => Some("systemctl restart crio"),
             // podman reads it at each call.
             Self::Podman => None,
-            Self::Docker => Some("systemctl restart docker"),
+            // SIGHUP suffices for runtimes (daemon/reload.go); a restart may stop containers.
+            Self::Docker => Some("systemctl reload docker"),
         }
     }
 }

@@ -182,7 +182,7 @@ pub(super) fn seen(files: &[Text], strays: &[Text], ours: &dyn Fn(&str) -> bool)
                 JSON,
                 &json,
                 true,
-                "podman then cannot tell why a container was refused",
+                "podman then gives it no log for the reason of a refusal",
             ),
             (
                 NO_CGROUPS,

@@ -34,7 +34,7 @@ fn an_engine_is_told_and_a_person_what_to_run() {
     for (engine, restart) in [
         ("containerd", "systemctl restart containerd"),
         ("crio", "systemctl restart crio"),
-        ("docker", "systemctl restart docker"),
+        ("docker", "systemctl reload docker"),
     ] {
         let told = done(&node, &["configure", engine, "--programs", PROGRAMS]);
         assert!(
