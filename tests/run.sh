@@ -72,7 +72,7 @@ count clippy
 # shellcheck disable=SC2046 # file names without white space
 step shellcheck shellcheck -S warning install.sh $(git ls-files '*.sh' 2>/dev/null || find tests -name '*.sh') tests/vm/cargo-runner tests/vm/kernel tests/vm/native tests/vm/run tests/vm/setup tests/vm/unpack-kernel
 count shellcheck
-step tests cargo test --locked --no-fail-fast --lib --test process --test docs --test manifests
+step tests cargo test --locked --no-fail-fast --lib --test process --test docs --test manifests --test engines
 count tests
 if [ "$kernel" = yes ]; then
     # One after the other on each of several kernels, so there are two guests at most.

@@ -73,13 +73,11 @@ fn the_runtime_class_is_the_runtime_that_is_configured() {
         );
     }
     let handler = class["handler"].as_str().unwrap();
-    assert_eq!(handler, "oci-apparmor");
-    for section in [
-        "runtimes.oci-apparmor]",
-        "default_runtime_name = \"oci-apparmor\"",
-    ] {
-        assert!(text("README.md").contains(section), "{section}");
-    }
+    let cli = oci_apparmor::cli::definition();
+    let configure = cli.find_subcommand("configure").unwrap();
+    let mut options = configure.get_arguments();
+    let name = options.find(|a| a.get_long() == Some("runtime-name"));
+    assert_eq!(name.unwrap().get_default_values(), [handler]);
 }
 
 #[test]

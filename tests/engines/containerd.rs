@@ -69,31 +69,44 @@ pub(crate) const WIRING: Wiring = Wiring {
     late_is_told: false,
 };
 
-/// The configuration of containerd 1.x (version 2).
-fn configuration(wiring: Wiring) -> String {
+/// Writes the configuration of containerd 1.x (version 2) as a node has it, and has `configure` add
+/// the wrapper.
+fn configure(file: &Path, wiring: Wiring) {
     let section = "plugins.\"io.containerd.grpc.v1.cri\"";
     let mut text = format!(
         "version = 2\n[{section}]\n  sandbox_image = \"{PAUSE}\"\n\
-         [{section}.containerd]\n  default_runtime_name = \"{}\"\n",
-        wiring.default
+         [{section}.containerd]\n  default_runtime_name = \"runc\"\n"
     );
-    let mut runtime = |name: &str, program: &Path, passed: bool| {
-        let keys = "[\"container.apparmor.security.beta.kubernetes.io/*\", \"oci-apparmor/*\", \
-                    \"container.oci-apparmor/*\"]";
-        let keys = if passed { keys } else { "[]" };
+    let late = installed("runc").display().to_string();
+    for (name, program) in [("runc", "runc"), ("crun", "crun"), (LATE, &late)] {
+        let told = match name == LATE && wiring.late_is_told {
+            true => "  pod_annotations = [\"oci-apparmor/*\"]\n",
+            false => "",
+        };
         text += &format!(
-            "[{section}.containerd.runtimes.{name}]\n  runtime_type = \"io.containerd.runc.v2\"\n  \
-             pod_annotations = {keys}\n\
-             [{section}.containerd.runtimes.{name}.options]\n  BinaryName = \"{}\"\n",
-            program.display()
+            "[{section}.containerd.runtimes.{name}]\n  runtime_type = \"io.containerd.runc.v2\"\n\
+             {told}[{section}.containerd.runtimes.{name}.options]\n  BinaryName = \"{program}\"\n"
         );
-    };
-    for name in RUNTIMES {
-        runtime(&handler(name), &installed(name), true);
-        runtime(name, Path::new(name), false);
     }
-    runtime(LATE, &installed("runc"), wiring.late_is_told);
-    text
+    fs::write(file, text).unwrap();
+    // What was configured before, and is forgotten with the file.
+    let _ = fs::remove_dir_all("/etc/oci-apparmor/engines");
+    for runtime in RUNTIMES {
+        let handler = handler(runtime);
+        let programs = installed("");
+        let mut words = vec![
+            "configure",
+            "containerd",
+            "--config",
+            file.to_str().unwrap(),
+        ];
+        words.extend(["--programs", programs.to_str().unwrap()]);
+        words.extend(["--runtime-name", &handler, "--low-level", runtime]);
+        if wiring.default == handler {
+            words.push("--set-default");
+        }
+        run(installed("oci-apparmor"), words).ok();
+    }
 }
 
 /// containerd itself. It is stopped when this is dropped; containers live on.
@@ -122,7 +135,7 @@ impl Containerd {
 
     pub(crate) fn start_with(wiring: Wiring) -> Self {
         let file = Path::new(BASE).join("containerd.toml");
-        fs::write(&file, configuration(wiring)).unwrap();
+        configure(&file, wiring);
         let log = File::options()
             .create(true)
             .append(true)
@@ -165,6 +178,17 @@ pub(crate) fn label_runtimes() -> bool {
         run("apparmor_parser", [&["-r".to_owned()][..], &files].concat()).ok();
     }
     there
+}
+
+/// What a process with `no_new_privs` has for a label: where crun has a profile of its own, it
+/// stacks the container's on that (`src/libcrun/utils.c`, since 1.14).
+pub(crate) fn without_new_privileges(runtime: &str, profile: &str) -> String {
+    if runtime == "runc" || loaded("crun").is_none() {
+        return format!("{profile} (enforce)");
+    }
+    let mut stack = [runtime, profile];
+    stack.sort_unstable();
+    format!("{} (mixed)", stack.join("//&"))
 }
 
 /// Makes an image of the busybox file system, as `docker save` would; returns a writer of it under

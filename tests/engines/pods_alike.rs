@@ -138,12 +138,8 @@ fn a_pod_that_asks_for_nothing_is_what_it_is_without_us() {
         let plain = seen(&containerd.cri, runtime);
         assert_eq!(seen(&containerd.cri, &handler(runtime)), plain);
         // And it is what it should be.
-        // crun stacks the profile on its own where a process may gain no privileges.
-        let label = match runtime == "crun" && label_runtimes() {
-            true => "crun//&cri-containerd.apparmor.d (mixed)\n",
-            false => "cri-containerd.apparmor.d (enforce)\n",
-        };
-        assert_eq!(plain.label, label.repeat(2));
+        let label = without_new_privileges(runtime, "cri-containerd.apparmor.d");
+        assert_eq!(plain.label, format!("{label}\n").repeat(2));
         assert_eq!(
             (plain.ended.1, plain.exec.exit_code, plain.stopped),
             (3, 5, 9)
