@@ -9,13 +9,19 @@ usage() {
     cat <<END
 Usage: ./install.sh [OPTION]...
 
-Builds oci-apparmor where that is needed, and installs it. No engine is configured or restarted.
+Builds oci-apparmor where that is needed, and installs it. No engine is restarted, and none is
+configured but with --engine.
 
   --prefix DIR    install below DIR (default: /usr/local)
-  --destdir DIR   put everything below DIR, for packages; nothing outside of it is changed
+  --engine NAME   let containerd, crio, podman or docker call it (oci-apparmor configure NAME);
+                  may be given several times
+  --set-default   with --engine: for every container, not only for those that ask for it
+  --destdir DIR   put everything below DIR, for packages and images of nodes; nothing outside of
+                  it is changed, and nothing has to run
   --bindir DIR    take ready-made programs from DIR instead of building them
   --dry-run       print what would be done, and change nothing
-  --uninstall     remove what was installed; configuration and profiles stay
+  --uninstall     remove what was installed, and take engines' configurations back; your own
+                  configuration and profiles stay
   --force         uninstall although containers or engines still need it
   --demo          install nothing; build, and show it at work with real containers. Where the
                   kernel has no AppArmor, in a virtual machine. Installs the Debian packages
@@ -30,6 +36,7 @@ Layout:
   PREFIX/share/man/, PREFIX/share/doc/oci-apparmor/
   /etc/oci-apparmor/config.toml       never overwritten; a newer one goes to config.toml.new
   /etc/oci-apparmor/profiles/         for your profiles
+  /etc/oci-apparmor/engines/          with --engine: what was changed, to take it back
 END
 }
 
@@ -43,6 +50,8 @@ die() {
 prefix=/usr/local
 destdir=
 bindir=
+engines=
+set_default=
 dry_run=
 force=
 action=install
@@ -54,9 +63,16 @@ while [ $# -gt 0 ]; do
             option=$1 value=$2
             shift
             ;;
+        --engine)
+            [ $# -ge 2 ] || die "$1 needs a name; see --help"
+            option=$1 engines="$engines $2"
+            shift
+            ;;
+        --engine=*) option=$1 engines="$engines ${1#*=}" ;;
+        --set-default) option=$1 set_default=$1 ;;
         --prefix=* | --destdir=* | --bindir=*) option=${1%%=*} value=${1#*=} ;;
         --dry-run) option=$1 dry_run=1 ;;
-        --force) option=$1 force=1 ;;
+        --force) option=$1 force=$1 ;;
         --uninstall) option=$1 action=uninstall ;;
         --demo) option=$1 action=demo ;;
         --help | -h) usage && exit 0 ;;
@@ -65,6 +81,15 @@ while [ $# -gt 0 ]; do
     shift
     case $option in --prefix) prefix=$value ;; --destdir) destdir=$value ;; --bindir) bindir=$value ;; esac
 done
+
+for engine in $engines; do
+    case $engine in
+        containerd | crio | podman | docker) ;;
+        *) die "--engine must be containerd, crio, podman or docker, not '$engine'" ;;
+    esac
+done
+[ -z "$set_default" ] || [ -n "$engines" ] || die '--set-default needs --engine'
+[ -z "$engines" ] || [ "$action" = install ] || die '--engine is for installing'
 
 # Where the caller is does not matter, but for the directories that he names.
 case $prefix in /*) ;; *) die "--prefix must be an absolute path, not '$prefix'" ;; esac
@@ -105,8 +130,19 @@ files() {
 0644 LICENSE $doc/LICENSE
 0644 hooks/README.md $doc/hooks/README.md
 0644 examples/oci-apparmor-demo $doc/examples/oci-apparmor-demo
+0644 examples/kubernetes/beta-annotation.yaml $doc/examples/kubernetes/beta-annotation.yaml
+0644 examples/kubernetes/container-annotation.yaml $doc/examples/kubernetes/container-annotation.yaml
+0644 examples/kubernetes/field-and-annotation.yaml $doc/examples/kubernetes/field-and-annotation.yaml
+0644 examples/kubernetes/field.yaml $doc/examples/kubernetes/field.yaml
+0644 examples/kubernetes/pod-annotation.yaml $doc/examples/kubernetes/pod-annotation.yaml
+0644 examples/kubernetes/runtime-default.yaml $doc/examples/kubernetes/runtime-default.yaml
+0644 examples/kubernetes/runtimeclass.yaml $doc/examples/kubernetes/runtimeclass.yaml
+0644 examples/kubernetes/web-read-only-pod.yaml $doc/examples/kubernetes/web-read-only-pod.yaml
+0644 examples/kubernetes/web-read-only.yaml $doc/examples/kubernetes/web-read-only.yaml
 0644 docs/architecture.md $doc/docs/architecture.md
+0644 docs/engines.md $doc/docs/engines.md
 0644 docs/formats.md $doc/docs/formats.md
+0644 docs/kubernetes.md $doc/docs/kubernetes.md
 END
 }
 
@@ -123,6 +159,7 @@ $share/podman-hooks.d
 $share
 $doc/docs
 $doc/hooks
+$doc/examples/kubernetes
 $doc/examples
 $doc
 $libexec
@@ -317,6 +354,43 @@ enabled() {
     done
 }
 
+# --- Engines.
+
+# The program as it was built, or as it is installed.
+ours() {
+    for program in ${bindir:+"$bindir/oci-apparmor"} "$destdir$bin/oci-apparmor"; do
+        if [ -x "$program" ]; then
+            echo "$program"
+            return
+        fi
+    done
+}
+
+# configure NAME: lets an engine call us.
+configure() {
+    if [ -n "$dry_run" ] && { [ -z "$(ours)" ] || [ ! -e "$destdir$libexec/runc" ]; }; then
+        echo "would configure $1"
+        return
+    fi
+    # shellcheck disable=SC2086 # one word, or none
+    "$(ours)" configure "$1" --root "${destdir:-/}" --programs "$libexec" \
+        $set_default ${dry_run:+--dry-run} || die "installed, but $1 is not configured"
+}
+
+# Takes back what was configured. An engine that runs still calls us until it is restarted.
+unconfigure() {
+    [ -d "$destdir$etc/engines" ] || return 0
+    program=$(ours)
+    [ -n "$program" ] || return 0
+    # shellcheck disable=SC2086 # one word, or none
+    told=$("$program" unconfigure --all --root "${destdir:-/}" $force ${dry_run:+--dry-run}) ||
+        die 'not uninstalled: engines could not be configured back'
+    echo "$told"
+    case $told in
+        *'now run: '*) [ -n "$force" ] || die 'not uninstalled yet: do what is said above, so that no engine calls it any more, and run this again (or give --force)' ;;
+    esac
+}
+
 # --- The three things to do.
 
 install_all() {
@@ -359,6 +433,8 @@ END
         put 0644 config/config.toml "$etc/config.toml.new"
     fi
 
+    for engine in $engines; do configure "$engine"; done
+
     [ -z "$destdir$dry_run" ] || return 0
     program=$bin/oci-apparmor
     if [ "$(command -v oci-apparmor || :)" = "$program" ]; then program=oci-apparmor; fi
@@ -367,11 +443,12 @@ END
     case $prefix in /usr | /usr/local) ;; *) unit=$units/$unit ;; esac
     cat <<END
 
-Installed. No engine calls it yet. What to do now:
+Installed. What to do now:
   $program check
 and then, for example:
   podman --runtime $libexec/crun run --annotation oci-apparmor/profile=NAME IMAGE
-$doc/README.md has the settings of podman, containerd, CRI-O and docker.
+To let an engine call it without being told (containerd, crio, podman, docker):
+  $program configure ENGINE
 To load all profiles at boot, before the engines, and whenever their files change:
   systemctl daemon-reload && systemctl enable --now $unit
 END
@@ -382,9 +459,12 @@ uninstall() {
     if [ -z "$force" ]; then
         ids=$(containers)
         [ -z "$ids" ] || die "not uninstalled: these containers are managed and not deleted yet: ${ids% }; delete them, or give --force"
+        [ -z "$(enabled)" ] || die 'not uninstalled: oci-apparmor-preload.service is enabled; run: systemctl disable --now oci-apparmor-preload.service, or give --force'
+        unconfigure
         using=$(callers)
         [ -z "$using" ] || die "not uninstalled: still named in ${using% }; change that and restart the engine, or give --force"
-        [ -z "$(enabled)" ] || die 'not uninstalled: oci-apparmor-preload.service is enabled; run: systemctl disable --now oci-apparmor-preload.service, or give --force'
+    else
+        unconfigure
     fi
     for name in $links; do take "$libexec/$name"; done
     files | while read -r _ _ place; do take "$place"; done

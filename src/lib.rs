@@ -16,6 +16,7 @@
 //! | [`profiles`] | from a name to a profile in the kernel; knows nothing of runtimes | yes |
 //! | [`runtime`] | the wrapper: command lines, records, hand-off | yes |
 //! | [`hook`] | the OCI hook | yes |
+//! | [`engine`] | configuration files of containerd, CRI-O, podman and docker | yes |
 //! | [`cli`] | the command line for people, one file per command | yes |
 //! | [`trusted`], [`rundir`], [`child`], [`report`], [`error`] | checked opens, `/run`, other programs, messages | yes |
 //!
@@ -25,6 +26,7 @@ pub mod apparmor;
 pub mod child;
 pub mod cli;
 pub mod decision;
+pub mod engine;
 pub mod error;
 pub mod hook;
 pub mod profiles;

@@ -81,14 +81,21 @@ pub fn look(
     max: u64,
     ways: &mut Ways,
 ) -> std::result::Result<(Option<Vec<u8>>, Metadata), Refusal> {
-    let resolved = resolve_by(path, ways)?;
+    look_resolved(&resolve_by(&Base::node(), path, ways)?, &Base::node(), max)
+}
+
+fn look_resolved(
+    resolved: &Path,
+    base: &Base<'_>,
+    max: u64,
+) -> std::result::Result<(Option<Vec<u8>>, Metadata), Refusal> {
     let file = OpenOptions::new()
         .read(true)
         // O_NONBLOCK: a FIFO must not hang us before fstat tells what it is.
         .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
-        .open(&resolved)?;
+        .open(resolved)?;
     let meta = file.metadata()?;
-    owned_by_root("it", &meta)?;
+    base.owns("it", &meta)?;
     if meta.is_dir() {
         return Ok((None, meta));
     }
@@ -205,25 +212,81 @@ pub fn own_directory_as_it_is(path: &Path) -> Result<()> {
     .hint("remove it; it is made anew"))
 }
 
-/// The real path of `path`, every step of which only root can change.
-fn resolve(path: &Path) -> std::result::Result<PathBuf, Refusal> {
-    resolve_by(path, &mut Ways::default())
+/// A directory that stands for the root of a node: `/`, or the tree of an image that is being
+/// made, in which links stay.
+#[derive(Debug, Clone, Copy)]
+pub struct Base<'p> {
+    root: &'p Path,
+    /// Whether whoever runs this may own it: an image is made by anybody.
+    own: bool,
 }
 
-fn resolve_by(path: &Path, ways: &mut Ways) -> std::result::Result<PathBuf, Refusal> {
+impl<'p> Base<'p> {
+    /// This node.
+    fn node() -> Base<'static> {
+        Base::new(Path::new("/"))
+    }
+
+    /// The tree at `root`, which must be a real path.
+    #[must_use]
+    pub fn new(root: &'p Path) -> Self {
+        let own = root != Path::new("/");
+        Self { root, own }
+    }
+
+    /// The real path of `path` in this tree, every step of which only its owner can change.
+    ///
+    /// # Errors
+    /// See [`Refusal`].
+    pub fn resolve(&self, path: &Path) -> std::result::Result<PathBuf, Refusal> {
+        resolve_by(self, path, &mut Ways::default())
+    }
+
+    /// As the function [`read`], in this tree.
+    ///
+    /// # Errors
+    /// See [`Refusal`].
+    pub fn read(&self, path: &Path, max: u64) -> std::result::Result<Vec<u8>, Refusal> {
+        match look_resolved(&self.resolve(path)?, self, max)? {
+            (Some(bytes), _) => Ok(bytes),
+            (None, _) => Err(Refusal::Untrusted("it is not a regular file".to_owned())),
+        }
+    }
+
+    fn owns(&self, what: &str, meta: &Metadata) -> std::result::Result<(), Refusal> {
+        let me = nix::unistd::geteuid();
+        if self.own && !me.is_root() && meta.uid() == me.as_raw() {
+            return Ok(());
+        }
+        owned_by_root(what, meta)
+    }
+}
+
+/// The real path of `path`, every step of which only root can change.
+fn resolve(path: &Path) -> std::result::Result<PathBuf, Refusal> {
+    Base::node().resolve(path)
+}
+
+fn resolve_by(
+    base: &Base<'_>,
+    path: &Path,
+    ways: &mut Ways,
+) -> std::result::Result<PathBuf, Refusal> {
     if !path.is_absolute() {
         return Err(Refusal::Untrusted("it is not an absolute path".to_owned()));
     }
-    let mut at = PathBuf::from("/");
+    let mut at = base.root.to_owned();
     if !ways.0.contains(&at) {
-        owned_by_root("/", &fs::symlink_metadata(&at)?)?;
+        base.owns(&at.display().to_string(), &fs::symlink_metadata(&at)?)?;
         ways.0.insert(at.clone());
     }
     let mut pending = steps(path);
     let mut links: usize = 0;
     while let Some(step) = pending.pop() {
         if step == OsStr::new("..") {
-            at.pop();
+            if at != base.root {
+                at.pop();
+            }
             continue;
         }
         let next = at.join(&step);
@@ -239,12 +302,12 @@ fn resolve_by(path: &Path, ways: &mut Ways) -> std::result::Result<PathBuf, Refu
             }
             let target = fs::read_link(&next)?;
             if target.is_absolute() {
-                at = PathBuf::from("/");
+                at = base.root.to_owned();
             }
             pending.extend(steps(&target));
         } else {
             if meta.is_dir() {
-                owned_by_root(&next.display().to_string(), &meta)?;
+                base.owns(&next.display().to_string(), &meta)?;
                 ways.0.insert(next.clone());
             } else if !pending.is_empty() {
                 return Err(Refusal::Missing);

@@ -21,6 +21,13 @@ use oci_apparmor::request::{BETA_KEY, CONTAINER_KEY, PLAIN_KEY};
 use oci_apparmor::runtime::record::{self, Place, Recorded};
 use serde_json::Value;
 
+// Each suite uses a part of it.
+#[allow(dead_code)]
+#[path = "support/kubernetes.rs"]
+mod kubernetes;
+#[path = "docs/kubernetes.rs"]
+mod of_kubernetes;
+
 type Words = BTreeSet<String>;
 
 fn text(path: &str) -> String {
@@ -261,6 +268,24 @@ fn each_field_of_a_record_is_described() {
         names(component),
         fields(&serde_json::to_value(recorded).unwrap())
     );
+}
+
+/// What `configure` remembers.
+#[test]
+fn each_field_of_what_is_remembered_is_described() {
+    use oci_apparmor::engine::{Engine, Text, memory::Memory};
+    let file = Text {
+        path: "/etc/docker/daemon.json".into(),
+        text: "{}".to_owned(),
+    };
+    let memory = Memory::of(Engine::Docker, &file.path, None, &file);
+    let value = serde_json::to_value(memory).unwrap();
+    let formats = text("docs/formats.md");
+    let described = section(&formats, "## /etc/oci-apparmor/engines");
+    assert_eq!(names(described), fields(&value));
+    for field in fields(&value["hunks"][0]) {
+        assert!(described.contains(&format!("`{field}`")), "{field}");
+    }
 }
 
 fn command(words: &[&str]) -> Value {
@@ -673,6 +698,49 @@ fn uninstalling_refuses_while_containers_or_engines_need_us() {
     installed(dir.path(), &["--uninstall"]);
 }
 
+/// As an image of a node is made: nothing runs, nothing but the directory is touched.
+#[test]
+fn engines_are_configured_in_one_go_and_taken_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let docker = dir.path().join("etc/docker/daemon.json");
+    fs::create_dir_all(docker.parent().unwrap()).unwrap();
+    fs::write(&docker, "{\"debug\": true}\n").unwrap();
+    let words = ["--engine", "containerd", "--engine=docker", "--set-default"];
+    let told = installed(dir.path(), &[&words[..], &["--dry-run"]].concat());
+    assert!(told.contains("would configure docker"), "{told}");
+    assert_eq!(files(dir.path()), std::slice::from_ref(&docker));
+
+    let told = installed(dir.path(), &words);
+    let containerd = dir.path().join("etc/containerd/config.toml");
+    for (file, default) in [
+        (&containerd, "default_runtime_name = \"oci-apparmor\""),
+        (&docker, "\"default-runtime\": \"oci-apparmor\""),
+    ] {
+        let text = fs::read_to_string(file).unwrap();
+        // The path is the one that the node will see.
+        assert!(
+            text.contains("\"/opt/oa/libexec/oci-apparmor/runc\""),
+            "{text}"
+        );
+        assert!(text.contains(default), "{text}");
+        assert!(told.contains(file.to_str().unwrap()), "{told}");
+    }
+    let all = files(dir.path());
+    assert!(all.contains(&dir.path().join("etc/oci-apparmor/engines/containerd.json")));
+    let told = installed(dir.path(), &words);
+    assert!(told.contains("docker needs no change"), "{told}");
+    assert_eq!(files(dir.path()), all);
+
+    installed(dir.path(), &["--uninstall"]);
+    assert_eq!(fs::read_to_string(&docker).unwrap(), "{\"debug\": true}\n");
+    assert!(!containerd.exists());
+    assert_eq!(
+        files(dir.path()),
+        [docker, dir.path().join("etc/oci-apparmor/config.toml")]
+    );
+    assert!(!dir.path().join("etc/oci-apparmor/engines").exists());
+}
+
 #[test]
 fn a_call_that_makes_no_sense_is_one_line() {
     let dir = tempfile::tempdir().unwrap();
@@ -683,6 +751,10 @@ fn a_call_that_makes_no_sense_is_one_line() {
         &["--no-such-option"],
         &["--bindir", "/nonexistent"],
         &["--demo"],
+        &["--engine"],
+        &["--engine", "rkt"],
+        &["--set-default"],
+        &["--uninstall", "--engine", "docker"],
     ] {
         let output = install(dir.path(), words);
         assert_eq!(output.status.code(), Some(1), "{words:?}");

@@ -75,7 +75,7 @@ step shellcheck shellcheck -S warning install.sh $(git ls-files '*.sh' 2>/dev/nu
 count shellcheck
 step fuzz fuzz/run.sh --seconds 3
 count fuzz
-step tests cargo test --locked --no-fail-fast --lib --test process --test docs --test manifests
+step tests cargo test --locked --no-fail-fast --lib --test process --test docs --test manifests --test engines
 count tests
 if [ "$kernel" = yes ]; then
     # One after the other on each of several kernels, so there are two guests at most.

@@ -77,7 +77,7 @@ impl Finding {
     }
 
     /// What an error says; its remedy stands in it.
-    fn error(part: &'static str, e: &Error) -> Self {
+    pub(super) fn error(part: &'static str, e: &Error) -> Self {
         let text = e.to_string();
         let (why, remedy) = text
             .split_once("; ")

@@ -1,6 +1,7 @@
 //! `oci-apparmor`: the command line for people, one file per command.
 
 mod check;
+mod configure;
 mod explain;
 mod gc;
 mod lint;
@@ -132,6 +133,10 @@ enum Command {
         /// What it is to do
         mode: mode::Wanted,
     },
+    /// Let an engine call the wrapper: add it to the engine's configuration
+    Configure(configure::Configure),
+    /// Put an engine's configuration back as it was without the wrapper
+    Unconfigure(configure::Unconfigure),
     /// Tell whether this node is able to do the job, and what is missing
     Check {
         /// Judge this configuration instead of the node's
@@ -191,6 +196,8 @@ pub fn main() -> ExitCode {
         Command::Load { watch: true, .. } => watch::run(),
         Command::Load { names, json, .. } => load::run(names, *json),
         Command::Mode { name, mode } => mode::run(name, *mode),
+        Command::Configure(arguments) => configure::configure(arguments),
+        Command::Unconfigure(arguments) => configure::unconfigure(arguments),
         Command::Check { config, json } => check::run(config.as_deref(), *json),
     };
     match done {

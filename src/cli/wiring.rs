@@ -4,54 +4,19 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::cli::check::Finding;
-use crate::error::Kind;
+use crate::engine::place::Place;
+use crate::engine::seen::{Handler, Seen};
+use crate::engine::{self, Engine};
+use crate::error::{Kind, quoted};
 use crate::profiles::listing;
 use crate::settings::Settings;
+use crate::trusted::{self, Refusal};
 
 /// What our programs and annotations have in common.
 const OURS: &str = "oci-apparmor";
 
-/// An engine, the programs that show that it is here, and where it is configured.
-struct Engine {
-    name: &'static str,
-    programs: &'static [&'static str],
-    configuration: &'static [&'static str],
-    remedy: &'static str,
-}
-
-const ENGINES: [Engine; 4] = [
-    Engine {
-        name: "containerd",
-        programs: &["/usr/bin/containerd", "/usr/local/bin/containerd"],
-        configuration: &["/etc/containerd/config.toml", "/etc/containerd/conf.d"],
-        remedy: "set BinaryName of a runtime to oci-apparmor-runtime; see the README",
-    },
-    Engine {
-        name: "CRI-O",
-        programs: &["/usr/bin/crio", "/usr/local/bin/crio"],
-        configuration: &["/etc/crio/crio.conf", "/etc/crio/crio.conf.d"],
-        remedy: "set runtime_path of a runtime to oci-apparmor-runtime; see the README",
-    },
-    Engine {
-        name: "podman",
-        programs: &["/usr/bin/podman", "/usr/local/bin/podman"],
-        configuration: &[
-            "/etc/containers/containers.conf",
-            "/etc/containers/containers.conf.d",
-        ],
-        remedy: "call podman with --runtime, or add a runtime to containers.conf; see the README",
-    },
-    Engine {
-        name: "docker",
-        programs: &[
-            "/usr/bin/dockerd",
-            "/usr/sbin/dockerd",
-            "/usr/local/bin/dockerd",
-        ],
-        configuration: &["/etc/docker/daemon.json"],
-        remedy: "add a runtime to /etc/docker/daemon.json; see the README",
-    },
-];
+/// The wrapper's file, whatever links lead to it.
+const WRAPPER: &str = "oci-apparmor-runtime";
 
 /// The directory that podman, CRI-O and `podman build` share. The last two refuse to start or to
 /// build when a file in it names podman's own stage.
@@ -61,10 +26,9 @@ const SHARED_HOOKS: [&str; 2] = [
 ];
 
 pub(super) fn findings() -> Vec<Finding> {
-    let here = |e: &&Engine| e.programs.iter().any(|p| Path::new(p).exists());
-    let mut found: Vec<Finding> = ENGINES.iter().filter(here).map(wired).collect();
+    let mut found: Vec<Finding> = Engine::ALL.into_iter().flat_map(wired).collect();
     for file in SHARED_HOOKS.iter().flat_map(|d| files(Path::new(d))) {
-        let text = read(&file);
+        let text = fs::read_to_string(&file).unwrap_or_default();
         if text.contains(OURS) && text.contains("\"precreate\"") {
             found.push(Finding::failure(
                 "wiring",
@@ -116,51 +80,117 @@ pub(super) fn preloading(settings: &Settings) -> Option<Finding> {
     )
 }
 
-fn wired(engine: &Engine) -> Finding {
-    let text: String = engine
-        .configuration
-        .iter()
-        .flat_map(|p| files(Path::new(p)))
-        .map(|p| read(&p))
-        .collect();
-    if !text.contains(OURS) {
-        return Finding::warning(
-            "wiring",
-            format!("{} does not call us", engine.name),
-            engine.remedy,
-        );
-    }
-    if engine.name == "containerd" && !text.contains("oci-apparmor/*") {
-        return Finding::failure(
+/// What is to be said about an engine that is installed, or that is told to call us.
+fn wired(engine: Engine) -> Vec<Finding> {
+    let (title, name) = (engine.title(), engine.name());
+    let here = engine.programs().iter().any(|p| Path::new(p).exists());
+    let looked = Place::new(Path::new("/")).and_then(|node| engine::look(engine, &node, &is_ours));
+    let seen = match looked {
+        Ok(seen) => seen,
+        Err(e) if here => return vec![Finding::error("wiring", &e)],
+        Err(_) => return Vec::new(),
+    };
+    let ours = |handler: &&Handler| handler.program.as_deref().is_some_and(is_ours);
+    let handlers: Vec<&Handler> = seen.handlers.iter().filter(ours).collect();
+    let mut found: Vec<Finding> = handlers.iter().filter_map(|h| unusable(title, h)).collect();
+    found.extend(seen.mistakes.iter().map(|mistake| match mistake.fails {
+        true => Finding::failure(
             "wiring",
             Kind::Configuration,
-            "containerd calls us, but does not pass our annotations on",
-            "add \"oci-apparmor/*\" and \"container.oci-apparmor/*\" to the runtime's pod_annotations",
-        );
+            &mistake.text,
+            &mistake.remedy,
+        ),
+        false => Finding::warning("wiring", &mistake.text, &mistake.remedy),
+    }));
+    // What was meant for us, and does not work, is said already.
+    if handlers.is_empty() && (!here || seen.mistakes.iter().any(|mistake| mistake.fails)) {
+        return found;
     }
-    Finding::ok(
-        "wiring",
-        format!("{} is configured to call us", engine.name),
-    )
+    if handlers.is_empty() {
+        let text = format!("{title} does not call us");
+        found.push(Finding::warning(
+            "wiring",
+            text,
+            format!("oci-apparmor configure {name}"),
+        ));
+        return found;
+    }
+    if found.is_empty() {
+        let text = format!("{title} is configured to call us");
+        found.push(Finding::ok("wiring", text));
+    }
+    found.extend(not_default(engine, &seen, &handlers));
+    found
 }
 
-/// The file, or the files of the directory.
-fn files(path: &Path) -> Vec<PathBuf> {
-    if path.is_file() {
-        return vec![path.to_owned()];
+/// Why an engine cannot call a program.
+fn unusable(title: &str, handler: &Handler) -> Option<Finding> {
+    let program = handler.program.as_deref().unwrap_or_default();
+    let why = match trusted::program(Path::new(program)) {
+        Ok(real) if is_wrapper(&real) => return None,
+        Ok(real) => format!("is not the wrapper, but {}", real.display()),
+        Err(Refusal::Missing) => "does not exist".to_owned(),
+        Err(Refusal::Untrusted(why)) => format!("is not trusted: {why}"),
+        Err(Refusal::Io(e)) => format!("cannot be looked at: {}", crate::error::reason(&e)),
+    };
+    Some(Finding::failure(
+        "wiring",
+        Kind::Configuration,
+        format!(
+            "{title}'s runtime {} in {} is {program}, which {why}",
+            quoted(&handler.name),
+            handler.file.display()
+        ),
+        "install it there (install.sh), or run oci-apparmor configure again",
+    ))
+}
+
+/// Whether containers come to us only if they ask for it.
+fn not_default(engine: Engine, seen: &Seen, ours: &[&Handler]) -> Option<Finding> {
+    let default = seen.default.as_deref();
+    if ours.iter().any(|h| Some(h.name.as_str()) == default) {
+        return None;
     }
+    let name = ours.first()?.name.as_str();
+    let title = engine.title();
+    let (who, how) = match engine {
+        Engine::Containerd | Engine::Crio => (
+            "pods",
+            format!("name it in a RuntimeClass with the handler {name}"),
+        ),
+        Engine::Podman | Engine::Docker => ("containers", format!("name it with --runtime {name}")),
+    };
+    Some(Finding::warning(
+        "wiring",
+        format!(
+            "{title}'s default runtime is not ours{}: only {who} that name {} come to us",
+            default
+                .map(|d| format!(" but {}", quoted(d)))
+                .unwrap_or_default(),
+            quoted(name)
+        ),
+        format!(
+            "{how}, or: oci-apparmor configure {} --set-default",
+            engine.name()
+        ),
+    ))
+}
+
+/// Whether a program is meant to be the wrapper: by where it leads, or by its name, since it may
+/// be missing, or not what its name says.
+fn is_ours(program: &str) -> bool {
+    engine::is_ours(program) || fs::canonicalize(program).is_ok_and(|real| is_wrapper(&real))
+}
+
+fn is_wrapper(real: &Path) -> bool {
+    real.file_name().is_some_and(|name| name == WRAPPER)
+}
+
+/// The files of a directory.
+fn files(path: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(path).into_iter().flatten();
     let mut files: Vec<PathBuf> = entries.filter_map(|e| Some(e.ok()?.path())).collect();
     files.retain(|f| f.is_file());
     files.sort();
     files
-}
-
-/// The lines of a configuration that are in force.
-fn read(path: &Path) -> String {
-    let text = fs::read_to_string(path).unwrap_or_default();
-    text.lines()
-        .filter(|l| !l.trim_start().starts_with('#'))
-        .flat_map(|l| [l, "\n"])
-        .collect()
 }

@@ -5,13 +5,10 @@
 
 use std::fmt;
 
-use serde::Deserialize;
-use serde::de::{Deserializer, MapAccess, Visitor};
-use serde_json::value::RawValue;
-
 use crate::apparmor::name::Label;
 use crate::error::{Error, Kind, Result, quoted};
 use crate::request::Annotations;
+use crate::spec::fields::{Fields, folds_to, offset};
 
 const PROFILE: &str = "apparmorProfile";
 
@@ -138,11 +135,6 @@ fn profile(text: &str, process: &str) -> Result<(Option<String>, Place)> {
     Ok((None, Place::Behind(at, fields.0.is_empty())))
 }
 
-/// Where `part`, a slice of `whole`, starts in it.
-fn offset(whole: &str, part: &str) -> usize {
-    (part.as_ptr() as usize).saturating_sub(whole.as_ptr() as usize)
-}
-
 fn annotations(text: &str) -> Result<Annotations> {
     let fields = object(text, text).map_err(|e| e.within("annotations"))?;
     let mut read = Annotations::new();
@@ -152,18 +144,6 @@ fn annotations(text: &str) -> Result<Annotations> {
         read.insert(key, value.unwrap_or_default());
     }
     Ok(read)
-}
-
-/// The fields of an object in their order, each value as it is written.
-struct Fields<'a>(Vec<(String, &'a RawValue)>);
-
-impl<'a> Fields<'a> {
-    fn get(&self, key: &str) -> Option<&'a RawValue> {
-        self.0
-            .iter()
-            .find(|(k, _)| k.as_str() == key)
-            .map(|(_, value)| *value)
-    }
 }
 
 /// Reads `part` as an object whose keys every runtime reads alike.
@@ -177,16 +157,11 @@ fn object<'a>(whole: &str, part: &'a str) -> Result<Fields<'a>> {
             line.saturating_add(e.line())
         ))
     })?;
-    let mut keys: Vec<&str> = fields.0.iter().map(|(key, _)| key.as_str()).collect();
-    keys.sort_unstable();
-    if let Some([twice, ..]) = keys
-        .windows(2)
-        .find(|pair| matches!(pair, [a, b] if a == b))
-    {
+    if let Some(twice) = fields.twice() {
         return Err(refused(format!("it has the key {} twice", quoted(twice))));
     }
-    for key in keys {
-        if !OURS.contains(&key)
+    for (key, _) in &fields.0 {
+        if !OURS.contains(&key.as_str())
             && let Some(ours) = OURS.iter().find(|ours| folds_to(key, ours))
         {
             return Err(refused(format!(
@@ -196,40 +171,6 @@ fn object<'a>(whole: &str, part: &'a str) -> Result<Fields<'a>> {
         }
     }
     Ok(fields)
-}
-
-/// Whether Go's `encoding/json` takes `key` for the ASCII name `name`: simple case folding, in
-/// which U+017F is an `s` and U+212A a `k` (`foldName`, encoding/json/fold.go).
-fn folds_to(key: &str, name: &str) -> bool {
-    let fold = |c: char| match c {
-        '\u{17f}' => 's',
-        '\u{212a}' => 'k',
-        c => c.to_ascii_lowercase(),
-    };
-    key.chars().map(fold).eq(name.chars().map(fold))
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
-        struct Object;
-        impl<'de> Visitor<'de> for Object {
-            type Value = Fields<'de>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-            fn visit_map<A: MapAccess<'de>>(
-                self,
-                mut map: A,
-            ) -> std::result::Result<Fields<'de>, A::Error> {
-                let mut fields = Vec::new();
-                while let Some((key, value)) = map.next_entry::<String, &'de RawValue>()? {
-                    fields.push((key, value));
-                }
-                Ok(Fields(fields))
-            }
-        }
-        deserializer.deserialize_map(Object)
-    }
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! one: a value is located by its span and spliced, and every other byte stays.
 
 pub mod document;
+pub(crate) mod fields;
 pub mod files;
 pub mod preflight;
 pub mod state;

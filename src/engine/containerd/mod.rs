@@ -1,0 +1,355 @@
+//! containerd: a runtime of its CRI plugin. Pure.
+//!
+//! containerd before 2.1 takes a plugin's section from the last file that has it, and nothing of
+//! it from the others (containerd#5837); later ones merge. So the file that is changed is always
+//! the last one that has the section: there it is in force under both rules.
+
+mod seen;
+
+use std::path::Path;
+
+use toml_edit::{DocumentMut, Item, Table, Value};
+
+use crate::engine::pattern;
+use crate::engine::{Change, Text, Wish, free, is_ours, low_level, tables};
+use crate::error::{Error, Kind, Result, quoted};
+
+pub(super) use seen::seen;
+
+/// The shims that take a `BinaryName`.
+const TYPES: [&str; 2] = ["io.containerd.runc.v2", "io.containerd.runc.v1"];
+
+/// What the CRI plugin's section is called in each version of the configuration.
+const SECTIONS: [&str; 3] = [
+    "cri",
+    "io.containerd.grpc.v1.cri",
+    "io.containerd.cri.v1.runtime",
+];
+
+/// As seen with containerd 2.1: it migrates the file, and drops what it says of runtimes.
+const OLD: &str = "this configuration is of version 1, in which containerd 2 ignores runtimes: run `containerd config migrate` before you upgrade";
+
+/// A file, read.
+struct Read<'t> {
+    path: &'t Path,
+    document: DocumentMut,
+    /// The plugin's name in this file.
+    section: &'static str,
+}
+
+impl Read<'_> {
+    fn has_section(&self) -> bool {
+        let containerd = tables::at(&self.document, &["plugins", self.section, "containerd"]);
+        containerd.is_some_and(Item::is_table_like)
+    }
+
+    fn default(&self) -> Option<&str> {
+        let path = [
+            "plugins",
+            self.section,
+            "containerd",
+            "default_runtime_name",
+        ];
+        tables::text(&self.document, &path)
+    }
+
+    fn runtimes(&self) -> impl Iterator<Item = (&str, &Item)> {
+        let path = ["plugins", self.section, "containerd", "runtimes"];
+        tables::entries(&self.document, &path)
+    }
+
+    fn runtime(&self, name: &str) -> Option<&Item> {
+        self.runtimes()
+            .find(|(n, _)| *n == name)
+            .map(|(_, item)| item)
+    }
+}
+
+/// A file without a version is of version 1, and an imported one is read as the main one is.
+fn version(path: &Path, document: &DocumentMut) -> Result<Option<i64>> {
+    match document.get("version") {
+        None => Ok(None),
+        Some(item) => match item.as_integer() {
+            Some(version) if version >= 1 => Ok(Some(version)),
+            _ => Err(Error::new(
+                Kind::Configuration,
+                format!("{}: version is no number that is known", path.display()),
+            )
+            .hint("containerd knows 1, 2 and 3; nothing was changed")),
+        },
+    }
+}
+
+fn section(version: i64) -> &'static str {
+    match version {
+        1 => "cri",
+        2 => "io.containerd.grpc.v1.cri",
+        _ => "io.containerd.cri.v1.runtime",
+    }
+}
+
+/// Reads the main file, which comes first, and those that it imports.
+fn read(files: &[Text]) -> Result<(i64, Vec<Read<'_>>)> {
+    let mut main = None;
+    let mut all = Vec::new();
+    for Text { path, text } in files {
+        let document = tables::parse(path, text)?;
+        let own = version(path, &document)?;
+        let main = *main.get_or_insert(own.unwrap_or(1));
+        let section = section(own.unwrap_or(main));
+        all.push(Read {
+            path,
+            document,
+            section,
+        });
+    }
+    Ok((main.unwrap_or(2), all))
+}
+
+/// What the main file imports, as it is written there.
+pub(super) fn imports(main: &Text) -> Result<Vec<String>> {
+    let document = tables::parse(&main.path, &main.text)?;
+    Ok(tables::texts(document.get("imports")))
+}
+
+/// What has to change. `files` are the main file, if it is there, and then those that it imports,
+/// in the order in which they are read.
+pub(super) fn configure(main: &Path, files: &[Text], wish: &Wish) -> Result<Change> {
+    // Without a file containerd has defaults of its own; version 2 is read by all since 1.3.
+    let fresh = [Text {
+        path: main.to_owned(),
+        text: "version = 2\n".to_owned(),
+    }];
+    let blank = files.iter().all(|file| file.text.trim().is_empty());
+    let (version, mut all) = read(if blank { &fresh } else { files })?;
+    let in_force = all.iter().rposition(Read::has_section).unwrap_or(0);
+    let mut notes = disabled(&all);
+    if version == 1 {
+        notes.push(OLD.to_owned());
+    }
+    let named = all.iter().rev().find_map(Read::default).map(str::to_owned);
+    let default = named.clone().unwrap_or_else(|| "runc".to_owned());
+    // The runtime whose place ours takes, wherever it is defined.
+    let wrapped = match is_name_of_ours(&all, &default) {
+        true => "runc",
+        false => &default,
+    };
+    let inherited = Inherited::of(&all, wrapped, wish)?;
+    let low_level = low_level(wish, wrapped, inherited.program.as_deref())?;
+    let ours = wish.programs.join(low_level.name());
+
+    // containerd 1.x forgets its own runtimes where a file has any (go-toml decodes a map anew).
+    let none = all.iter().all(|read| read.runtimes().next().is_none());
+    let Some(target) = all.get_mut(in_force) else {
+        return Err(Error::new(Kind::Internal, "there is no file to change"));
+    };
+    let (path, section) = (target.path, target.section);
+    let document = &mut target.document;
+    let existing = tables::at(
+        document,
+        &["plugins", section, "containerd", "runtimes", &wish.name],
+    );
+    let existing = existing.map(|item| item.get("options").and_then(|o| o.get("BinaryName")));
+    free(
+        wish,
+        existing.map(|name| name.and_then(Item::as_str).unwrap_or("a shim of its own")),
+        path,
+    )?;
+    if wish.default && has_old_default(document, section) {
+        return Err(Error::new(
+            Kind::Configuration,
+            format!("{} has the deprecated section default_runtime, which overrides default_runtime_name", path.display()),
+        )
+        .hint("make it a runtime with a name; nothing was changed"));
+    }
+
+    let plugin = tables::table(path, document, &["plugins", section])?;
+    let beside = plugin.iter().find_map(|(_, item)| item.as_table());
+    let beside = beside.map(tables::indent).unwrap_or_default();
+    let containerd = tables::table(path, document, &["plugins", section, "containerd"])?;
+    if wish.default {
+        if containerd.is_implicit() {
+            let below = containerd.iter().find_map(|(_, item)| item.as_table());
+            let indent = below.map_or_else(|| beside.clone(), tables::indent);
+            containerd.decor_mut().set_prefix(format!("\n{indent}"));
+        }
+        tables::set(containerd, "default_runtime_name", wish.name.as_str());
+    }
+    let way = ["plugins", section, "containerd", "runtimes"];
+    let runtimes = tables::table(path, document, &way)?;
+    let sibling = runtimes.iter().find_map(|(_, item)| item.as_table());
+    let indent = match (sibling, runtimes.is_implicit()) {
+        (Some(sibling), _) => tables::indent(sibling),
+        (None, true) => beside,
+        (None, false) => tables::indent(runtimes),
+    };
+    if none && version < 3 {
+        let runc = ("runtime_type".to_owned(), TYPES[0].into());
+        let runc = tables::section(&indent, "  ", [runc]);
+        runtimes.insert("runc", Item::Table(runc));
+    }
+    let runtime = inherited.with(&indent, &ours.to_string_lossy());
+    runtimes.insert(&wish.name, Item::Table(runtime));
+
+    let text = document.to_string();
+    // What was put together must be read as such.
+    tables::parse(path, &text).map_err(|e| e.of(Kind::Internal))?;
+    notes.push(
+        "pods that exist already have to be made anew: their sandboxes were made before containerd passed annotations on, and containers that name a profile are refused in them"
+            .to_owned(),
+    );
+    Ok(Change {
+        file: Text {
+            path: path.to_owned(),
+            text,
+        },
+        program: ours,
+        former_default: named.filter(|_| wish.default),
+        notes,
+    })
+}
+
+/// What ours takes over from the runtime whose place it takes: the shim's type, who else wants
+/// annotations, the cgroup driver and whatever else a shim is told.
+#[derive(Default)]
+struct Inherited {
+    kind: String,
+    patterns: Vec<String>,
+    entries: Vec<(String, Value)>,
+    options: Vec<(String, Value)>,
+    program: Option<String>,
+}
+
+impl Inherited {
+    fn of(all: &[Read<'_>], wrapped: &str, wish: &Wish) -> Result<Self> {
+        let find = |name: &str| all.iter().rev().find_map(|read| read.runtime(name));
+        let kind = |item: &Item| match item.get("runtime_type").and_then(Item::as_str) {
+            None | Some("") => TYPES[0].to_owned(),
+            Some(kind) => kind.to_owned(),
+        };
+        let is_runc = |item: &&Item| TYPES.contains(&kind(item).as_str());
+        let item = match find(wrapped) {
+            Some(item) if !is_runc(&item) && wish.default => {
+                return Err(Error::new(
+                    Kind::Policy,
+                    format!(
+                        "the default runtime {} is of the type {}, not of runc's",
+                        quoted(wrapped),
+                        quoted(&kind(item))
+                    ),
+                )
+                .hint("leave out --set-default; pods then name ours by a RuntimeClass"));
+            }
+            item => item
+                .filter(is_runc)
+                .or_else(|| find("runc").filter(is_runc)),
+        };
+        let Some(item) = item else {
+            return Ok(Self {
+                kind: TYPES[0].to_owned(),
+                ..Self::default()
+            });
+        };
+        let options = item.get("options");
+        let program = options.and_then(|options| options.get("BinaryName")?.as_str());
+        Ok(Self {
+            kind: kind(item),
+            patterns: tables::texts(item.get("pod_annotations")),
+            entries: values(item, &["pod_annotations", "runtime_type", "options"]),
+            options: options.map_or_else(Vec::new, |options| values(options, &["BinaryName"])),
+            program: program.map(str::to_owned),
+        })
+    }
+
+    /// The section of our runtime.
+    fn with(self, indent: &str, program: &str) -> Table {
+        let mut patterns = self.patterns;
+        let missing = pattern::missing(&patterns);
+        patterns.extend(missing.into_iter().map(str::to_owned));
+        let kind = [("runtime_type".to_owned(), self.kind.into())];
+        let patterns = [("pod_annotations".to_owned(), tables::list(patterns))];
+        let entries = kind.into_iter().chain(self.entries).chain(patterns);
+        let mut runtime = tables::section(indent, "  ", entries);
+        let name = [("BinaryName".to_owned(), program.into())];
+        let options = self.options.into_iter().chain(name);
+        let options = tables::section(&format!("{indent}  "), "  ", options);
+        runtime.insert("options", Item::Table(options));
+        runtime
+    }
+}
+
+fn is_name_of_ours(all: &[Read<'_>], name: &str) -> bool {
+    let runtime = all.iter().rev().find_map(|read| read.runtime(name));
+    let program = runtime.and_then(|item| item.get("options")?.get("BinaryName")?.as_str());
+    program.is_some_and(is_ours)
+}
+
+/// The plain entries of a section, but for these.
+fn values(item: &Item, but: &[&str]) -> Vec<(String, Value)> {
+    let table = item.as_table_like();
+    let entries = table.into_iter().flat_map(|table| table.iter());
+    entries
+        .filter(|(key, _)| !but.contains(key))
+        .filter_map(|(key, item)| Some((key.to_owned(), item.as_value()?.clone())))
+        .collect()
+}
+
+fn has_old_default(document: &DocumentMut, section: &str) -> bool {
+    let path = [
+        "plugins",
+        section,
+        "containerd",
+        "default_runtime",
+        "runtime_type",
+    ];
+    tables::text(document, &path).is_some_and(|kind| !kind.is_empty())
+}
+
+/// A note where the plugin that Kubernetes needs is off; whether it is wanted is not ours to say.
+fn disabled(all: &[Read<'_>]) -> Vec<String> {
+    let off = |read: &&Read<'_>| {
+        let names = tables::texts(read.document.get("disabled_plugins"));
+        names.iter().any(|name| SECTIONS.contains(&name.as_str()))
+    };
+    let note = |read: &Read<'_>| {
+        format!(
+            "{} disables containerd's CRI plugin (disabled_plugins): Kubernetes cannot use this containerd, and nothing calls our runtime, until that is taken out",
+            read.path.display()
+        )
+    };
+    all.iter().find(off).map(note).into_iter().collect()
+}
+
+/// The text without a runtime of ours; the default is what it was.
+pub(super) fn without(file: &Text, main: i64, name: &str, former: Option<&str>) -> Result<String> {
+    let mut document = tables::parse(&file.path, &file.text)?;
+    let section = section(version(&file.path, &document)?.unwrap_or(main));
+    let path = ["plugins", section, "containerd", "runtimes", name];
+    tables::take(&mut document, &path);
+    let path = ["plugins", section, "containerd", "default_runtime_name"];
+    if tables::text(&document, &path) == Some(name) {
+        match former {
+            Some(former) => {
+                let table = tables::table(&file.path, &mut document, &path[..3])?;
+                tables::set(table, path[3], former);
+            }
+            None => {
+                tables::take(&mut document, &path);
+            }
+        }
+    }
+    Ok(document.to_string())
+}
+
+/// The version by which imported files are read.
+pub(super) fn main_version(files: &[Text]) -> Result<i64> {
+    Ok(read(files)?.0)
+}
+
+/// Whether anything is said in a file.
+pub(super) fn is_empty(file: &Text) -> Result<bool> {
+    let document = tables::parse(&file.path, &file.text)?;
+    let table: &Table = document.as_table();
+    let mut said = table.iter().filter(|(key, _)| *key != "version");
+    Ok(said.all(|(_, item)| item.as_table_like().is_some_and(tables::says_nothing)))
+}

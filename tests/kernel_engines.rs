@@ -1,0 +1,43 @@
+//! The real engines of each Debian release that is supported, on its own kernel and with its own
+//! AppArmor: in a virtual machine (`.cargo/config.toml`, `tests/vm/README.md`).
+
+// Tests may fail by panicking, and print what they could not do.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::arithmetic_side_effects,
+    clippy::print_stdout
+)]
+#![allow(missing_docs)]
+
+// What this suite does not use of the support is used by the other.
+#[allow(dead_code)]
+#[path = "kernel/support.rs"]
+mod support;
+
+// Each suite uses a part of it.
+#[allow(dead_code)]
+#[path = "support/kubernetes.rs"]
+mod kubernetes;
+
+#[path = "engines/containerd.rs"]
+mod containerd;
+#[path = "engines/cri.rs"]
+mod cri;
+#[path = "engines/crio_recorded.rs"]
+mod crio_recorded;
+#[path = "engines/ctr.rs"]
+mod ctr;
+#[path = "engines/pods.rs"]
+mod pods;
+#[path = "engines/pods_alike.rs"]
+mod pods_alike;
+#[path = "engines/pods_live_on.rs"]
+mod pods_live_on;
+#[path = "engines/release.rs"]
+mod release;
+#[path = "engines/streaming.rs"]
+mod streaming;

@@ -1,0 +1,120 @@
+//! `configure` and `unconfigure` on a node itself: what stands in the way there.
+
+use crate::call::{Outcome, one_line};
+use crate::create::ASKS;
+use crate::node::{Node, node};
+
+const PROGRAMS: &str = "/run/libexec";
+const DOCKER: &str = "/etc/docker/daemon.json";
+
+fn cli(node: &Node, words: &[&str]) -> Outcome {
+    node.call_program("/run/libexec/oci-apparmor", words)
+        .directory("/")
+        .outcome()
+}
+
+#[track_caller]
+fn done(node: &Node, words: &[&str]) -> String {
+    let outcome = cli(node, words);
+    assert_eq!((outcome.code, &*outcome.stderr), (Some(0), ""), "{words:?}");
+    outcome.stdout
+}
+
+#[track_caller]
+fn refused(node: &Node, words: &[&str], code: i32) -> String {
+    let outcome = cli(node, words);
+    assert_eq!(outcome.code, Some(code), "{outcome:?}");
+    assert_eq!(outcome.stdout, "");
+    one_line(&outcome.stderr).to_owned()
+}
+
+#[test]
+fn an_engine_is_told_and_a_person_what_to_run() {
+    let Some(node) = node() else { return };
+    for (engine, restart) in [
+        ("containerd", "systemctl restart containerd"),
+        ("crio", "systemctl restart crio"),
+        ("docker", "systemctl reload docker"),
+    ] {
+        let told = done(&node, &["configure", engine, "--programs", PROGRAMS]);
+        assert!(
+            told.contains("made /etc/") && told.contains(restart),
+            "{told}"
+        );
+        let told = done(&node, &["unconfigure", engine]);
+        assert!(
+            told.contains("removed /etc/") && told.contains(restart),
+            "{told}"
+        );
+    }
+    let told = done(&node, &["configure", "podman", "--programs", PROGRAMS]);
+    assert!(!told.contains("systemctl"), "{told}");
+    done(&node, &["configure", "docker", "--programs", PROGRAMS]);
+    let told = done(&node, &["unconfigure", "--all"]);
+    assert!(
+        told.contains("daemon.json") && told.contains("containers.conf.d"),
+        "{told}"
+    );
+    assert!(done(&node, &["unconfigure", "--all"]).contains("no engine is configured"));
+    assert!(!node.exists("/etc/docker") && !node.exists("/etc/oci-apparmor/engines"));
+}
+
+#[test]
+fn a_program_that_no_engine_could_call_is_not_configured() {
+    let Some(node) = node() else { return };
+    let configure = ["configure", "docker", "--programs"];
+    let line = refused(&node, &[&configure[..], &["/usr/local/none"]].concat(), 3);
+    assert!(
+        line.contains("/usr/local/none/runc does not exist"),
+        "{line}"
+    );
+    let line = refused(&node, &["configure", "docker"], 3);
+    assert!(line.contains("is not installed"), "{line}");
+    node.chmod(PROGRAMS, 0o777);
+    let line = refused(&node, &[&configure[..], &[PROGRAMS]].concat(), 7);
+    assert!(line.contains("is not trusted"), "{line}");
+    node.chmod(PROGRAMS, 0o755);
+    // Nor one that would find nothing to become.
+    node.remove("/run/bin/runc");
+    let line = refused(&node, &[&configure[..], &[PROGRAMS]].concat(), 3);
+    assert!(line.contains("/run/bin/runc"), "{line}");
+    assert!(!node.exists(DOCKER) && !node.exists("/etc/oci-apparmor/engines"));
+}
+
+#[test]
+fn nothing_is_taken_back_while_containers_need_it() {
+    let Some(node) = node() else { return };
+    for engine in ["containerd", "podman", "docker"] {
+        done(&node, &["configure", engine, "--programs", PROGRAMS]);
+    }
+    node.bundle(ASKS);
+    let roots = [
+        ("containerd", "/run/containerd/runc/k8s.io"),
+        ("docker", "/run/docker/runtime-runc/moby"),
+        ("podman", "/run/runc"),
+    ];
+    for (engine, root) in roots {
+        let id = format!("of-{engine}");
+        node.done(&["--root", root, "create", &id]);
+        node.write(&format!("{root}/{id}/state.json"), "{}");
+    }
+    for (engine, root) in roots {
+        let line = refused(&node, &["unconfigure", engine], 5);
+        assert!(
+            line.ends_with("nothing was changed") && line.contains("--force"),
+            "{line}"
+        );
+        assert_eq!(line.matches("of-").count(), 1, "{line}");
+        assert!(line.contains(&format!("of-{engine}")), "{line}");
+        done(&node, &["unconfigure", engine, "--dry-run"]);
+        // Those that are gone need nothing.
+        node.remove(&format!("{root}/of-{engine}"));
+        if engine == "docker" {
+            done(&node, &["unconfigure", engine]);
+        } else {
+            node.write(&format!("{root}/of-{engine}/state.json"), "{}");
+            done(&node, &["unconfigure", engine, "--force"]);
+        }
+    }
+    assert!(!node.exists("/etc/oci-apparmor/engines"));
+}

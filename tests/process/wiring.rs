@@ -1,0 +1,348 @@
+//! `check` names what keeps containers from us: each mistake that people make, by itself.
+
+use serde_json::Value;
+
+use crate::node::{Node, node};
+use crate::policy::blob;
+
+const CONTAINERD: &str = "/etc/containerd/config.toml";
+const CRIO: &str = "/etc/crio/crio.conf";
+const PODMAN: &str = "/etc/containers/containers.conf";
+const DOCKER: &str = "/etc/docker/daemon.json";
+
+/// As `configure` makes it.
+const RIGHT: &str = r#"version = 2
+[plugins."io.containerd.grpc.v1.cri".containerd]
+default_runtime_name = "oci-apparmor"
+[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
+runtime_type = "io.containerd.runc.v2"
+options = { SystemdCgroup = true }
+[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.oci-apparmor]
+runtime_type = "io.containerd.runc.v2"
+pod_annotations = ["oci-apparmor/*", "container.oci-apparmor/*", "container.apparmor.security.beta.kubernetes.io/*"]
+options = { BinaryName = "/run/libexec/runc", SystemdCgroup = true }
+"#;
+
+fn sound() -> Option<Node> {
+    let node = node()?;
+    node.prepare_parser("oci-apparmor-check", "never", &blob("oci-apparmor-check"));
+    Some(node)
+}
+
+/// The findings about one engine: verdict, text and remedy, without those of other engines that
+/// this machine has.
+fn about(node: &Node, engine: &str) -> Vec<(String, String)> {
+    let outcome = node
+        .call_program("/run/libexec/oci-apparmor", &["check", "--json"])
+        .directory("/")
+        .outcome();
+    let found: Vec<Value> = serde_json::from_str(&outcome.stdout).unwrap();
+    let failures = found.iter().filter(|f| f["verdict"] == "failure").count();
+    assert_eq!(outcome.code == Some(0), failures == 0, "{}", outcome.stdout);
+    let wiring = found.iter().filter(|f| f["part"] == "wiring");
+    let text = |f: &Value| {
+        let remedy = f["remedy"].as_str().unwrap_or_default();
+        format!("{} -> {remedy}", f["text"].as_str().unwrap())
+    };
+    wiring
+        .map(|f| (f["verdict"].as_str().unwrap().to_owned(), text(f)))
+        .filter(|(_, text)| text.contains(engine))
+        .collect()
+}
+
+/// The only finding that is not good.
+#[track_caller]
+fn only(node: &Node, engine: &str) -> (String, String) {
+    let mut bad = about(node, engine);
+    bad.retain(|(verdict, _)| verdict != "ok");
+    assert_eq!(bad.len(), 1, "{bad:#?}");
+    bad.remove(0)
+}
+
+#[track_caller]
+fn fails(node: &Node, engine: &str, words: &[&str]) {
+    let (verdict, text) = only(node, engine);
+    assert_eq!(verdict, "failure", "{text}");
+    for word in words {
+        assert!(text.contains(word), "{word}: {text}");
+    }
+}
+
+#[track_caller]
+fn warns(node: &Node, engine: &str, words: &[&str]) {
+    let (verdict, text) = only(node, engine);
+    assert_eq!(verdict, "warning", "{text}");
+    for word in words {
+        assert!(text.contains(word), "{word}: {text}");
+    }
+}
+
+#[track_caller]
+fn is_fine(node: &Node, engine: &str) {
+    let found = about(node, engine);
+    assert!(
+        found.iter().all(|(verdict, _)| verdict == "ok") && found.len() == 1,
+        "{found:#?}"
+    );
+}
+
+#[test]
+fn containerd_as_it_should_be_and_each_mistake() {
+    let Some(node) = sound() else { return };
+    node.write(CONTAINERD, RIGHT);
+    is_fine(&node, "containerd");
+
+    for pattern in [
+        "\"oci-apparmor/*\", ",
+        "\"container.oci-apparmor/*\", ",
+        ", \"container.apparmor.security.beta.kubernetes.io/*\"",
+    ] {
+        node.write(CONTAINERD, RIGHT.replace(pattern, ""));
+        let pattern = pattern.trim_matches([',', ' ']);
+        fails(
+            &node,
+            "containerd",
+            &["does not pass all", &format!("add {pattern} to")],
+        );
+    }
+    node.write(
+        CONTAINERD,
+        RIGHT.replace("pod_annotations", "container_annotations"),
+    );
+    fails(
+        &node,
+        "containerd",
+        &["does not pass all", "\"container.oci-apparmor/*\""],
+    );
+    node.write(
+        CONTAINERD,
+        RIGHT.replace("\"oci-apparmor/*\"", "\"oci-apparmor*\""),
+    );
+    fails(
+        &node,
+        "containerd",
+        &["oci-apparmor* matches none", "\"oci-apparmor/*\""],
+    );
+
+    node.write(CONTAINERD, RIGHT.replace("version = 2", "version = 3"));
+    fails(
+        &node,
+        "containerd",
+        &[
+            "section plugins.\"io.containerd.grpc.v1.cri\"",
+            "io.containerd.cri.v1.runtime",
+        ],
+    );
+    node.write(CONTAINERD, RIGHT.replace("version = 2\n", ""));
+    fails(
+        &node,
+        "containerd",
+        &[
+            "section plugins.\"io.containerd.grpc.v1.cri\"",
+            "move it to plugins.\"cri\"",
+        ],
+    );
+
+    let options = "options = { BinaryName = \"/run/libexec/runc\", SystemdCgroup = true }";
+    node.write(
+        CONTAINERD,
+        RIGHT.replace(options, "BinaryName = \"/run/libexec/runc\""),
+    );
+    let found = about(&node, "containerd");
+    assert!(
+        found
+            .iter()
+            .any(|(v, t)| v == "failure" && t.contains("beside runtime_type")),
+        "{found:#?}"
+    );
+
+    node.write(
+        CONTAINERD,
+        RIGHT.replace("runc\", SystemdCgroup = true", "runc\""),
+    );
+    fails(&node, "containerd", &["lacks SystemdCgroup"]);
+
+    node.write(
+        CONTAINERD,
+        RIGHT.replace("default_runtime_name = \"oci-apparmor\"\n", ""),
+    );
+    warns(
+        &node,
+        "containerd",
+        &[
+            "default runtime is not ours",
+            "RuntimeClass",
+            "--set-default",
+        ],
+    );
+
+    // As it was recommended here once: containerd 1.x then has no runtime but ours.
+    let alone: String = RIGHT
+        .lines()
+        .filter(|l| {
+            !l.contains("default_runtime_name")
+                && !l.contains("runtimes.runc")
+                && *l != "options = { SystemdCgroup = true }"
+        })
+        .map(|l| format!("{l}\n"))
+        .collect();
+    let alone = alone.replacen("runtime_type = \"io.containerd.runc.v2\"\n", "", 1);
+    node.write(CONTAINERD, alone);
+    let found = about(&node, "containerd");
+    assert!(
+        found
+            .iter()
+            .any(|(v, t)| v == "failure" && t.contains("\"runc\" is not defined")),
+        "{found:#?}"
+    );
+
+    node.write(
+        CONTAINERD,
+        format!("disabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n{RIGHT}"),
+    );
+    warns(&node, "containerd", &["disables containerd's CRI plugin"]);
+
+    node.write(CONTAINERD, "version = 2\n[");
+    fails(&node, "containerd", &["line 2"]);
+}
+
+#[test]
+fn containerd_and_its_drop_ins() {
+    let Some(node) = sound() else { return };
+    let dropin = "/etc/containerd/conf.d/50-ours.toml";
+    node.write(
+        CONTAINERD,
+        "version = 2\nimports = [\"/etc/containerd/conf.d/*.toml\"]\n",
+    );
+    node.write(dropin, RIGHT);
+    is_fine(&node, "containerd");
+    node.write(CONTAINERD, "version = 2\n");
+    let found = about(&node, "containerd");
+    assert!(
+        found
+            .iter()
+            .any(|(v, t)| v == "failure" && t.contains("50-ours.toml is imported by no file")),
+        "{found:#?}"
+    );
+
+    node.write(CONTAINERD, "version = 2\nimports = [\"conf.d/*.toml\"]\n");
+    node.write("/etc/containerd/conf.d/60-other.toml", "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\".containerd]\nsnapshotter = \"native\"\n");
+    warns(
+        &node,
+        "containerd",
+        &["replaces it under containerd before 2.1"],
+    );
+}
+
+#[test]
+fn the_program_must_be_there_be_ours_and_be_trusted() {
+    let Some(node) = sound() else { return };
+    let docker = |path: &str| {
+        let text = format!(
+            r#"{{"default-runtime": "mine", "runtimes": {{"mine": {{"path": "{path}"}}}}}}"#
+        );
+        node.write(DOCKER, text);
+    };
+    docker("/run/libexec/runc");
+    is_fine(&node, "docker");
+    docker("/usr/local/libexec/oci-apparmor/gone");
+    fails(
+        &node,
+        "docker",
+        &[
+            "/usr/local/libexec/oci-apparmor/gone, which does not exist",
+            "install.sh",
+        ],
+    );
+    node.program("/run/oci-apparmor-copy/runc", "#!/bin/sh\n");
+    docker("/run/oci-apparmor-copy/runc");
+    fails(&node, "docker", &["is not the wrapper"]);
+    node.chmod("/run/libexec", 0o777);
+    docker("/run/libexec/runc");
+    fails(&node, "docker", &["is not trusted"]);
+    node.chmod("/run/libexec", 0o755);
+    node.write(
+        DOCKER,
+        r#"{"runtimes": {"mine": {"path": "/run/libexec/runc"}}}"#,
+    );
+    warns(
+        &node,
+        "docker",
+        &["default runtime is not ours but \"runc\"", "--runtime mine"],
+    );
+    node.write(
+        DOCKER,
+        r#"{"runtimes": {"mine": {"runtimeType": "/usr/local/libexec/oci-apparmor/runc"}}}"#,
+    );
+    fails(&node, "docker", &["not as its path"]);
+}
+
+#[test]
+fn crio_and_its_mistakes() {
+    let Some(node) = sound() else { return };
+    let right = "[crio.runtime]\ndefault_runtime = \"mine\"\n[crio.runtime.runtimes.mine]\nruntime_path = \"/run/libexec/crun\"\n";
+    node.write(CRIO, right);
+    is_fine(&node, "CRI-O");
+    node.write(
+        "/etc/crio/crio.conf.d/99-later.conf",
+        "[crio.runtime]\ndefault_runtime = \"crun\"\n",
+    );
+    warns(
+        &node,
+        "CRI-O",
+        &["default runtime is not ours but \"crun\""],
+    );
+    node.remove("/etc/crio/crio.conf.d");
+    node.write(
+        CRIO,
+        right.replace("crio.runtime.runtimes", "crio.runtimes"),
+    );
+    let found = about(&node, "CRI-O");
+    assert!(
+        found
+            .iter()
+            .any(|(v, t)| v == "failure" && t.contains("crio.runtimes, which CRI-O ignores")),
+        "{found:#?}"
+    );
+    node.write(CRIO, format!("{right}runtime_type = \"vm\"\n"));
+    fails(&node, "/etc/crio", &["of the type \"vm\""]);
+}
+
+#[test]
+fn podman_and_its_mistakes() {
+    let Some(node) = sound() else { return };
+    let right = "[engine]\nruntime = \"mine\"\nruntime_supports_json = [\"crun\", \"mine\"]\nruntime_supports_nocgroups = [\"mine\"]\n[engine.runtimes]\nmine = [\"/run/libexec/crun\"]\n";
+    node.write(PODMAN, right);
+    is_fine(&node, "podman");
+    node.write(PODMAN, right.replace("runtime_supports_json", "#"));
+    warns(
+        &node,
+        "/etc/containers",
+        &["is not in runtime_supports_json"],
+    );
+    node.write(PODMAN, right.replace("runtime_supports_nocgroups", "#"));
+    warns(
+        &node,
+        "/etc/containers",
+        &["is not in runtime_supports_nocgroups"],
+    );
+    node.write(PODMAN, right.replace("[engine.runtimes]", "[runtimes]"));
+    let found = about(&node, "/etc/containers");
+    assert!(
+        found
+            .iter()
+            .any(|(v, t)| v == "failure"
+                && t.contains("in the section runtimes, which podman ignores")),
+        "{found:#?}"
+    );
+    node.remove(PODMAN);
+    node.write(
+        "/etc/containers/containers.conf.d/mine",
+        right.replace("/run/libexec", "/usr/local/libexec/oci-apparmor"),
+    );
+    fails(&node, "/etc/containers", &["does not end in .conf"]);
+    // By its path podman knows it as crun.
+    node.remove("/etc/containers/containers.conf.d");
+    node.write(PODMAN, "[engine]\nruntime = \"/run/libexec/crun\"\n");
+    is_fine(&node, "podman");
+}
