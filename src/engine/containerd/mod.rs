@@ -2,7 +2,7 @@
 //!
 //! containerd before 2.1 takes a plugin's section from the last file that has it, and nothing of
 //! it from the others (containerd#5837); later ones merge. So the file that is changed is always
-//! the last one that has the section: there it is in force under both rules.
+//! the last one that has anything of the plugin: there it is in force under both rules.
 
 mod seen;
 
@@ -38,9 +38,9 @@ struct Read<'t> {
 }
 
 impl Read<'_> {
+    /// Whether it has anything of the plugin, be it a registry alone.
     fn has_section(&self) -> bool {
-        let containerd = tables::at(&self.document, &["plugins", self.section, "containerd"]);
-        containerd.is_some_and(Item::is_table_like)
+        tables::at(&self.document, &["plugins", self.section]).is_some_and(Item::is_table_like)
     }
 
     fn default(&self) -> Option<&str> {
@@ -127,8 +127,8 @@ pub(super) fn configure(main: &Path, files: &[Text], wish: &Wish) -> Result<Chan
     if version == 1 {
         notes.push(OLD.to_owned());
     }
-    let named = all.iter().rev().find_map(Read::default).map(str::to_owned);
-    let default = named.clone().unwrap_or_else(|| "runc".to_owned());
+    let default = all.iter().rev().find_map(Read::default).unwrap_or("runc");
+    let default = default.to_owned();
     // The runtime whose place ours takes, wherever it is defined.
     let wrapped = match is_name_of_ours(&all, &default) {
         true => "runc",
@@ -138,11 +138,12 @@ pub(super) fn configure(main: &Path, files: &[Text], wish: &Wish) -> Result<Chan
     let low_level = low_level(wish, wrapped, inherited.program.as_deref())?;
     let ours = wish.programs.join(low_level.name());
 
-    // containerd 1.x forgets its own runtimes where a file has any (go-toml decodes a map anew).
-    let none = all.iter().all(|read| read.runtimes().next().is_none());
     let Some(target) = all.get_mut(in_force) else {
         return Err(Error::new(Kind::Internal, "there is no file to change"));
     };
+    // containerd 1.x forgets its own runtimes where a file has any (go-toml decodes a map anew).
+    let none = target.runtimes().next().is_none();
+    let former_default = target.default().map(str::to_owned);
     let (path, section) = (target.path, target.section);
     let document = &mut target.document;
     let existing = tables::at(
@@ -204,7 +205,7 @@ pub(super) fn configure(main: &Path, files: &[Text], wish: &Wish) -> Result<Chan
             text,
         },
         program: ours,
-        former_default: named.filter(|_| wish.default),
+        former_default: former_default.filter(|_| wish.default),
         notes,
     })
 }
