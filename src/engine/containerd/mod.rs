@@ -5,6 +5,8 @@
 //! the last one that has anything of the plugin: there it is in force under both rules.
 
 mod seen;
+#[cfg(test)]
+mod tests;
 
 use std::path::Path;
 
