@@ -152,6 +152,7 @@ pub(super) fn configure(arguments: &Configure) -> Result<u8> {
         default: arguments.set_default,
     };
     let outcome = engine::configure(engine, &place, &main, &wish)?;
+    let less = outcome.less;
     let mut notes = outcome.notes.clone();
     if let Some(program) = &outcome.program {
         notes.extend(callable(program, &place)?);
@@ -163,7 +164,7 @@ pub(super) fn configure(arguments: &Configure) -> Result<u8> {
         print(&format!("note: {note}\n"))?;
     }
     if !arguments.place.dry_run {
-        print(&next(engine, &place, &wish))?;
+        print(&next(engine, &place, &wish, less))?;
     }
     Ok(0)
 }
@@ -195,7 +196,7 @@ pub(super) fn unconfigure(arguments: &Unconfigure) -> Result<u8> {
             nobody_lives(engine)?;
         }
         if finish(engine, &place, outcome, dry_run)? && !dry_run {
-            print(&restart(engine, &place))?;
+            print(&restart(engine, &place, true))?;
         }
     }
     Ok(0)
@@ -243,7 +244,7 @@ fn finish(engine: Engine, place: &Place, outcome: Outcome, dry_run: bool) -> Res
 }
 
 /// What to do now.
-fn next(engine: Engine, place: &Place, wish: &Wish) -> String {
+fn next(engine: Engine, place: &Place, wish: &Wish, less: bool) -> String {
     let name = &wish.name;
     let use_it = match (engine, wish.default) {
         (Engine::Containerd | Engine::Crio, true) => {
@@ -255,11 +256,11 @@ fn next(engine: Engine, place: &Place, wish: &Wish) -> String {
         (_, true) => "all containers for which no other runtime is named".to_owned(),
         (_, false) => format!("containers that are made with --runtime {name}"),
     };
-    format!("{}It is for {use_it}.\n", restart(engine, place))
+    format!("{}It is for {use_it}.\n", restart(engine, place, less))
 }
 
-fn restart(engine: Engine, place: &Place) -> String {
-    match engine.restart().filter(|_| place.is_node()) {
+fn restart(engine: Engine, place: &Place, less: bool) -> String {
+    match engine.restart(less).filter(|_| place.is_node()) {
         Some(command) => format!(
             "{} does not know it yet; now run: {command}\n",
             engine.title()

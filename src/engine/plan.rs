@@ -46,6 +46,8 @@ pub struct Outcome {
     pub program: Option<PathBuf>,
     /// What the reader should know.
     pub notes: Vec<String>,
+    /// Whether something of ours is taken out of the files.
+    pub less: bool,
     engine: Engine,
     main: PathBuf,
     /// What is to be remembered; none: nothing any more.
@@ -184,6 +186,7 @@ pub fn configure(engine: Engine, place: &Place, main: &Path, wish: &Wish) -> Res
         steps,
         program: Some(program),
         notes,
+        less: undone.is_some(),
         engine,
         main: main.to_owned(),
         memory: Some(remembered),
@@ -226,6 +229,7 @@ pub fn unconfigure(engine: Engine, place: &Place, main: &Path, name: &str) -> Re
         steps,
         program: memory.map(|memory| memory.program),
         notes: Vec::new(),
+        less: true,
         engine,
         main: main.to_owned(),
         memory: None,
