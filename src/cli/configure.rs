@@ -270,7 +270,8 @@ fn restart(engine: Engine, place: &Place, less: bool) -> String {
 }
 
 /// The directory of the links that belong to this program: PREFIX/libexec/oci-apparmor, where
-/// this is PREFIX/bin/oci-apparmor; in an image, as its node will see it.
+/// this is PREFIX/bin/oci-apparmor; in an image, as its node will see it. One that has none yet
+/// is taken to get those that this machine has.
 fn installed(place: &Place) -> Result<PathBuf> {
     let own =
         std::env::current_exe().map_err(|e| Error::io("find", Path::new("oci-apparmor"), &e))?;
@@ -281,7 +282,8 @@ fn installed(place: &Place) -> Result<PathBuf> {
     let prefix = seen.parent().and_then(Path::parent);
     let programs = prefix.map(|prefix| prefix.join("libexec/oci-apparmor"));
     match programs {
-        Some(programs) if place.has(&programs) || (!place.is_node() && own != seen) => Ok(programs),
+        Some(programs) if place.has(&programs) => Ok(programs),
+        Some(programs) if !place.is_node() && (own != seen || programs.is_dir()) => Ok(programs),
         _ => Err(Error::new(
             Kind::NotFound,
             format!(
