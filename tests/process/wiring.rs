@@ -337,6 +337,23 @@ fn crio_and_its_mistakes() {
 }
 
 #[test]
+fn podmans_own_stage_in_the_shared_directory() {
+    let Some(node) = sound() else { return };
+    let file = "/etc/containers/oci/hooks.d/ours.json";
+    node.write(
+        file,
+        include_str!("../../hooks/podman/oci-apparmor-precreate.json"),
+    );
+    fails(
+        &node,
+        file,
+        &["precreate", "CRI-O and podman build refuse", "--hooks-dir"],
+    );
+    node.write(file, include_str!("../../hooks/oci-apparmor.json"));
+    assert!(about(&node, file).is_empty());
+}
+
+#[test]
 fn podman_and_its_mistakes() {
     let Some(node) = sound() else { return };
     let right = "[engine]\nruntime = \"mine\"\nruntime_supports_json = [\"crun\", \"mine\"]\nruntime_supports_nocgroups = [\"mine\"]\n[engine.runtimes]\nmine = [\"/run/libexec/crun\"]\n";
