@@ -176,6 +176,8 @@ fn a_refusal_is_what_the_kubelet_is_told() {
             pod.exec(&id, &["true"]),
             &["OCI runtime exec failed: ", PROFILE],
         );
+        let shown = pod.streamed(&id, &["true"], false, "");
+        assert!(shown.status.contains("oci-apparmor: "), "{shown:?}");
         source(PROFILE, &text);
         pod.end(&id);
         pod.remove();

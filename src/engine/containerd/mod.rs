@@ -199,7 +199,7 @@ pub(super) fn configure(main: &Path, files: &[Text], wish: &Wish) -> Result<Chan
     // What was put together must be read as such.
     tables::parse(path, &text).map_err(|e| e.of(Kind::Internal))?;
     notes.push(
-        "pods that exist already have to be made anew: their sandboxes were made before containerd passed annotations on, and containers that name a profile are refused in them"
+        "pods that exist already have to be made anew: containerd keeps the runtime that a pod was made with, so their containers do not come to the wrapper"
             .to_owned(),
     );
     Ok(Change {
