@@ -428,6 +428,34 @@ mod tests {
     }
 
     #[test]
+    fn a_tree_keeps_its_links() {
+        let d = dir();
+        let base = d.path().canonicalize().unwrap();
+        let tree = Base::new(&base);
+        fs::create_dir(base.join("etc")).unwrap();
+        fs::write(base.join("etc/f"), "text").unwrap();
+        for (link, target) in [
+            ("absolute", "/etc/f"),
+            ("up", "../../../../../etc/f"),
+            ("out", "/etc/passwd"),
+        ] {
+            symlink(target, base.join("etc").join(link)).unwrap();
+        }
+        for inside in ["/etc/f", "/etc/absolute", "/etc/up", "/../etc/f"] {
+            let real = tree.resolve(Path::new(inside)).unwrap();
+            assert_eq!(real, base.join("etc/f"), "{inside}");
+            assert_eq!(tree.read(Path::new(inside), 9).unwrap(), b"text");
+        }
+        let out = tree.read(Path::new("/etc/out"), 9);
+        assert!(matches!(out, Err(Refusal::Missing)));
+        fs::set_permissions(base.join("etc"), fs::Permissions::from_mode(0o777)).unwrap();
+        assert!(matches!(
+            tree.read(Path::new("/etc/f"), 9),
+            Err(Refusal::Untrusted(_))
+        ));
+    }
+
+    #[test]
     fn fifos_and_directories_are_not() {
         let d = dir();
         nix::unistd::mkfifo(&d.path().join("fifo"), nix::sys::stat::Mode::S_IRUSR).unwrap();

@@ -18,6 +18,8 @@ mod support;
 
 #[path = "kernel/commands.rs"]
 mod commands;
+#[path = "kernel/configured.rs"]
+mod configured;
 #[path = "kernel/containerd.rs"]
 mod containerd;
 #[path = "kernel/engines.rs"]

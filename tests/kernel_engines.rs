@@ -27,10 +27,14 @@ mod kubernetes;
 mod containerd;
 #[path = "engines/cri.rs"]
 mod cri;
+#[path = "engines/cri_messages.rs"]
+mod cri_messages;
 #[path = "engines/crio_recorded.rs"]
 mod crio_recorded;
 #[path = "engines/ctr.rs"]
 mod ctr;
+#[path = "engines/pod.rs"]
+mod pod;
 #[path = "engines/pods.rs"]
 mod pods;
 #[path = "engines/pods_alike.rs"]

@@ -152,6 +152,7 @@ pub(super) fn configure(arguments: &Configure) -> Result<u8> {
         default: arguments.set_default,
     };
     let outcome = engine::configure(engine, &place, &main, &wish)?;
+    let less = outcome.less;
     let mut notes = outcome.notes.clone();
     if let Some(program) = &outcome.program {
         notes.extend(callable(program, &place)?);
@@ -163,7 +164,7 @@ pub(super) fn configure(arguments: &Configure) -> Result<u8> {
         print(&format!("note: {note}\n"))?;
     }
     if !arguments.place.dry_run {
-        print(&next(engine, &place, &wish))?;
+        print(&next(engine, &place, &wish, less))?;
     }
     Ok(0)
 }
@@ -195,7 +196,7 @@ pub(super) fn unconfigure(arguments: &Unconfigure) -> Result<u8> {
             nobody_lives(engine)?;
         }
         if finish(engine, &place, outcome, dry_run)? && !dry_run {
-            print(&restart(engine, &place))?;
+            print(&restart(engine, &place, true))?;
         }
     }
     Ok(0)
@@ -243,7 +244,7 @@ fn finish(engine: Engine, place: &Place, outcome: Outcome, dry_run: bool) -> Res
 }
 
 /// What to do now.
-fn next(engine: Engine, place: &Place, wish: &Wish) -> String {
+fn next(engine: Engine, place: &Place, wish: &Wish, less: bool) -> String {
     let name = &wish.name;
     let use_it = match (engine, wish.default) {
         (Engine::Containerd | Engine::Crio, true) => {
@@ -255,11 +256,11 @@ fn next(engine: Engine, place: &Place, wish: &Wish) -> String {
         (_, true) => "all containers for which no other runtime is named".to_owned(),
         (_, false) => format!("containers that are made with --runtime {name}"),
     };
-    format!("{}It is for {use_it}.\n", restart(engine, place))
+    format!("{}It is for {use_it}.\n", restart(engine, place, less))
 }
 
-fn restart(engine: Engine, place: &Place) -> String {
-    match engine.restart().filter(|_| place.is_node()) {
+fn restart(engine: Engine, place: &Place, less: bool) -> String {
+    match engine.restart(less).filter(|_| place.is_node()) {
         Some(command) => format!(
             "{} does not know it yet; now run: {command}\n",
             engine.title()
@@ -269,7 +270,8 @@ fn restart(engine: Engine, place: &Place) -> String {
 }
 
 /// The directory of the links that belong to this program: PREFIX/libexec/oci-apparmor, where
-/// this is PREFIX/bin/oci-apparmor; in an image, as its node will see it.
+/// this is PREFIX/bin/oci-apparmor; in an image, as its node will see it. One that has none yet
+/// is taken to get those that this machine has.
 fn installed(place: &Place) -> Result<PathBuf> {
     let own =
         std::env::current_exe().map_err(|e| Error::io("find", Path::new("oci-apparmor"), &e))?;
@@ -280,7 +282,8 @@ fn installed(place: &Place) -> Result<PathBuf> {
     let prefix = seen.parent().and_then(Path::parent);
     let programs = prefix.map(|prefix| prefix.join("libexec/oci-apparmor"));
     match programs {
-        Some(programs) if place.has(&programs) || (!place.is_node() && own != seen) => Ok(programs),
+        Some(programs) if place.has(&programs) => Ok(programs),
+        Some(programs) if !place.is_node() && (own != seen || programs.is_dir()) => Ok(programs),
         _ => Err(Error::new(
             Kind::NotFound,
             format!(

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::cli::check::Finding;
+use crate::engine::memory::Memory;
 use crate::engine::place::Place;
 use crate::engine::seen::{Handler, Seen};
 use crate::engine::{self, Engine};
@@ -26,7 +27,15 @@ const SHARED_HOOKS: [&str; 2] = [
 ];
 
 pub(super) fn findings() -> Vec<Finding> {
-    let mut found: Vec<Finding> = Engine::ALL.into_iter().flat_map(wired).collect();
+    let mut found = Vec::new();
+    match Place::new(Path::new("/")) {
+        Ok(node) => {
+            for (engine, main) in configurations(&node, &mut found) {
+                found.extend(wired(engine, &node, &main));
+            }
+        }
+        Err(e) => found.push(Finding::error("wiring", &e)),
+    }
     for file in SHARED_HOOKS.iter().flat_map(|d| files(Path::new(d))) {
         let text = fs::read_to_string(&file).unwrap_or_default();
         if text.contains(OURS) && text.contains("\"precreate\"") {
@@ -80,12 +89,28 @@ pub(super) fn preloading(settings: &Settings) -> Option<Finding> {
     )
 }
 
+/// The engines' usual configurations, and those that were configured elsewhere.
+fn configurations(node: &Place, found: &mut Vec<Finding>) -> Vec<(Engine, PathBuf)> {
+    let usual = Engine::ALL.map(|engine| (engine, engine.configuration().to_owned()));
+    let mut all = usual.to_vec();
+    match Memory::all(node) {
+        Ok(remembered) => {
+            for memory in remembered {
+                let one =
+                    Engine::named(&memory.engine).map(|engine| (engine, memory.configuration));
+                all.extend(one.filter(|one| !usual.contains(one)));
+            }
+        }
+        Err(e) => found.push(Finding::error("wiring", &e)),
+    }
+    all
+}
+
 /// What is to be said about an engine that is installed, or that is told to call us.
-fn wired(engine: Engine) -> Vec<Finding> {
+fn wired(engine: Engine, node: &Place, main: &Path) -> Vec<Finding> {
     let (title, name) = (engine.title(), engine.name());
     let here = engine.programs().iter().any(|p| Path::new(p).exists());
-    let looked = Place::new(Path::new("/")).and_then(|node| engine::look(engine, &node, &is_ours));
-    let seen = match looked {
+    let seen = match engine::look(engine, node, main, &is_ours) {
         Ok(seen) => seen,
         Err(e) if here => return vec![Finding::error("wiring", &e)],
         Err(_) => return Vec::new(),

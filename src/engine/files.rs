@@ -130,12 +130,18 @@ fn imported(place: &Place, file: &Text) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// What an engine's files say; `ours` knows our programs by their paths.
+/// What the files of an engine whose configuration is `main` say; `ours` knows our programs by
+/// their paths.
 ///
 /// # Errors
 /// Where they cannot be read.
-pub fn look(engine: Engine, place: &Place, ours: &dyn Fn(&str) -> bool) -> Result<Seen> {
-    let files = Files::gather(engine, place, engine.configuration())?;
+pub fn look(
+    engine: Engine,
+    place: &Place,
+    main: &Path,
+    ours: &dyn Fn(&str) -> bool,
+) -> Result<Seen> {
+    let files = Files::gather(engine, place, main)?;
     inspect(engine, &files.read, &files.strays, ours)
 }
 

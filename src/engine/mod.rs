@@ -95,15 +95,17 @@ impl Engine {
         })
     }
 
-    /// What a person has to run, so that the engine reads its configuration.
+    /// What a person has to run, so that the engine reads its configuration; `less`: something
+    /// was taken out of it.
     #[must_use]
-    pub fn restart(self) -> Option<&'static str> {
+    pub fn restart(self, less: bool) -> Option<&'static str> {
         match self {
             Self::Containerd => Some("systemctl restart containerd"),
             Self::Crio => Some("systemctl restart crio"),
             // podman reads it at each call.
             Self::Podman => None,
-            // SIGHUP suffices for runtimes (daemon/reload.go); a restart may stop containers.
+            // At a reload, which stops nothing, docker 26 learns of runtimes, and forgets none.
+            Self::Docker if less => Some("systemctl restart docker"),
             Self::Docker => Some("systemctl reload docker"),
         }
     }

@@ -26,12 +26,15 @@ impl Place {
     /// [`Kind::NotFound`] where there is no directory.
     pub fn new(root: &Path) -> Result<Self> {
         let failed = |why: &str| {
-            Error::new(Kind::NotFound, format!("{} {why}", root.display()))
-                .hint("name the directory that will be / of the node")
+            Error::new(
+                Kind::NotFound,
+                format!("cannot use {}: {why}", root.display()),
+            )
+            .hint("name the directory that will be / of the node")
         };
         let real = fs::canonicalize(root).map_err(|e| failed(&reason(&e)))?;
         if !real.is_dir() {
-            return Err(failed("is not a directory"));
+            return Err(failed("it is not a directory"));
         }
         Ok(Self { root: real })
     }
@@ -178,7 +181,10 @@ impl Place {
                     return Err(self.refused(path, &Refusal::Missing));
                 };
                 let real = self.directory(parent, made)?.join(name);
-                let failed = |e: io::Error| Error::io("make the directory", &real, &e);
+                let failed = |e: io::Error| {
+                    Error::io("make the directory", &real, &e)
+                        .hint("run it as the owner of what is above it; nothing was changed")
+                };
                 fs::DirBuilder::new()
                     .mode(0o755)
                     .create(&real)

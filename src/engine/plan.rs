@@ -24,6 +24,16 @@ pub struct Step {
 }
 
 impl Step {
+    /// Writes or removes the file; returns the directories that were made for it.
+    fn apply(&self, place: &Place) -> Result<Vec<PathBuf>> {
+        match &self.new {
+            Some(text) => place.write(&self.path, self.old.as_deref(), text, 0o644),
+            None => place
+                .remove(&self.path, &self.directories)
+                .map(|()| Vec::new()),
+        }
+    }
+
     /// The change as diff(1) shows it.
     #[must_use]
     pub fn diff(&self, place: &Place) -> String {
@@ -46,6 +56,8 @@ pub struct Outcome {
     pub program: Option<PathBuf>,
     /// What the reader should know.
     pub notes: Vec<String>,
+    /// Whether something of ours is taken out of the files.
+    pub less: bool,
     engine: Engine,
     main: PathBuf,
     /// What is to be remembered; none: nothing any more.
@@ -58,32 +70,41 @@ impl Outcome {
     /// # Errors
     /// Where a file cannot be written; what was not written then is as it was.
     pub fn apply(mut self, place: &Place) -> Result<()> {
-        // Remembered before it is done: what was not done after all is not found, and is no harm.
-        if let Some(memory) = &self.memory
-            && !self.steps.is_empty()
-        {
-            memory.store(place, self.engine, &self.main)?;
-        }
+        let Some(memory) = self.memory.as_mut().filter(|_| !self.steps.is_empty()) else {
+            for step in &self.steps {
+                step.apply(place)?;
+            }
+            // Where nothing had to be done, what is remembered holds.
+            return match self.memory {
+                Some(_) => Ok(()),
+                None => Memory::forget(place, self.engine, &self.main),
+            };
+        };
+        // Remembered before it is done: what we were killed before doing is not found, and is no
+        // harm; what is done and not remembered would stay.
+        let before = Memory::load(place, self.engine, &self.main)?;
+        memory.store(place, self.engine, &self.main)?;
+        let mut untouched = true;
         for step in &self.steps {
-            match &step.new {
-                Some(text) => {
-                    let made = place.write(&step.path, step.old.as_deref(), text, 0o644)?;
-                    if let Some(memory) = self
-                        .memory
-                        .as_mut()
-                        .filter(|m| m.file == step.path && !made.is_empty())
-                    {
-                        memory.directories = made;
-                        memory.store(place, self.engine, &self.main)?;
-                    }
+            let made = match step.apply(place) {
+                Ok(made) => made,
+                Err(e) if untouched => {
+                    let restored = match before {
+                        Some(before) => before.store(place, self.engine, &self.main),
+                        None => Memory::forget(place, self.engine, &self.main),
+                    };
+                    log::debug!("put back what is remembered: {restored:?}");
+                    return Err(e);
                 }
-                None => place.remove(&step.path, &step.directories)?,
+                Err(e) => return Err(e),
+            };
+            untouched = false;
+            if memory.file == step.path && !made.is_empty() {
+                memory.directories = made;
+                memory.store(place, self.engine, &self.main)?;
             }
         }
-        match self.memory {
-            Some(_) => Ok(()),
-            None => Memory::forget(place, self.engine, &self.main),
-        }
+        Ok(())
     }
 }
 
@@ -184,6 +205,7 @@ pub fn configure(engine: Engine, place: &Place, main: &Path, wish: &Wish) -> Res
         steps,
         program: Some(program),
         notes,
+        less: undone.is_some(),
         engine,
         main: main.to_owned(),
         memory: Some(remembered),
@@ -226,6 +248,7 @@ pub fn unconfigure(engine: Engine, place: &Place, main: &Path, name: &str) -> Re
         steps,
         program: memory.map(|memory| memory.program),
         notes: Vec::new(),
+        less: true,
         engine,
         main: main.to_owned(),
         memory: None,

@@ -165,3 +165,50 @@ fn a_memory_that_does_not_fit_is_no_reason_to_write_anything() {
     image.done("unconfigure", &["containerd"]);
     assert!(!image.path(CONTAINERD).exists());
 }
+
+/// Where a file cannot be written, nothing is remembered of what was not done.
+#[test]
+fn what_was_not_done_is_not_remembered() {
+    let image = Image::of(&[(CONTAINERD, BEFORE)]);
+    let script = "mount --bind \"$1/etc/containerd\" \"$1/etc/containerd\" &&
+        mount -o remount,ro,bind \"$1/etc/containerd\" && shift && exec \"$@\"";
+    let refused = || {
+        let output = std::process::Command::new("unshare")
+            .args(["-m", "--propagation", "private", "sh", "-c", script, "sh"])
+            .arg(image.0.path())
+            .args([
+                env!("CARGO_BIN_EXE_oci-apparmor"),
+                "configure",
+                "containerd",
+            ])
+            .args([
+                "--programs",
+                crate::golden::PROGRAMS,
+                "--set-default",
+                "--root",
+            ])
+            .arg(image.0.path())
+            .output()
+            .unwrap();
+        let line = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(8), "{line}");
+        assert!(
+            line.contains("cannot write") && line.contains("nothing was changed"),
+            "{line}"
+        );
+    };
+    refused();
+    assert!(!image.path("/etc/oci-apparmor/engines").exists());
+    assert_eq!(image.text(CONTAINERD), BEFORE);
+
+    // Nor is what was remembered before forgotten.
+    image.done("configure", &["containerd"]);
+    let memory = image.text("/etc/oci-apparmor/engines/containerd.json");
+    refused();
+    assert_eq!(
+        image.text("/etc/oci-apparmor/engines/containerd.json"),
+        memory
+    );
+    image.done("unconfigure", &["containerd"]);
+    assert_eq!(image.text(CONTAINERD), BEFORE);
+}

@@ -6,7 +6,9 @@ use std::path::Path;
 
 use crate::containerd::*;
 use crate::cri::*;
+use crate::cri_messages::*;
 use crate::kubernetes::{self, admitted, example};
+use crate::pod::*;
 use crate::support::*;
 
 /// The profile of the examples, and the one of their manifest.
@@ -80,7 +82,7 @@ fn every_example_runs_under_its_profile() {
             if profile == OF_MANIFEST && label_runtimes() {
                 // Nothing in such a manifest can allow signals of a runtime that has a label.
                 let refused = sandbox.stop(&id, 0).unwrap_err();
-                println!("{what}: {refused}");
+                assert!(refused.contains("unable to signal init"), "{refused}");
                 unload("runc");
                 unload("crun");
             }
@@ -174,6 +176,8 @@ fn a_refusal_is_what_the_kubelet_is_told() {
             pod.exec(&id, &["true"]),
             &["OCI runtime exec failed: ", PROFILE],
         );
+        let shown = pod.streamed(&id, &["true"], false, "");
+        assert!(shown.status.contains("oci-apparmor: "), "{shown:?}");
         source(PROFILE, &text);
         pod.end(&id);
         pod.remove();
@@ -231,9 +235,9 @@ fn annotations_are_those_of_the_sandbox() {
     late.remove();
     let plain = Pod::known(&containerd.cri, plain);
     let id = plain.started(&sleeps);
-    println!(
-        "plain: {}",
-        plain.said(&id, &["cat", "/proc/self/attr/current"])
-    );
+    // containerd keeps the runtime that the pod was made with.
+    let label = plain.said(&id, &["cat", "/proc/self/attr/current"]);
+    assert_eq!(label, "cri-containerd.apparmor.d (enforce)\n");
+    assert_eq!(record_of(&id), None);
     plain.remove();
 }

@@ -4,6 +4,8 @@ use std::fmt::Debug;
 
 use crate::containerd::*;
 use crate::cri::*;
+use crate::cri_messages::*;
+use crate::pod::*;
 use crate::streaming::stream;
 use crate::support::*;
 

@@ -5,7 +5,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::containerd::*;
-use crate::cri::*;
+use crate::cri_messages::*;
+use crate::pod::*;
 use crate::pods::{PROFILE, pod, sources};
 use crate::support::*;
 

@@ -277,6 +277,34 @@ fn the_program_must_be_there_be_ours_and_be_trusted() {
     fails(&node, "docker", &["not as its path"]);
 }
 
+/// k3s and others have containerd's configuration elsewhere; what was configured there is known.
+#[test]
+fn what_was_configured_elsewhere_is_looked_at_too() {
+    let Some(node) = sound() else { return };
+    node.write(CONTAINERD, RIGHT);
+    let elsewhere = "/etc/k3s/config.toml";
+    node.write(elsewhere, "version = 2\n");
+    let words = [
+        "configure",
+        "containerd",
+        "--config",
+        elsewhere,
+        "--programs",
+        "/run/libexec",
+    ];
+    let words = [&words[..], &["--set-default"]].concat();
+    let outcome = node
+        .call_program("/run/libexec/oci-apparmor", &words)
+        .outcome();
+    assert_eq!(outcome.code, Some(0), "{outcome:?}");
+    assert_eq!(about(&node, "containerd").len(), 2);
+    let text = node.text(elsewhere).replace("\"oci-apparmor/*\", ", "");
+    node.write(elsewhere, text);
+    fails(&node, "k3s", &["does not pass all"]);
+    node.write("/etc/oci-apparmor/engines/containerd-x.json", "{}");
+    fails(&node, "containerd-x", &["cannot be used"]);
+}
+
 #[test]
 fn crio_and_its_mistakes() {
     let Some(node) = sound() else { return };
@@ -306,6 +334,23 @@ fn crio_and_its_mistakes() {
     );
     node.write(CRIO, format!("{right}runtime_type = \"vm\"\n"));
     fails(&node, "/etc/crio", &["of the type \"vm\""]);
+}
+
+#[test]
+fn podmans_own_stage_in_the_shared_directory() {
+    let Some(node) = sound() else { return };
+    let file = "/etc/containers/oci/hooks.d/ours.json";
+    node.write(
+        file,
+        include_str!("../../hooks/podman/oci-apparmor-precreate.json"),
+    );
+    fails(
+        &node,
+        file,
+        &["precreate", "CRI-O and podman build refuse", "--hooks-dir"],
+    );
+    node.write(file, include_str!("../../hooks/oci-apparmor.json"));
+    assert!(about(&node, file).is_empty());
 }
 
 #[test]

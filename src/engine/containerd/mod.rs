@@ -2,18 +2,21 @@
 //!
 //! containerd before 2.1 takes a plugin's section from the last file that has it, and nothing of
 //! it from the others (containerd#5837); later ones merge. So the file that is changed is always
-//! the last one that has the section: there it is in force under both rules.
+//! the last one that has anything of the plugin: there it is in force under both rules.
 
+mod inherit;
 mod seen;
+#[cfg(test)]
+mod tests;
 
 use std::path::Path;
 
-use toml_edit::{DocumentMut, Item, Table, Value};
+use toml_edit::{DocumentMut, Item, Table};
 
-use crate::engine::pattern;
 use crate::engine::{Change, Text, Wish, free, is_ours, low_level, tables};
-use crate::error::{Error, Kind, Result, quoted};
+use crate::error::{Error, Kind, Result};
 
+use inherit::Inherited;
 pub(super) use seen::seen;
 
 /// The shims that take a `BinaryName`.
@@ -38,9 +41,9 @@ struct Read<'t> {
 }
 
 impl Read<'_> {
+    /// Whether it has anything of the plugin, be it a registry alone.
     fn has_section(&self) -> bool {
-        let containerd = tables::at(&self.document, &["plugins", self.section, "containerd"]);
-        containerd.is_some_and(Item::is_table_like)
+        tables::at(&self.document, &["plugins", self.section]).is_some_and(Item::is_table_like)
     }
 
     fn default(&self) -> Option<&str> {
@@ -127,8 +130,8 @@ pub(super) fn configure(main: &Path, files: &[Text], wish: &Wish) -> Result<Chan
     if version == 1 {
         notes.push(OLD.to_owned());
     }
-    let named = all.iter().rev().find_map(Read::default).map(str::to_owned);
-    let default = named.clone().unwrap_or_else(|| "runc".to_owned());
+    let default = all.iter().rev().find_map(Read::default).unwrap_or("runc");
+    let default = default.to_owned();
     // The runtime whose place ours takes, wherever it is defined.
     let wrapped = match is_name_of_ours(&all, &default) {
         true => "runc",
@@ -138,11 +141,12 @@ pub(super) fn configure(main: &Path, files: &[Text], wish: &Wish) -> Result<Chan
     let low_level = low_level(wish, wrapped, inherited.program.as_deref())?;
     let ours = wish.programs.join(low_level.name());
 
-    // containerd 1.x forgets its own runtimes where a file has any (go-toml decodes a map anew).
-    let none = all.iter().all(|read| read.runtimes().next().is_none());
     let Some(target) = all.get_mut(in_force) else {
         return Err(Error::new(Kind::Internal, "there is no file to change"));
     };
+    // containerd 1.x forgets its own runtimes where a file has any (go-toml decodes a map anew).
+    let none = target.runtimes().next().is_none();
+    let former_default = target.default().map(str::to_owned);
     let (path, section) = (target.path, target.section);
     let document = &mut target.document;
     let existing = tables::at(
@@ -195,7 +199,7 @@ pub(super) fn configure(main: &Path, files: &[Text], wish: &Wish) -> Result<Chan
     // What was put together must be read as such.
     tables::parse(path, &text).map_err(|e| e.of(Kind::Internal))?;
     notes.push(
-        "pods that exist already have to be made anew: their sandboxes were made before containerd passed annotations on, and containers that name a profile are refused in them"
+        "pods that exist already have to be made anew: containerd keeps the runtime that a pod was made with, so their containers do not come to the wrapper"
             .to_owned(),
     );
     Ok(Change {
@@ -204,94 +208,15 @@ pub(super) fn configure(main: &Path, files: &[Text], wish: &Wish) -> Result<Chan
             text,
         },
         program: ours,
-        former_default: named.filter(|_| wish.default),
+        former_default: former_default.filter(|_| wish.default),
         notes,
     })
-}
-
-/// What ours takes over from the runtime whose place it takes: the shim's type, who else wants
-/// annotations, the cgroup driver and whatever else a shim is told.
-#[derive(Default)]
-struct Inherited {
-    kind: String,
-    patterns: Vec<String>,
-    entries: Vec<(String, Value)>,
-    options: Vec<(String, Value)>,
-    program: Option<String>,
-}
-
-impl Inherited {
-    fn of(all: &[Read<'_>], wrapped: &str, wish: &Wish) -> Result<Self> {
-        let find = |name: &str| all.iter().rev().find_map(|read| read.runtime(name));
-        let kind = |item: &Item| match item.get("runtime_type").and_then(Item::as_str) {
-            None | Some("") => TYPES[0].to_owned(),
-            Some(kind) => kind.to_owned(),
-        };
-        let is_runc = |item: &&Item| TYPES.contains(&kind(item).as_str());
-        let item = match find(wrapped) {
-            Some(item) if !is_runc(&item) && wish.default => {
-                return Err(Error::new(
-                    Kind::Policy,
-                    format!(
-                        "the default runtime {} is of the type {}, not of runc's",
-                        quoted(wrapped),
-                        quoted(&kind(item))
-                    ),
-                )
-                .hint("leave out --set-default; pods then name ours by a RuntimeClass"));
-            }
-            item => item
-                .filter(is_runc)
-                .or_else(|| find("runc").filter(is_runc)),
-        };
-        let Some(item) = item else {
-            return Ok(Self {
-                kind: TYPES[0].to_owned(),
-                ..Self::default()
-            });
-        };
-        let options = item.get("options");
-        let program = options.and_then(|options| options.get("BinaryName")?.as_str());
-        Ok(Self {
-            kind: kind(item),
-            patterns: tables::texts(item.get("pod_annotations")),
-            entries: values(item, &["pod_annotations", "runtime_type", "options"]),
-            options: options.map_or_else(Vec::new, |options| values(options, &["BinaryName"])),
-            program: program.map(str::to_owned),
-        })
-    }
-
-    /// The section of our runtime.
-    fn with(self, indent: &str, program: &str) -> Table {
-        let mut patterns = self.patterns;
-        let missing = pattern::missing(&patterns);
-        patterns.extend(missing.into_iter().map(str::to_owned));
-        let kind = [("runtime_type".to_owned(), self.kind.into())];
-        let patterns = [("pod_annotations".to_owned(), tables::list(patterns))];
-        let entries = kind.into_iter().chain(self.entries).chain(patterns);
-        let mut runtime = tables::section(indent, "  ", entries);
-        let name = [("BinaryName".to_owned(), program.into())];
-        let options = self.options.into_iter().chain(name);
-        let options = tables::section(&format!("{indent}  "), "  ", options);
-        runtime.insert("options", Item::Table(options));
-        runtime
-    }
 }
 
 fn is_name_of_ours(all: &[Read<'_>], name: &str) -> bool {
     let runtime = all.iter().rev().find_map(|read| read.runtime(name));
     let program = runtime.and_then(|item| item.get("options")?.get("BinaryName")?.as_str());
     program.is_some_and(is_ours)
-}
-
-/// The plain entries of a section, but for these.
-fn values(item: &Item, but: &[&str]) -> Vec<(String, Value)> {
-    let table = item.as_table_like();
-    let entries = table.into_iter().flat_map(|table| table.iter());
-    entries
-        .filter(|(key, _)| !but.contains(key))
-        .filter_map(|(key, item)| Some((key.to_owned(), item.as_value()?.clone())))
-        .collect()
 }
 
 fn has_old_default(document: &DocumentMut, section: &str) -> bool {
