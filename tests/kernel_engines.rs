@@ -18,5 +18,7 @@
 #[path = "kernel/support.rs"]
 mod support;
 
+#[path = "engines/docker.rs"]
+mod docker;
 #[path = "engines/release.rs"]
 mod release;
