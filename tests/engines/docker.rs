@@ -76,6 +76,8 @@ fn configure(default_runtime: &str) {
 /// Starts the daemon, and waits until it answers.
 fn start_daemon() {
     let mut daemon = DAEMON.lock().unwrap_or_else(PoisonError::into_inner);
+    // The socket that another test's containerd left is taken for one that runs.
+    let _ = fs::remove_file("/run/containerd/containerd.sock");
     let log = File::options()
         .create(true)
         .append(true)
