@@ -41,6 +41,8 @@ mod pods;
 mod pods_alike;
 #[path = "engines/pods_live_on.rs"]
 mod pods_live_on;
+#[path = "engines/docker.rs"]
+mod docker;
 #[path = "engines/release.rs"]
 mod release;
 #[path = "engines/streaming.rs"]

@@ -2,8 +2,8 @@
 # run.sh [quick]: all tests of this project, in one go, from nothing.
 #
 # Installs the Debian packages that it needs, checks format and lints, and runs every tier: unit
-# and process tests here, the real-kernel suites on a kernel with AppArmor (tests/vm/README.md).
-# `quick` leaves the virtual machines out. The last line is "N passed, N failed".
+# and process tests here, the real-kernel suites on a kernel with AppArmor, and the engines of two
+# releases of Debian each in a root tree of its own (tests/vm/README.md). `quick` leaves the virtual machines out. The last line is "N passed, N failed".
 set -u
 cd "$(dirname "$0")/.." || exit 1
 
@@ -42,6 +42,18 @@ count() { # name
     failed=$((failed + bad))
 }
 
+# What the engines' suites boot.
+roots() {
+    for release in bookworm trixie; do
+        OCI_APPARMOR_VM_RELEASE=$release tests/vm/setup || return 1
+    done
+}
+
+engines() { # release
+    OCI_APPARMOR_VM_RELEASE=$1 OCI_APPARMOR_VM_TIMEOUT=${OCI_APPARMOR_VM_TIMEOUT:-1500} \
+        cargo test --locked --no-fail-fast --test kernel_engines
+}
+
 need() { # command, package…
     command -v "$1" >/dev/null 2>&1 && return
     shift
@@ -59,30 +71,44 @@ need shellcheck shellcheck
 if [ "$kernel" = yes ]; then
     echo "== setting up a kernel with AppArmor"
     tests/vm/setup || { echo "0 passed, 1 failed"; exit 1; }
+    # While the tests are built.
+    step roots roots &
 fi
 
 step build cargo test --locked --no-run
 count build
+if [ "$kernel" = yes ]; then
+    wait
+    count roots
+fi
 if [ "$failed" -eq 0 ] && [ "$kernel" = yes ]; then
-    step kernel cargo test --locked --no-fail-fast --test kernel_containers --test kernel_off &
+    {
+        step kernel cargo test --locked --no-fail-fast --test kernel_containers --test kernel_off
+        step bookworm engines bookworm
+    } &
 fi
 step format cargo fmt --check
 count format
 step clippy cargo clippy --locked --all-targets -- -D warnings
 count clippy
 # shellcheck disable=SC2046 # file names without white space
-step shellcheck shellcheck -S warning install.sh $(git ls-files '*.sh' 2>/dev/null || find tests -name '*.sh') tests/vm/cargo-runner tests/vm/kernel tests/vm/native tests/vm/run tests/vm/setup tests/vm/unpack-kernel
+step shellcheck shellcheck -S warning install.sh $(git ls-files '*.sh' 2>/dev/null || find tests -name '*.sh') tests/vm/cargo-runner tests/vm/kernel tests/vm/make-root tests/vm/native tests/vm/root tests/vm/run tests/vm/setup tests/vm/unpack-kernel
 count shellcheck
 step fuzz fuzz/run.sh --seconds 3
 count fuzz
 step tests cargo test --locked --no-fail-fast --lib --test process --test docs --test manifests --test engines
 count tests
 if [ "$kernel" = yes ]; then
-    # One after the other on each of several kernels, so there are two guests at most.
+    # One after the other, so there are two guests at most.
     step profiles cargo test --locked --no-fail-fast --test kernel_profiles
     count profiles
+    step labelled cargo test --locked --no-fail-fast --test kernel_labelled
+    count labelled
+    step trixie engines trixie
+    count trixie
     wait
     count kernel
+    count bookworm
 fi
 
 echo "$passed passed, $failed failed"

@@ -1,7 +1,5 @@
 //! The release of Debian that a test runs on, and that it is the one that it says.
 
-use std::sync::{MutexGuard, Once};
-
 use crate::support::*;
 
 /// A release of Debian, by its code name.
@@ -22,15 +20,8 @@ impl Release {
     }
 }
 
-/// A node of the release as it is after its boot, for one test at a time: what the distribution
-/// confines, or only labels (`runc (unconfined)` of AppArmor 4), is loaded.
-pub(crate) fn node() -> MutexGuard<'static, ()> {
-    static BOOT: Once = Once::new();
-    let guard = world();
-    // What apparmor.service runs.
-    BOOT.call_once(|| drop(run("/lib/apparmor/apparmor.systemd", ["reload"]).ok()));
-    guard
-}
+/// A node of this release as it is after its boot.
+pub(crate) use crate::support::world as node;
 
 /// The first line that a program prints.
 fn first_line(program: &str, words: &[&str]) -> String {

@@ -15,7 +15,7 @@ fn a_profile_that_is_only_a_file_confines_the_container_and_every_exec() {
         assert_eq!(loaded("jit"), None);
         let bundle = Bundle::annotated("jit", &FOREVER, &[("oci-apparmor/profile", "jit")]);
         let container = Container::started(runtime, &bundle, "jit");
-        assert_eq!(container.label(), "jit (enforce)");
+        assert_eq!(container.label(), shown(runtime, "jit"));
         assert_eq!(loaded("jit").as_deref(), Some("jit (enforce)"));
         assert_eq!(bundle.profile_on_disk().as_deref(), Some("jit"));
         assert_eq!(container.exec(&CURRENT).ok(), "jit (enforce)\n");
@@ -55,7 +55,10 @@ fn run_in_the_foreground_leaves_no_record() {
             &[("oci-apparmor/profile", "localhost/fore")],
         );
         let words = ["run", "--bundle", bundle.path.to_str().unwrap(), "fore"];
-        assert_eq!(run(wrapper(runtime), words).ok(), "fore (enforce)\n");
+        assert_eq!(
+            run(wrapper(runtime), words).ok().trim_end(),
+            shown(runtime, "fore")
+        );
         wait_for(|| record_of("fore").is_none());
     }
 }
@@ -78,7 +81,7 @@ fn a_detached_run_keeps_its_record_until_delete() {
             runtime: wrapper(runtime),
             id: "back".into(),
         };
-        assert_eq!(container.label(), "back (enforce)");
+        assert_eq!(container.label(), shown(runtime, "back"));
         // The watcher has seen the end of `run` by now, or will: either way it must stay.
         assert_eq!(container.exec(&CURRENT).ok(), "back (enforce)\n");
         assert!(record_of("back").is_some());
@@ -112,7 +115,12 @@ fn exec_reloads_a_profile_that_was_removed() {
         let bundle = Bundle::annotated("gone", &FOREVER, &[("oci-apparmor/profile", "gone")]);
         let container = Container::started(runtime, &bundle, "gone");
         unload("gone");
-        assert_eq!(container.label(), "unconfined");
+        // In a stack, too, what is removed turns into `unconfined`.
+        let without = match shown(runtime, "gone").contains("//&") {
+            true => "crun//&unconfined (unconfined)",
+            false => "unconfined",
+        };
+        assert_eq!(container.label(), without);
         assert_eq!(container.exec(&CURRENT).ok(), "gone (enforce)\n");
         unload("gone");
         fs::remove_file(format!("{PROFILES}/gone")).unwrap();
@@ -171,7 +179,7 @@ fn nothing_makes_start_believe_in_a_profile_that_was_gone() {
         // What asked for nothing has no record, and starts.
         let bundle = Bundle::new("plain", &FOREVER);
         let container = Container::started(runtime, &bundle, "plain");
-        assert_eq!(container.label(), "unconfined");
+        assert_eq!(container.label(), unconfined(runtime));
     }
 }
 
@@ -273,14 +281,20 @@ fn crun_reads_the_configuration_that_its_option_names() {
     fs::rename(bundle.config_json(), &other).unwrap();
     let bundle = bundle.path.to_str().unwrap();
     let words = ["run", "-b", bundle, "-f", other.to_str().unwrap(), "other"];
-    assert_eq!(run(wrapper("crun"), words).ok(), "other (enforce)\n");
+    assert_eq!(
+        run(wrapper("crun"), words).ok().trim_end(),
+        shown("crun", "other")
+    );
     // A relative one is looked for from where crun is called, as crun does.
     unload("other");
     let script = format!(
         "cd {bundle} && exec {} run -b / -fother.json other",
         wrapper("crun").display()
     );
-    assert_eq!(run("sh", ["-c", &script]).ok(), "other (enforce)\n");
+    assert_eq!(
+        run("sh", ["-c", &script]).ok().trim_end(),
+        shown("crun", "other")
+    );
 }
 
 #[test]

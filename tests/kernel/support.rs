@@ -29,6 +29,11 @@ pub(crate) fn world() -> MutexGuard<'static, ()> {
 }
 
 fn install() {
+    // What a node of this release loads at boot, as apparmor.service does: profiles that confine,
+    // and ones that only label (`runc (unconfined)` of AppArmor 4).
+    if std::env::var_os("OCI_APPARMOR_VM_RELEASE").is_some() {
+        run("/lib/apparmor/apparmor.systemd", ["reload"]).ok();
+    }
     for directory in [PROFILES, BASE] {
         fs::create_dir_all(directory).unwrap();
         fs::set_permissions(directory, fs::Permissions::from_mode(0o755)).unwrap();
@@ -176,6 +181,26 @@ pub(crate) fn loaded(name: &str) -> Option<String> {
     list.lines()
         .find(|l| l.starts_with(&format!("{name} (")))
         .map(str::to_owned)
+}
+
+/// What the kernel prints for a process without new privileges that `runtime` put under a profile:
+/// where crun has a label of its own, it stacks (`set_apparmor_profile` in `src/libcrun/utils.c`).
+pub(crate) fn shown(runtime: &str, profile: &str) -> String {
+    if runtime != "crun" || loaded("crun").is_none() {
+        return format!("{profile} (enforce)");
+    }
+    let mut stack = ["crun", profile];
+    stack.sort_unstable();
+    // crun's own profile has the mode `unconfined`.
+    format!("{} (mixed)", stack.join("//&"))
+}
+
+/// What the kernel prints for a process that `runtime` put under no profile: the runtime's label.
+pub(crate) fn unconfined(runtime: &str) -> String {
+    match loaded(runtime) {
+        None => "unconfined".to_owned(),
+        Some(_) => format!("{runtime} (unconfined)"),
+    }
 }
 
 /// A bundle that runs `args` in the busybox file system.

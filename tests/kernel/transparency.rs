@@ -69,8 +69,8 @@ fn a_bundle_without_a_request_is_not_touched() {
         let words = ["run", "--bundle", bundle.path.to_str().unwrap(), "plain"];
         let done = run(wrapper(runtime), words);
         assert_eq!(
-            (done.code, done.out.as_str(), done.err.as_str()),
-            (42, "unconfined\n", "")
+            (done.code, done.out.trim_end(), done.err.as_str()),
+            (42, unconfined(runtime).as_str(), "")
         );
         let after = (
             fs::read(bundle.config_json()).unwrap(),

@@ -1,0 +1,28 @@
+//! Low-level runtimes that AppArmor 4 gives a label of their own: those of Debian trixie, on its
+//! kernel, in a virtual machine (`.cargo/config.toml`, `tests/vm/README.md`).
+
+// Tests may fail by panicking, and print what they could not do.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::arithmetic_side_effects,
+    clippy::print_stdout
+)]
+#![allow(missing_docs)]
+
+// What this suite does not use of the support is used by the other.
+#[allow(dead_code)]
+#[path = "kernel/support.rs"]
+mod support;
+
+#[path = "engines/labelled.rs"]
+mod labelled;
+#[path = "kernel/restore.rs"]
+mod restore;
+#[path = "kernel/runtimes.rs"]
+mod runtimes;
+#[path = "kernel/transparency.rs"]
+mod transparency;
