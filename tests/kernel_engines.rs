@@ -18,5 +18,7 @@
 #[path = "kernel/support.rs"]
 mod support;
 
+#[path = "engines/podman.rs"]
+mod podman;
 #[path = "engines/release.rs"]
 mod release;
