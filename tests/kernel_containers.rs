@@ -34,8 +34,6 @@ mod lint;
 mod manifests;
 #[path = "kernel/node.rs"]
 mod node;
-#[path = "kernel/podman.rs"]
-mod podman;
 #[path = "kernel/race.rs"]
 mod race;
 #[path = "kernel/refusals.rs"]

@@ -43,6 +43,8 @@ mod pods_alike;
 mod pods_live_on;
 #[path = "engines/docker.rs"]
 mod docker;
+#[path = "engines/podman.rs"]
+mod podman;
 #[path = "engines/release.rs"]
 mod release;
 #[path = "engines/streaming.rs"]

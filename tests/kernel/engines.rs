@@ -1,5 +1,5 @@
 //! Kubernetes engines, by the arguments and annotations that they send: containerd and CRI-O.
-//! (Their real selves are a matter of later tests; podman and ctr run here.)
+//! (podman itself runs in `tests/engines/`.)
 
 use crate::support::*;
 
