@@ -33,18 +33,18 @@ mod cri_messages;
 mod crio_recorded;
 #[path = "engines/ctr.rs"]
 mod ctr;
+#[path = "engines/docker.rs"]
+mod docker;
 #[path = "engines/pod.rs"]
 mod pod;
+#[path = "engines/podman.rs"]
+mod podman;
 #[path = "engines/pods.rs"]
 mod pods;
 #[path = "engines/pods_alike.rs"]
 mod pods_alike;
 #[path = "engines/pods_live_on.rs"]
 mod pods_live_on;
-#[path = "engines/docker.rs"]
-mod docker;
-#[path = "engines/podman.rs"]
-mod podman;
 #[path = "engines/release.rs"]
 mod release;
 #[path = "engines/streaming.rs"]

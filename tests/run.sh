@@ -5,6 +5,8 @@
 # and process tests here, the real-kernel suites on a kernel with AppArmor, and the engines of two
 # releases of Debian each in a root tree of its own (tests/vm/README.md). `quick` leaves the virtual machines out. The last line is "N passed, N failed".
 set -u
+# Emulated guests are slow where two of them share two cores.
+export OCI_APPARMOR_VM_TIMEOUT="${OCI_APPARMOR_VM_TIMEOUT:-2400}"
 cd "$(dirname "$0")/.." || exit 1
 
 case ${1-} in
@@ -50,7 +52,7 @@ roots() {
 }
 
 engines() { # release
-    OCI_APPARMOR_VM_RELEASE=$1 OCI_APPARMOR_VM_TIMEOUT=${OCI_APPARMOR_VM_TIMEOUT:-1500} \
+    OCI_APPARMOR_VM_RELEASE=$1 OCI_APPARMOR_VM_TIMEOUT=${OCI_APPARMOR_VM_TIMEOUT:-2400} \
         cargo test --locked --no-fail-fast --test kernel_engines
 }
 
