@@ -1,14 +1,9 @@
 //! What an edit changes, in lines: to be shown, to be remembered, and to be taken back. Pure.
 
-use std::fmt::Write;
+use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
-
-/// Lines that are shown around a change, as diff(1) does.
-const CONTEXT: usize = 3;
-
-/// Beyond this many comparisons the middle of two texts counts as one change.
-const MAX_COMPARISONS: usize = 1 << 22;
+use similar::{DiffTag, TextDiff};
 
 /// One place where the texts differ. Lines keep their ends.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,52 +22,18 @@ pub struct Hunk {
 /// Where two texts differ, in order.
 #[must_use]
 pub fn hunks(old: &str, new: &str) -> Vec<Hunk> {
-    let (a, b) = (lines(old), lines(new));
-    let same_head = a.iter().zip(&b).take_while(|(x, y)| x == y).count();
-    let (a_rest, b_rest) = (
-        a.get(same_head..).unwrap_or_default(),
-        b.get(same_head..).unwrap_or_default(),
-    );
-    let tail = a_rest.iter().rev().zip(b_rest.iter().rev());
-    let same_tail = tail.take_while(|(x, y)| x == y).count();
-    let middle = |rest: &[&str]| rest.len().saturating_sub(same_tail);
-    let a_mid = a_rest.get(..middle(a_rest)).unwrap_or_default();
-    let b_mid = b_rest.get(..middle(b_rest)).unwrap_or_default();
-
-    let mut found: Vec<Hunk> = Vec::new();
-    let (mut old_at, mut new_at) = (same_head, same_head);
-    let mut open = false;
-    for step in steps(a_mid, b_mid) {
-        if let Step::Both = step {
-            old_at = old_at.saturating_add(1);
-            new_at = new_at.saturating_add(1);
-            open = false;
-            continue;
-        }
-        if !open {
-            let (old, new) = (String::new(), String::new());
-            found.push(Hunk {
-                old_at,
-                new_at,
-                old,
-                new,
-            });
-            open = true;
-        }
-        let Some(hunk) = found.last_mut() else { break };
-        match step {
-            Step::Old(line) => {
-                hunk.old.push_str(line);
-                old_at = old_at.saturating_add(1);
-            }
-            Step::New(line) => {
-                hunk.new.push_str(line);
-                new_at = new_at.saturating_add(1);
-            }
-            Step::Both => {}
-        }
-    }
-    found
+    let diff = compared(old, new);
+    let (before, after) = (lines(old), lines(new));
+    let text = |lines: &[&str], range: Range<usize>| lines.get(range).unwrap_or_default().concat();
+    let changes = diff.ops().iter().filter(|op| op.tag() != DiffTag::Equal);
+    changes
+        .map(|op| Hunk {
+            old_at: op.old_range().start,
+            new_at: op.new_range().start,
+            old: text(&before, op.old_range()),
+            new: text(&after, op.new_range()),
+        })
+        .collect()
 }
 
 /// The text before the change; `None` where `new` is not what the change made.
@@ -100,17 +61,21 @@ pub fn reversed(new: &str, hunks: &[Hunk]) -> Option<String> {
 pub fn reversed_elsewhere(new: &str, hunks: &[Hunk]) -> Option<String> {
     let mut text = new.to_owned();
     for hunk in hunks {
+        let (all, made) = (lines(&text), lines(&hunk.new));
         // What was only taken away has no place that could be found again.
-        if hunk.new.is_empty() {
+        if made.is_empty() {
             return None;
         }
-        let mut places = text.match_indices(&hunk.new);
-        let at = places.next()?.0;
-        let starts_line = at == 0 || text.get(..at)?.ends_with('\n');
-        if places.next().is_some() || !starts_line {
+        let places = all.windows(made.len()).enumerate();
+        let mut places = places.filter(|(_, place)| *place == made);
+        let (at, _) = places.next()?;
+        if places.next().is_some() {
             return None;
         }
-        text.replace_range(at..at.checked_add(hunk.new.len())?, &hunk.old);
+        let behind = all.get(at.checked_add(made.len())?..)?;
+        text = [&all.get(..at)?.concat(), &hunk.old, &behind.concat()]
+            .map(String::as_str)
+            .concat();
     }
     Some(text)
 }
@@ -118,146 +83,21 @@ pub fn reversed_elsewhere(new: &str, hunks: &[Hunk]) -> Option<String> {
 /// The change as diff(1) prints it (`-u`); empty where there is none.
 #[must_use]
 pub fn unified(old_name: &str, new_name: &str, old: &str, new: &str) -> String {
-    let all = lines(old);
-    let hunks = hunks(old, new);
-    if hunks.is_empty() {
-        return String::new();
-    }
-    let mut text = format!("--- {old_name}\n+++ {new_name}\n");
-    let mut rest = hunks.as_slice();
-    while let Some(first) = rest.first() {
-        // Changes whose surroundings touch are shown together.
-        let near = |pair: &&[Hunk]| match pair {
-            [a, b] => b.old_at.saturating_sub(end(a)) <= CONTEXT.saturating_mul(2),
-            _ => false,
-        };
-        let count = rest.windows(2).take_while(near).count().saturating_add(1);
-        let (group, behind) = rest.split_at(count.min(rest.len()));
-        rest = behind;
-        let from = first.old_at.saturating_sub(CONTEXT);
-        let to = group
-            .last()
-            .map_or(0, end)
-            .saturating_add(CONTEXT)
-            .min(all.len());
-        let mut body = String::new();
-        let (mut at, mut added, mut removed) = (from, 0_usize, 0_usize);
-        for hunk in group {
-            show(&mut body, ' ', all.get(at..hunk.old_at).unwrap_or_default());
-            let (gone, come) = (lines(&hunk.old), lines(&hunk.new));
-            show(&mut body, '-', &gone);
-            show(&mut body, '+', &come);
-            removed = removed.saturating_add(gone.len());
-            added = added.saturating_add(come.len());
-            at = end(hunk);
-        }
-        show(&mut body, ' ', all.get(at..to).unwrap_or_default());
-        let old_count = to.saturating_sub(from);
-        let new_count = old_count.saturating_add(added).saturating_sub(removed);
-        let new_from = first.new_at.saturating_sub(CONTEXT.min(first.old_at));
-        // Writing to a String cannot fail.
-        let _ = writeln!(
-            text,
-            "@@ -{} +{} @@",
-            range(from, old_count),
-            range(new_from, new_count)
-        );
-        text.push_str(&body);
-    }
-    text
+    let diff = compared(old, new);
+    let mut shown = diff.unified_diff();
+    shown.header(old_name, new_name).to_string()
 }
 
-/// The number of the old line behind a change.
-fn end(hunk: &Hunk) -> usize {
-    hunk.old_at.saturating_add(lines(&hunk.old).len())
+fn compared<'t>(old: &'t str, new: &'t str) -> TextDiff<'t, 't, str> {
+    let mut compared = TextDiff::configure();
+    compared
+        .newline_terminated(true)
+        .diff_slices(&lines(old), &lines(new))
 }
 
-/// A range as diff(1) writes it: from 1, and the line before where it is empty.
-fn range(from: usize, count: usize) -> String {
-    match count {
-        0 => format!("{from},0"),
-        _ => format!("{},{count}", from.saturating_add(1)),
-    }
-}
-
-fn show(text: &mut String, mark: char, lines: &[&str]) {
-    for line in lines {
-        text.push(mark);
-        text.push_str(line);
-        if !line.ends_with('\n') {
-            text.push_str("\n\\ No newline at end of file\n");
-        }
-    }
-}
-
+/// What ends with a line feed; the library would also split at a carriage return.
 fn lines(text: &str) -> Vec<&str> {
     text.split_inclusive('\n').collect()
-}
-
-/// One line of a comparison.
-#[derive(Debug, Clone, Copy)]
-enum Step<'t> {
-    Both,
-    Old(&'t str),
-    New(&'t str),
-}
-
-/// The longest common subsequence, as steps; old lines before new ones.
-fn steps<'t>(a: &[&'t str], b: &[&'t str]) -> Vec<Step<'t>> {
-    let whole = || {
-        let old = a.iter().map(|line| Step::Old(line));
-        old.chain(b.iter().map(|line| Step::New(line))).collect()
-    };
-    if a.len().saturating_mul(b.len()) > MAX_COMPARISONS {
-        return whole();
-    }
-    // row[j] of table[i]: how much a[i..] and b[j..] have in common.
-    let mut table = vec![vec![0_u32; b.len().saturating_add(1)]];
-    for line in a.iter().rev() {
-        let below = table.last().cloned().unwrap_or_default();
-        let mut row = vec![0_u32; below.len()];
-        let mut right = 0;
-        for (j, other) in b.iter().enumerate().rev() {
-            let at = |k: usize| below.get(k).copied().unwrap_or_default();
-            right = match line == other {
-                true => at(j.saturating_add(1)).saturating_add(1),
-                false => right.max(at(j)),
-            };
-            if let Some(cell) = row.get_mut(j) {
-                *cell = right;
-            }
-        }
-        table.push(row);
-    }
-    table.reverse();
-    let common = |i: usize, j: usize| -> u32 {
-        let cell = table.get(i).and_then(|row| row.get(j));
-        cell.copied().unwrap_or_default()
-    };
-    let (mut i, mut j) = (0_usize, 0_usize);
-    let mut steps = Vec::new();
-    loop {
-        let (next_i, next_j) = (i.saturating_add(1), j.saturating_add(1));
-        match (a.get(i), b.get(j)) {
-            (Some(x), Some(y)) if x == y => {
-                steps.push(Step::Both);
-                (i, j) = (next_i, next_j);
-            }
-            (Some(x), Some(_)) if common(next_i, j) >= common(i, next_j) => {
-                steps.push(Step::Old(x));
-                i = next_i;
-            }
-            (_, Some(y)) => {
-                steps.push(Step::New(y));
-                j = next_j;
-            }
-            (Some(x), None) => {
-                steps.push(Step::Old(x));
-                i = next_i;
-            }
-            (None, None) => return steps,
-        }
-    }
 }
 
 #[cfg(test)]
@@ -276,7 +116,7 @@ mod tests {
         );
         assert_eq!(
             unified("/dev/null", "y", "", "a\n"),
-            "--- /dev/null\n+++ y\n@@ -0,0 +1,1 @@\n+a\n"
+            "--- /dev/null\n+++ y\n@@ -0,0 +1 @@\n+a\n"
         );
         assert_eq!(unified("x", "y", "a\n", "a\n"), "");
     }
@@ -289,8 +129,10 @@ mod tests {
             reversed_elsewhere("0\na\nB\n1\nc\nd\n2\n", &made).as_deref(),
             Some("0\na\nb\n1\nc\n2\n")
         );
-        // Twice, gone, or in the middle of a line.
+        // Twice (also one over the other), gone, or in the middle of a line.
         assert_eq!(reversed_elsewhere("B\nB\nd\n", &made), None);
+        let twice = hunks("a\naa\n", "a\na\na\n");
+        assert_eq!(reversed_elsewhere("a\na\na\n", &twice), None);
         assert_eq!(reversed_elsewhere("x\nd\n", &made), None);
         assert_eq!(reversed_elsewhere("xB\nd\n", &made), None);
     }
