@@ -24,14 +24,16 @@ trap 'rm -rf "$logs"' EXIT
 step() { # name, command…
     name=$1
     shift
+    began=$(date +%s)
     "$@" >"$logs/$name" 2>&1
     echo $? >"$logs/$name.status"
+    echo "$(($(date +%s) - began)) s" >"$logs/$name.time"
 }
 
 # Adds up a step: cargo's own counts where it has any, else one for the step itself.
 count() { # name
     status=$(cat "$logs/$1.status" 2>/dev/null || echo 1)
-    echo "== $1"
+    echo "== $1 ($(cat "$logs/$1.time" 2>/dev/null))"
     cat "$logs/$1"
     ok=$(sed -n 's/^test result: .* \([0-9]*\) passed; .*/\1/p' "$logs/$1" | awk '{n += $1} END {print n + 0}')
     bad=$(sed -n 's/^test result: .*; \([0-9]*\) failed; .*/\1/p' "$logs/$1" | awk '{n += $1} END {print n + 0}')
