@@ -5,7 +5,7 @@
 //! time, memory and output are the kernel's to watch, so that they hold for a program that
 //! outlives us as well.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
@@ -58,7 +58,8 @@ pub fn run(program: &Path, arguments: &[&str], input: &[u8], limits: Limits) -> 
     let stdout = memory("policy").map_err(|e| failed(&e))?;
     let stderr = memory("messages").map_err(|e| failed(&e))?;
     let handle = |f: &File| f.try_clone().map(Stdio::from).map_err(|e| failed(&e));
-    let mut child = Command::new(program)
+    let mut command = Command::new(program);
+    command
         .args(arguments)
         .env_clear()
         .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
@@ -66,9 +67,8 @@ pub fn run(program: &Path, arguments: &[&str], input: &[u8], limits: Limits) -> 
         .current_dir("/")
         .stdin(Stdio::from(stdin))
         .stdout(handle(&stdout)?)
-        .stderr(handle(&stderr)?)
-        .spawn()
-        .map_err(|e| failed(&e))?;
+        .stderr(handle(&stderr)?);
+    let mut child = spawn(&mut command).map_err(|e| failed(&e))?;
     let status = match confine(&child, limits) {
         Ok(()) => wait(program, &mut child, limits),
         Err(e) => Err(Error::io("limit", program, &e)),
@@ -88,6 +88,50 @@ pub fn run(program: &Path, arguments: &[&str], input: &[u8], limits: Limits) -> 
         stdout,
         stderr: messages,
     })
+}
+
+/// Starts `command` with no other descriptor than its three: what an engine has open is for the
+/// low-level runtime alone, and it waits for the other ends of its pipes.
+///
+/// # Errors
+/// As for [`Command::spawn`].
+pub fn spawn(command: &mut Command) -> io::Result<Child> {
+    // A thread that has its own table of descriptors can close them: ours stay as they are.
+    std::thread::scope(|scope| {
+        let started = std::thread::Builder::new().spawn_scoped(scope, || {
+            // Docker's filter of system calls denies it, for instance to a `lint` in a CI job.
+            if nix::sched::unshare(nix::sched::CloneFlags::CLONE_FILES).is_ok() {
+                close_inherited()?;
+            }
+            command.spawn()
+        });
+        let ended = started?.join();
+        ended.unwrap_or_else(|_| Err(io::Error::other("the thread that starts it failed")))
+    })
+}
+
+/// Closes what this thread would hand on to another program, but for the standard three.
+///
+/// # Errors
+/// Where it cannot be told what is open.
+pub fn close_inherited() -> io::Result<()> {
+    for entry in fs::read_dir("/proc/thread-self/fdinfo")? {
+        let entry = entry?;
+        let Some(fd) = entry
+            .file_name()
+            .to_str()
+            .and_then(|n| n.parse::<i32>().ok())
+        else {
+            continue;
+        };
+        let info = fs::read_to_string(entry.path())?;
+        let flags = info.lines().find_map(|line| line.strip_prefix("flags:"));
+        let flags = flags.and_then(|octal| i32::from_str_radix(octal.trim(), 8).ok());
+        if fd > 2 && flags.is_none_or(|flags| flags & libc::O_CLOEXEC == 0) {
+            nix::unistd::close(fd)?;
+        }
+    }
+    Ok(())
 }
 
 /// Sets the limits that the kernel watches.

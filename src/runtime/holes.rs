@@ -3,8 +3,9 @@
 //! A distribution may have mended one without another version number, so by itself a version is
 //! only a warning (`oci-apparmor check`); a node can refuse them (`refuse_known_holes`).
 
-use std::process::{Command, Stdio};
+use std::time::Duration;
 
+use crate::child::{self, Limits};
 use crate::error::{Error, Kind, Result, foreign};
 use crate::runtime::locate::Located;
 use crate::settings::LowLevel;
@@ -107,15 +108,16 @@ pub fn of(kind: LowLevel, text: &str) -> Vec<Hole> {
         .collect()
 }
 
+/// What a runtime may take to tell its version. Go's programs reserve much more than they use.
+const LIMITS: Limits = Limits {
+    time: Duration::from_secs(10),
+    memory: u64::MAX,
+};
+
 /// What a runtime says of its version.
 #[must_use]
 pub fn version(runtime: &Located) -> String {
-    Command::new(&runtime.program)
-        .arg("--version")
-        .env_clear()
-        .stdin(Stdio::null())
-        .stderr(Stdio::null())
-        .output()
+    child::run(&runtime.program, &["--version"], b"", LIMITS)
         .map(|output| String::from_utf8_lossy(&output.stdout).into_owned())
         .unwrap_or_default()
 }

@@ -8,7 +8,6 @@
 
 use std::env;
 use std::ffi::{OsStr, OsString};
-use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -17,6 +16,7 @@ use std::process::{Command, ExitCode, Stdio};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
+use crate::child;
 use crate::error::{Error, Kind, Result};
 use crate::report::{self, EngineLog};
 use crate::runtime::argv::Line;
@@ -93,7 +93,8 @@ pub(super) fn main(argv0: &OsStr, words: &[OsString]) -> ExitCode {
 /// The child: leaves session and descriptors behind, and lets the grandchild be nobody's.
 fn detach(words: &[OsString]) -> Option<()> {
     let [pid, rest @ ..] = words else { return None };
-    close_inherited();
+    // An engine waits for the other ends of its pipes and sockets; none may stay open here.
+    child::close_inherited().ok()?;
     nix::unistd::setsid().ok()?;
     let pid = Pid::from_raw(pid.to_str()?.parse().ok()?)?;
     let watched: OwnedFd = pidfd_open(pid, PidfdFlags::empty()).ok()?;
@@ -103,21 +104,6 @@ fn detach(words: &[OsString]) -> Option<()> {
         .spawn()
         .ok()?;
     Some(())
-}
-
-/// An engine waits for the other ends of its pipes and sockets; none may stay open here.
-fn close_inherited() {
-    let Ok(entries) = fs::read_dir("/proc/self/fd") else {
-        return;
-    };
-    let open: Vec<i32> = entries
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-        .filter(|fd| *fd > 2)
-        .collect();
-    for fd in open {
-        // The directory's own descriptor is closed by now.
-        let _ = nix::unistd::close(fd);
-    }
 }
 
 /// The grandchild: its standard input is the process that it waits for.

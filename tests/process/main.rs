@@ -32,5 +32,6 @@ mod node;
 mod policy;
 mod refusals;
 mod sandbox;
+mod surroundings;
 mod tidying;
 mod wiring;
