@@ -16,6 +16,7 @@
 //! | [`profiles`] | from a name to a profile in the kernel; knows nothing of runtimes | yes |
 //! | [`runtime`] | the wrapper: command lines, records, hand-off | yes |
 //! | [`hook`] | the OCI hook | yes |
+//! | [`audit`] | what the kernel's log says of refusals | no |
 //! | [`engine`] | configuration files of containerd, CRI-O, podman and docker | yes |
 //! | [`cli`] | the command line for people, one file per command | yes |
 //! | [`trusted`], [`rundir`], [`child`], [`report`], [`error`] | checked opens, `/run`, other programs, messages | yes |
@@ -23,6 +24,7 @@
 //! `docs/architecture.md` says what was decided and why.
 
 pub mod apparmor;
+pub mod audit;
 pub mod child;
 pub mod cli;
 pub mod decision;

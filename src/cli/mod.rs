@@ -2,6 +2,7 @@
 
 mod check;
 mod configure;
+mod denials;
 mod explain;
 mod gc;
 mod lint;
@@ -59,6 +60,15 @@ enum Command {
     },
     /// List containers with the label they must have, and the one each process has
     Ps {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show what AppArmor refused or, in complain mode, would have refused, and to which containers
+    Denials {
+        /// Logs to look at instead of the kernel's; `-` is standard input
+        #[arg(value_name = "FILE")]
+        files: Vec<PathBuf>,
         /// Print JSON
         #[arg(long)]
         json: bool,
@@ -184,6 +194,7 @@ pub fn main() -> ExitCode {
             json,
         } => explain::run(bundle, id, config_json, *json),
         Command::Ps { json } => ps::run(*json),
+        Command::Denials { files, json } => denials::run(files, *json),
         Command::Unload { name } => unload::run(name),
         Command::Gc { json } => gc::run(*json),
         Command::Render { files, json } => render::run(files, *json),

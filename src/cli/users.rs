@@ -60,7 +60,7 @@ impl Users {
 }
 
 /// The top-level profiles of a label as the kernel prints it, each once.
-fn profiles(label: &str) -> BTreeSet<&str> {
+pub(super) fn profiles(label: &str) -> BTreeSet<&str> {
     let label = label.trim_end();
     let label = match label.strip_suffix(')').and_then(|l| l.rsplit_once(" (")) {
         Some((label, _)) => label,

@@ -307,3 +307,51 @@ fn a_watch_loads_what_changes_with_one_capability_and_ends_when_told() {
     assert_eq!(watch.child.wait().unwrap().code(), Some(0));
     fs::remove_file(Path::new(LINKS).join("second")).unwrap();
 }
+
+#[test]
+fn denials_tells_what_was_refused_and_to_whom() {
+    let _world = clean();
+    let rules = |flags: &str| {
+        profile_text("denied", flags).replace("\n}", "\n  audit deny /etc/hostname r,\n}")
+    };
+    let listed = || {
+        let text = cli(&["denials", "--json"]).ok();
+        let all: Value = serde_json::from_str(&text).unwrap();
+        let events = all["events"].as_array().unwrap().clone();
+        let of = |e: &Value| e["profile"] == "denied" && e["object"] == "/etc/hostname";
+        events.into_iter().find(of)
+    };
+    source("denied", &rules(""));
+    let bundle = Bundle::annotated(
+        "denied",
+        &["/bin/sleep", "1000"],
+        &[("oci-apparmor/profile", "denied")],
+    );
+    fs::create_dir_all(rootfs().join("etc")).unwrap();
+    fs::write(rootfs().join("etc/hostname"), "h\n").unwrap();
+    let container = Container::started("runc", &bundle, "denied");
+    assert_ne!(container.exec(&["/bin/cat", "/etc/hostname"]).code, 0);
+    wait_for(|| listed().is_some());
+    let event = listed().unwrap();
+    assert_eq!(event["verdict"], "denied");
+    assert_eq!(
+        (&event["operation"], &event["denied"]),
+        (&"open".into(), &"r".into())
+    );
+    assert_eq!(event["containers"], serde_json::json!(["denied"]));
+    assert!(event["count"].as_u64().unwrap() >= 1);
+    let table = cli(&["denials"]).ok();
+    assert!(table.contains("/etc/hostname"), "{table}");
+    assert!(
+        table.contains("containers with this profile: denied"),
+        "{table}"
+    );
+    // The same from a log that somebody kept.
+    let kept = run("sh", ["-c", "dmesg >/run/dmesg"]);
+    assert_eq!(kept.code, 0);
+    assert!(
+        cli(&["denials", "/run/dmesg"])
+            .ok()
+            .contains("/etc/hostname")
+    );
+}

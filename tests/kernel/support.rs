@@ -306,7 +306,7 @@ impl Drop for Container {
     }
 }
 
-/// Waits for something that takes a moment, for ten seconds at most.
+/// Waits for something that takes a moment, for a minute at most.
 #[track_caller]
 pub(crate) fn wait_for(mut condition: impl FnMut() -> bool) {
     let end = Instant::now() + Duration::from_secs(60);
