@@ -61,6 +61,20 @@ fn a_floor_is_stacked_under_every_container_and_exec() {
             "{label}"
         );
         assert_eq!(label.trim(), container.label());
+
+        // Each profile of the stack is as much in use as a profile alone.
+        let program = env!("CARGO_BIN_EXE_oci-apparmor");
+        for name in ["own", "floor"] {
+            let done = run(program, ["unload", name]);
+            assert_eq!(done.code, 5, "{done:?}");
+            let why = format!("the profile {name} is in use");
+            assert!(done.err.contains(&why) && done.err.contains("container node"));
+        }
+        run(program, ["gc"]).ok();
+        assert_eq!(label.trim(), container.label());
+        let all: Value = serde_json::from_str(&run(program, ["ps", "--json"]).ok()).unwrap();
+        assert_eq!(all[0]["id"], "node");
+        assert_eq!(all[0]["processes"][0]["holds"], true, "{all}");
     }
 }
 
