@@ -2,6 +2,8 @@
 //! its configuration: `tests/engines/CASE/` has the command line (`call`), the tree of a node
 //! before, and after. With `OCI_APPARMOR_BLESS=1` the trees after are written anew: read the
 //! difference before you commit it.
+//!
+//! And what low-level runtimes make of command lines (`as_read`).
 
 // What a test cannot do must end it, and its numbers are small.
 #![allow(
@@ -16,9 +18,15 @@
 
 #[path = "engines/accepted.rs"]
 mod accepted;
+#[path = "engines/as_read.rs"]
+mod as_read;
 #[path = "engines/golden.rs"]
 mod golden;
+#[path = "engines/lines.rs"]
+mod lines;
 #[path = "engines/living.rs"]
 mod living;
 #[path = "engines/refused.rs"]
 mod refused;
+#[path = "engines/traced.rs"]
+mod traced;

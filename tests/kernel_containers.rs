@@ -28,6 +28,8 @@ mod engines;
 mod hooks;
 #[path = "kernel/killed.rs"]
 mod killed;
+#[path = "kernel/leaks.rs"]
+mod leaks;
 #[path = "kernel/lint.rs"]
 mod lint;
 #[path = "kernel/manifests.rs"]

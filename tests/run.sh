@@ -70,6 +70,8 @@ need cargo cargo
 need cc gcc libc6-dev
 need c++ g++
 need strace strace
+need runc runc
+need crun crun
 need shellcheck shellcheck
 
 if [ "$kernel" = yes ]; then

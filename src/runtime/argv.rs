@@ -6,6 +6,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use crate::error::{Error, Kind, Result};
 use crate::report::EngineLog;
@@ -223,6 +224,14 @@ impl Scanner<'_> {
                     g.long
                 )));
             }
+        }
+        let root = last(globals, "root").map(Path::new);
+        if runtime == LowLevel::Crun
+            && subcommand.makes_a_container()
+            && root.is_some_and(Path::is_relative)
+        {
+            // It goes to the bundle first (`src/create.c`), and into that directory then.
+            return Err(refused("a relative --root"));
         }
         let id = container_id(&id)?;
         Ok(Scanned::Ours(Line {

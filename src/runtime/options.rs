@@ -46,10 +46,16 @@ impl Subcommand {
         }
     }
 
+    /// Whether this makes a container, from a bundle.
+    #[must_use]
+    pub fn makes_a_container(self) -> bool {
+        matches!(self, Self::Create | Self::Run | Self::Restore)
+    }
+
     /// Whether a process starts, so that a line that cannot be read must be refused.
     #[must_use]
     pub fn starts_a_process(self) -> bool {
-        !matches!(self, Self::Start | Self::Delete)
+        self != Self::Delete
     }
 }
 
@@ -236,13 +242,13 @@ const RUNC_RESTORE: &[Opt] = &[
     flag("lazy-pages"),
 ];
 
+/// Without --rootless, which is another name of --root (`src/crun.c`, seen in 1.8 and 1.21).
 const CRUN_GLOBAL: &[Opt] = &[
     value("cgroup-manager"),
     value("log"),
     value("log-format"),
     value("log-level"),
     value("root"),
-    value("rootless"),
     flag("debug"),
     flag("systemd-cgroup"),
     help("version", Some('v')),

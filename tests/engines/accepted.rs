@@ -15,7 +15,7 @@ use toml_edit::{DocumentMut, Item};
 use crate::golden::{Case, Image, PROGRAMS};
 
 /// The programs of this name on this machine and in the trees; a test that finds none says so.
-fn programs(names: &[&str], needs: &str, able: impl Fn(&Path) -> bool) -> Vec<PathBuf> {
+pub(crate) fn programs(names: &[&str], needs: &str, able: impl Fn(&Path) -> bool) -> Vec<PathBuf> {
     let mut roots = vec![PathBuf::from("/")];
     let named = std::env::var("OCI_APPARMOR_ENGINE_ROOTS").unwrap_or_default();
     roots.extend(

@@ -86,7 +86,6 @@ const LINES: &[&[&str]] = &[
     &["exec", "--process"],
     &["create"],
     &["--unknown", "state", "c1"],
-    &["start", "--unknown", "c1"],
     &["start", "unknown"],
     &["exec", "unknown", "sh"],
     &["exec", "--process=/run/none", "unknown"],

@@ -21,6 +21,7 @@ mod cli;
 mod commands;
 mod configure;
 mod create;
+mod cycles;
 mod exec;
 mod handed_on;
 mod hook;

@@ -145,7 +145,6 @@ fn crun_reads_as_getopt() {
             ("run -bd c", "run --bundle=d c"),
             // The beginning of two names, or of none, or a name that needs two dashes.
             ("create --con /f c", "refused"),
-            ("--roo /r create c", "refused"),
             ("create --x /f c", "refused"),
             ("create -bundle /b c", "refused"),
             ("create -x c", "refused"),
@@ -240,9 +239,6 @@ fn lines_that_start_nothing_are_handed_on() {
                 ("create --bundle /b", "handed on"),
                 ("exec --", "handed on"),
                 // What cannot be read, and starts nothing.
-                ("start --unknown c", "handed on"),
-                ("start a:b", "handed on"),
-                ("start c d", "handed on"),
                 ("delete --unknown c", "handed on"),
                 ("delete c d", "handed on"),
                 ("--root= delete c", "handed on"),
@@ -271,10 +267,67 @@ fn lines_that_start_nothing_are_handed_on() {
     check(Crun, &[("run -d?b", "handed on"), ("--vers", "handed on")]);
 }
 
+/// A container would start without the look at its profiles that `start` takes.
+#[test]
+fn a_start_that_cannot_be_read_is_refused() {
+    for runtime in LowLevel::ALL {
+        check(
+            runtime,
+            &[
+                ("start", "handed on"),
+                ("start --help", "handed on"),
+                ("start --unknown c", "refused"),
+                ("start a:b", "refused"),
+                ("start c d", "refused"),
+            ],
+        );
+    }
+    check(Crun, &[("--roo=/r start c", "--root=/r start c")]);
+}
+
+#[test]
+fn another_name_of_cruns_root_is_refused() {
+    check(
+        Crun,
+        &[
+            ("--rootless=false create c", "refused"),
+            ("--root=/r --rootless true exec c sh", "refused"),
+            ("--rootless=/r start c", "refused"),
+            ("--rootless=/r delete c", "handed on"),
+        ],
+    );
+    check(Runc, &[("--rootless=true run c", "--rootless=true run c")]);
+}
+
+#[test]
+fn a_root_that_crun_takes_from_the_bundle_is_refused() {
+    check(
+        Crun,
+        &[
+            ("--root r create c", "refused"),
+            ("--root=./r run -b /b c", "refused"),
+            ("--root=/r --root=r restore c", "refused"),
+            ("--root=r --root=/r create c", "--root=r --root=/r create c"),
+            // These go nowhere else first.
+            ("--root r exec c sh", "--root=r exec c sh"),
+            ("--root r start c", "--root=r start c"),
+        ],
+    );
+    check(Runc, &[("--root r create c", "--root=r create c")]);
+}
+
 #[test]
 fn what_cannot_be_read_before_the_subcommand_is_refused_if_a_process_may_start() {
     for runtime in LowLevel::ALL {
-        for subcommand in ["create", "run", "exec", "restore", "␣create", "exec␣"] {
+        for subcommand in [
+            "create",
+            "run",
+            "exec",
+            "restore",
+            "start",
+            "␣create",
+            "exec␣",
+        ] {
             check(
                 runtime,
                 &[
@@ -287,13 +340,7 @@ fn what_cannot_be_read_before_the_subcommand_is_refused_if_a_process_may_start()
                 ],
             );
         }
-        for line in [
-            "--unknown state c",
-            "-- list",
-            "--unknown",
-            "--unknown start c",
-            "--debug=x",
-        ] {
+        for line in ["--unknown state c", "-- list", "--unknown", "--debug=x"] {
             check(runtime, &[(line, "handed on")]);
         }
     }
@@ -342,10 +389,7 @@ fn padded_words_are_refused() {
             "--log= create --console-socket= c",
         )],
     );
-    check(
-        Runc,
-        &[("␣start c", "handed on"), ("␣delete c", "handed on")],
-    );
+    check(Runc, &[("␣start c", "refused"), ("␣delete c", "handed on")]);
 }
 
 #[test]
