@@ -51,8 +51,11 @@ pub(super) fn prepare(runtime: &Located, mut line: Line) -> Result<Next> {
     ensure(&store, &settings, &mut record, known)?;
     // While a container waits for `start`, its record says what the kernel held when the waiting
     // label was set: a profile that came back since must not make `start` believe in it.
-    let waits =
-        || roots::origin(runtime.kind, &root, &id).is_ok_and(|o| o.is_some_and(|o| o.waits));
+    // What cannot be told may wait.
+    let waits = || {
+        let origin = roots::origin(runtime.kind, &root, &id);
+        origin.map_or(true, |origin| origin.is_some_and(|origin| origin.waits))
+    };
     if (record != before || !known) && !waits() {
         // The next exec finds it; this one does not depend on it.
         if let Err(e) = record::write(&record) {

@@ -24,6 +24,7 @@ mod create;
 mod exec;
 mod handed_on;
 mod hook;
+mod killed;
 mod life;
 mod lint;
 mod loading;
