@@ -347,3 +347,41 @@ fn at_every_system_call_of_an_exec_whose_record_is_lost() {
         held.forget("/run/oci-apparmor")
     });
 }
+
+#[test]
+fn no_failure_lets_a_pods_annotations_be_edited() {
+    let Some(held) = Held::prepare() else { return };
+    let node = &held.node;
+    node.load("q", "enforce");
+    let bundle = |kind: &str, profile: &str| {
+        let config = serde_json::json!({"process": {}, "annotations": {
+            "io.kubernetes.cri.container-type": kind,
+            "io.kubernetes.cri.sandbox-id": "s1",
+            "io.kubernetes.cri.container-name": "app",
+            "oci-apparmor/profile": profile,
+        }});
+        node.bundle(config.to_string());
+    };
+    let fresh = |profile: &str| {
+        held.forget("/run/saw");
+        held.forget("/run/runc/c1");
+        bundle("container", profile);
+    };
+    bundle("sandbox", "p");
+    let sandbox = held.call(&[], &["create", "s1"]);
+    assert!(sandbox.status.success(), "{sandbox:?}");
+    fresh("p");
+    let calls = held.system_calls(&CREATE);
+    assert_eq!(held.seen(&CREATE), Some(Some("p".to_owned())));
+    let reads = |call: &&(String, usize)| {
+        matches!(&*call.0, "openat" | "statx" | "read" | "readlink" | "fcntl")
+    };
+    for (call, number) in calls.iter().filter(reads) {
+        fresh("q");
+        let when = &number.to_string();
+        let what = "error=EIO";
+        let fault = Fault { call, when, what };
+        let done = held.disturbed(fault, &CREATE);
+        assert_eq!(held.seen(&CREATE), None, "{fault:?}: {done:?}");
+    }
+}
