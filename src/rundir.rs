@@ -32,12 +32,19 @@ pub fn path() -> Result<PathBuf> {
 /// One of our own files of at most `max` bytes; `None` where there is none that can be relied on.
 #[must_use]
 pub fn read(path: &Path, max: u64) -> Option<Vec<u8>> {
+    // In a directory that others can write, a file of ours may be there under another's name.
+    let base = self::path().ok()?;
+    let ours = |directory: &Path| trusted::own_directory_as_it_is(directory).is_ok();
+    let directories = path.ancestors().skip(1);
+    if !directories.take_while(|d| d.starts_with(&base)).all(ours) {
+        return None;
+    }
     let file = File::options()
         .read(true)
         .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
         .open(path)
         .ok()?;
-    // The directories are ours alone; a file that is not ours was not put there by us.
+    // A file that is not ours was not put there by us.
     trusted::own_file(&file, max)
 }
 

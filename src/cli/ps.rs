@@ -73,7 +73,11 @@ pub(super) fn run(as_json: bool) -> Result<u8> {
     print(&text)?;
     let escaped: usize = rows.iter().map(Row::escaped).sum();
     if escaped == 0 {
-        return Ok(0);
+        // Where nothing is enforced the labels look the same.
+        let mut running = rows.iter().filter(|row| !row.processes.is_empty());
+        return running
+            .try_for_each(|row| labels::enforced(&row.record))
+            .map(|()| 0);
     }
     Err(Error::new(
         Kind::Policy,

@@ -137,8 +137,17 @@ fn same_as_its_sandbox(request: &Request, root: &Path) -> Result<()> {
         Some(id) if !request.is_sandbox && is_container_id(id) => id,
         _ => return Ok(()),
     };
-    let Some(of_sandbox) = record::read(Place { root, id: sandbox })? else {
-        return Ok(());
+    let place = Place { root, id: sandbox };
+    let Some(of_sandbox) = record::read(place)? else {
+        // Only one that was made before us has none.
+        return match record::is_there(place)? {
+            false => Ok(()),
+            true => Err(Error::new(
+                Kind::Policy,
+                "what was recorded of its pod cannot be read or relied on",
+            )
+            .hint("delete the pod and make it anew")),
+        };
     };
     let differing = of_sandbox
         .annotations

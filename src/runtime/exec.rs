@@ -6,7 +6,6 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use crate::apparmor::kernel::Enforcement;
 use crate::apparmor::loaded::Mode;
 use crate::apparmor::name::Label;
 use crate::decision::{Component, Wanted};
@@ -19,7 +18,7 @@ use crate::runtime::create::record as new_record;
 use crate::runtime::locate::Located;
 use crate::runtime::record::{self, Place, Record, Recorded};
 use crate::runtime::verify::{self, Subject};
-use crate::runtime::{Next, command, exit_code, roots};
+use crate::runtime::{Next, command, exit_code, labels, roots};
 use crate::settings::{Settings, Verify};
 use crate::spec::document::Document;
 use crate::spec::files::SpecFile;
@@ -51,8 +50,11 @@ pub(super) fn prepare(runtime: &Located, mut line: Line) -> Result<Next> {
     ensure(&store, &settings, &mut record, known)?;
     // While a container waits for `start`, its record says what the kernel held when the waiting
     // label was set: a profile that came back since must not make `start` believe in it.
-    let waits =
-        || roots::origin(runtime.kind, &root, &id).is_ok_and(|o| o.is_some_and(|o| o.waits));
+    // What cannot be told may wait.
+    let waits = || {
+        let origin = roots::origin(runtime.kind, &root, &id);
+        origin.map_or(true, |origin| origin.is_some_and(|origin| origin.waits))
+    };
     if (record != before || !known) && !waits() {
         // The next exec finds it; this one does not depend on it.
         if let Err(e) = record::write(&record) {
@@ -116,12 +118,7 @@ fn verified(runtime: &Located, line: &Line, record: &Record, pid_file: &Path) ->
 /// Makes sure of every component; what the container lost meanwhile is reported, since its
 /// running processes do not get it back.
 fn ensure(store: &Store<'_>, settings: &Settings, record: &mut Record, known: bool) -> Result<()> {
-    if record.components.is_empty() {
-        return Ok(());
-    }
-    if let Enforcement::Off(why) = store.kernel().enforcement() {
-        return Err(Error::new(Kind::KernelOff, why).hint("run: oci-apparmor check"));
-    }
+    labels::enforced(record)?;
     for recorded in &mut record.components {
         let mut component = recorded.component();
         // The node may have let it complain since the container was made. That is not recorded:

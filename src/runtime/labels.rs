@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
-use crate::apparmor::kernel::Kernel;
+use crate::apparmor::kernel::{Enforcement, Kernel};
 use crate::apparmor::loaded::Mode;
 use crate::error::{Error, Kind, Result, quoted, reason};
 use crate::profiles::Source;
@@ -46,10 +46,11 @@ pub fn of_container(pid: u32, record: &Record) -> Vec<Process> {
     found
 }
 
-/// Whether every thread of the container whose first process is `pid` has the recorded label.
+/// Whether every thread of the container whose first process is `pid` has the recorded label, and
+/// the kernel enforces it.
 ///
 /// # Errors
-/// The first thread that has not, or that cannot be looked at.
+/// The first thread that has not, or that cannot be looked at; or where nothing is enforced.
 pub(super) fn all_hold(pid: u32, record: &Record) -> Result<()> {
     for process in processes(pid, &record.id) {
         let threads = process.join("task");
@@ -69,7 +70,24 @@ pub(super) fn all_hold(pid: u32, record: &Record) -> Result<()> {
             }
         }
     }
-    Ok(())
+    enforced(record)
+}
+
+/// Whether the kernel enforces what was recorded, if that confines at all. With its global mode at `complain` every process still
+/// shows `(enforce)`, see [`Kernel::enforcement`].
+///
+/// # Errors
+/// Where it does not.
+pub fn enforced(record: &Record) -> Result<()> {
+    if record.components.is_empty() {
+        return Ok(());
+    }
+    match Kernel::default().enforcement() {
+        Enforcement::On => Ok(()),
+        Enforcement::Off(why) => {
+            Err(Error::new(Kind::KernelOff, why).hint("run: oci-apparmor check"))
+        }
+    }
 }
 
 /// Kills every process of the container `id` whose first process is `pid`.

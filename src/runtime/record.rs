@@ -150,6 +150,15 @@ pub fn read(place: Place<'_>) -> Result<Option<Record>> {
     Ok(read_file(&place.file()?).filter(|record| record.id == place.id))
 }
 
+/// Whether there is a record, be it one that cannot be relied on, or looked at.
+///
+/// # Errors
+/// Where the run-time directory is unknown.
+pub fn is_there(place: Place<'_>) -> Result<bool> {
+    let found = place.file()?.symlink_metadata();
+    Ok(!found.is_err_and(|e| e.kind() == io::ErrorKind::NotFound))
+}
+
 fn read_file(path: &Path) -> Option<Record> {
     serde_json::from_slice::<Record>(&rundir::read(path, MAX)?)
         .ok()

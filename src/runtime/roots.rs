@@ -3,6 +3,7 @@
 use std::env;
 use std::ffi::OsStr;
 use std::fs::File;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -80,7 +81,8 @@ pub fn origin(runtime: LowLevel, root: &Path, id: &str) -> Result<Option<Origin>
         pid: Option<i64>,
     }
     let own = root.join(id);
-    if own.symlink_metadata().is_err() {
+    // What cannot be looked at may be there: an exec would then go without its label.
+    if !exists(&own)? {
         return Ok(None);
     }
     let (bundle, pid) = match runtime {
@@ -110,9 +112,7 @@ pub fn origin(runtime: LowLevel, root: &Path, id: &str) -> Result<Option<Origin>
         LowLevel::Runc | LowLevel::Youki => bundle.join("config.json"),
     };
     // runc and crun wait at a FIFO for `start`, youki at a socket; each goes when it starts.
-    let waits = ["exec.fifo", "notify.sock"]
-        .iter()
-        .any(|gate| own.join(gate).exists());
+    let waits = exists(&own.join("exec.fifo"))? || exists(&own.join("notify.sock"))?;
     let pid = pid.and_then(|pid| u32::try_from(pid).ok());
     let pid = pid.filter(|pid| {
         Path::new("/proc")
@@ -127,6 +127,15 @@ pub fn origin(runtime: LowLevel, root: &Path, id: &str) -> Result<Option<Origin>
         pid,
         waits,
     }))
+}
+
+/// Whether there is something of this name.
+fn exists(path: &Path) -> Result<bool> {
+    match path.symlink_metadata() {
+        Ok(_) => Ok(true),
+        Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(false),
+        Err(e) => Err(unreadable(path, &reason(&e))),
+    }
 }
 
 fn read<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<T> {

@@ -6,7 +6,7 @@
 
 use std::ffi::OsString;
 
-use crate::apparmor::kernel::{Enforcement, Kernel};
+use crate::apparmor::kernel::Kernel;
 use crate::apparmor::loaded::Mode;
 use crate::error::{Error, Kind, Result};
 use crate::profiles::Source;
@@ -14,7 +14,7 @@ use crate::runtime::argv::Line;
 use crate::runtime::locate::Located;
 use crate::runtime::record::{self, Place, Record, Recorded};
 use crate::runtime::verify::{self, PUT_DOWN, Subject};
-use crate::runtime::{Next, command, exec, exit_code, roots};
+use crate::runtime::{Next, command, exec, exit_code, labels, roots};
 use crate::settings::{Settings, Verify};
 
 pub(super) fn carry_out(runtime: &Located, line: &Line, words: &[OsString]) -> Result<Next> {
@@ -35,10 +35,8 @@ pub(super) fn carry_out(runtime: &Located, line: &Line, words: &[OsString]) -> R
             _ => Ok(Next::HandOn),
         };
     };
+    labels::enforced(&record)?;
     let kernel = Kernel::default();
-    if let (false, Enforcement::Off(why)) = (record.components.is_empty(), kernel.enforcement()) {
-        return Err(Error::new(Kind::KernelOff, why).hint("run: oci-apparmor check"));
-    }
     for recorded in &record.components {
         if !is_in_force(&kernel, recorded) {
             return Err(Error::new(

@@ -101,7 +101,9 @@ impl Subject {
             let own = self.is_the_runtimes();
             let seen = self
                 .attribute("current")
-                .and_then(|label| labels::holds(label.trim_end(), record));
+                .and_then(|label| labels::holds(label.trim_end(), record))
+                // The node may have been set not to enforce since `start` asked.
+                .and_then(|()| labels::enforced(record));
             if self.has_ended() {
                 return Ok(());
             }

@@ -104,7 +104,7 @@ fn what_happens_between_create_and_start_is_noticed() {
         let (_next, done) = Container::create(runtime, &asking(name), "next");
         done.ok();
     };
-    let changes: [Change<'_>; 6] = [
+    let changes: [Change<'_>; 7] = [
         ("removed", None, &|_| unload(name)),
         ("removed and loaded", None, &|_| {
             unload(name);
@@ -116,6 +116,9 @@ fn what_happens_between_create_and_start_is_noticed() {
         }),
         ("complaining", None, &|_| {
             others_load(&profile_text(name, ",complain"))
+        }),
+        ("unconfined", None, &|_| {
+            others_load(&format!("profile {name} flags=(unconfined) {{ file, }}\n"))
         }),
         ("replaced by others", Some("a"), &|_| {
             others_load(&probing(name, "b"))
@@ -161,7 +164,16 @@ fn a_kernel_that_only_complains_starts_nothing() {
         waiting.call("start").refused(&["global mode"]);
         running.exec(&["/bin/true"]).refused(&["global mode"]);
         assert_eq!(running.state()["status"], "running");
+        // Its label looks as ever, and an auditor is told what it is worth.
+        assert_eq!(running.label(), "global (enforce)");
+        let ps = || run(env!("CARGO_BIN_EXE_oci-apparmor"), ["ps"]);
+        let told = ps();
+        assert!(
+            told.code == 6 && told.err.contains("global mode"),
+            "{told:?}"
+        );
         drop(mode);
+        ps().ok();
         running.exec(&["/bin/true"]).ok();
         waiting.call("start").ok();
         assert_eq!(waiting.label(), "global (enforce)");

@@ -47,10 +47,14 @@ exec /usr/sbin/runc "$@"
 }
 
 fn bundle(args: &[&str]) -> Bundle {
-    profile("sabotaged");
     load(&profile_text("another", ""));
     load(&profile_text("lenient", ",complain"));
     let _ = fs::remove_file(ENGINE_LOG);
+    asking(args)
+}
+
+fn asking(args: &[&str]) -> Bundle {
+    profile("sabotaged");
     Bundle::annotated("sabotaged", args, &[("oci-apparmor/profile", "sabotaged")])
 }
 
@@ -132,6 +136,144 @@ fn a_runtime_that_sets_another_label_has_its_container_killed_and_deleted() {
             wait_for(|| told().contains("run of container sabotaged refused"));
             assert!(told().contains(found), "{}", told());
             gone("[s]leep 12345");
+        }
+    }
+}
+
+/// Programs that take the label for one of another file, or of another process; and what the node
+/// does while the runtime is at it: what it does, when, and what is then said.
+const ELSEWHERE: [(&str, &str, &str, &str); 6] = [
+    (
+        "writes it to a file",
+        "create",
+        "edit \"$bundle/config.json\" 'del(.process.apparmorProfile) | .process.args = \
+         [\"/bin/sh\", \"-c\", \"echo exec sabotaged >/tmp/exec; exec \" + \
+         (.process.args | join(\" \"))]'",
+        "unconfined",
+    ),
+    (
+        "writes it to another process",
+        "create",
+        "edit \"$bundle/config.json\" 'del(.process.apparmorProfile) | .process.args = \
+         [\"/bin/sh\", \"-c\", \"sleep 3 & echo exec sabotaged >/proc/$!/attr/apparmor/exec; \
+         exec \" + (.process.args | join(\" \"))]'",
+        "unconfined",
+    ),
+    (
+        "removes the profile",
+        "start",
+        "printf sabotaged >/sys/kernel/security/apparmor/.remove",
+        "unconfined",
+    ),
+    (
+        "lets it complain",
+        "start",
+        "echo 'profile sabotaged flags=(complain) { file, }' | apparmor_parser -rK",
+        "sabotaged (complain)",
+    ),
+    (
+        "lets it confine nothing",
+        "start",
+        "echo 'profile sabotaged flags=(unconfined) { file, }' | apparmor_parser -rK",
+        "sabotaged (unconfined)",
+    ),
+    (
+        "lets the kernel enforce nothing",
+        "start",
+        "printf complain >/sys/module/apparmor/parameters/mode",
+        "global mode",
+    ),
+];
+
+#[test]
+fn what_happens_behind_our_back_ends_the_container() {
+    let _world = world();
+    for (what, call, deed, found) in ELSEWHERE {
+        println!("a runtime that {what}");
+        let bundle = asking(&["/bin/sleep", "34567"]);
+        sabotage(&format!("if [ \"$call\" = {call} ]; then {deed}; fi"), "");
+        let (container, created) = Container::create("runc", &bundle, "sabotaged");
+        created.ok();
+        let started = container.call("start");
+        fs::write("/sys/module/apparmor/parameters/mode", "enforce").unwrap();
+        started.refused(&["start of container sabotaged", found, "killed"]);
+        gone("[s]leep 34567");
+    }
+}
+
+#[test]
+fn a_configuration_that_is_changed_after_us_changes_nothing() {
+    let _world = world();
+    const STRIP: &str = "del(.process.apparmorProfile) | del(.annotations)";
+    let label = ["/bin/cat", "/proc/self/attr/apparmor/current"];
+    for by_the_runtime in [true, false] {
+        let bundle = asking(&["/bin/sleep", "1000"]);
+        let deed = format!(
+            "if [ $call = create ]; then /usr/sbin/runc \"$@\" || exit; \
+             edit \"$bundle/config.json\" '{STRIP}'; exit; fi"
+        );
+        sabotage(if by_the_runtime { &deed } else { "" }, "");
+        let (container, created) = Container::create("runc", &bundle, "sabotaged");
+        created.ok();
+        let path = bundle.config_json();
+        if !by_the_runtime {
+            let stripped = run("jq", [STRIP, path.to_str().unwrap()]).ok();
+            fs::write(&path, stripped).unwrap();
+        }
+        assert_eq!(bundle.profile_on_disk(), None);
+        container.call("start").ok();
+        assert_eq!(container.label(), HOLDS.trim_end());
+        assert_eq!(container.exec(&label).ok(), HOLDS);
+    }
+}
+
+#[test]
+fn an_exec_that_brings_a_profile_of_its_own_gets_its_containers() {
+    let _world = world();
+    let label = ["/bin/cat", "/proc/self/attr/apparmor/current"];
+    load(&profile_text("another", ""));
+    for (number, runtime) in RUNTIMES.into_iter().enumerate() {
+        let bundle = asking(&["/bin/sleep", "1000"]);
+        let container = Container::started(runtime, &bundle, "sabotaged");
+        let file = process_file("execed", &label, Some("another"));
+        let text = fs::read_to_string(&file).unwrap();
+        let words = ["exec", "--process", file.to_str().unwrap(), "sabotaged"];
+        let key = "\"apparmorProfile\":\"another\"";
+        assert!(text.contains(key));
+        for (instead, is_refused) in [
+            (key, false),
+            ("\"apparmorProfile\":\"unconfined\"", false),
+            ("\"apparmorProfile\":\"\"", false),
+            ("\"apparmorProfile\":null", false),
+            // Go's decoder takes any case, and of two the last.
+            ("\"ApparmorProfile\":\"another\"", true),
+            ("\"apparmorprofile\":\"unconfined\"", true),
+            ("\"apparmorProﬁle\":\"unconfined\"", false),
+            (
+                "\"apparmorProfile\":\"sabotaged\",\"APPARMORPROFILE\":\"another\"",
+                true,
+            ),
+            (
+                "\"apparmorProfile\":\"sabotaged\",\"apparmorProfile\":\"unconfined\"",
+                true,
+            ),
+        ]
+        .into_iter()
+        // Each of them sees every other one; the process tests have them all.
+        .skip(number)
+        .step_by(2)
+        {
+            fs::write(&file, text.replace(key, instead)).unwrap();
+            let done = run(&container.runtime, words);
+            if is_refused {
+                done.refused(&["exec of container sabotaged", "pparmor"]);
+            } else {
+                assert_eq!(done.ok(), HOLDS, "{runtime}: {instead}");
+            }
+        }
+        for option in ["another", "unconfined"] {
+            let words = ["exec", "--apparmor", option, "sabotaged", "/bin/true"];
+            run(&container.runtime, words).refused(&["contradicts", "sabotaged"]);
         }
     }
 }

@@ -1,6 +1,7 @@
 //! `exec`: what runs in a container later gets the label of what ran in it first.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 
 use crate::create::ASKS;
 use crate::node::{Node, node};
@@ -298,6 +299,26 @@ fn a_record_that_we_did_not_write_is_none() {
     node.chmod("/run/forged", 0o666);
     fs::rename(node.path("/run/forged"), &path).unwrap();
     is_ours("mode");
+    // In a directory that somebody else can write, even one of ours may be another's.
+    for directory in [
+        path.parent().unwrap().to_owned(),
+        node.path("/run/oci-apparmor/containers"),
+        node.path("/run/oci-apparmor"),
+    ] {
+        for (uid, mode) in [(1000, 0o700), (0, 0o777)] {
+            if !path.exists() {
+                assert_eq!(label(&node).as_deref(), Some("p"));
+            }
+            fs::write(&path, &forged).unwrap();
+            std::os::unix::fs::chown(&directory, Some(uid), None).unwrap();
+            fs::set_permissions(&directory, fs::Permissions::from_mode(mode)).unwrap();
+            assert_eq!(label(&node).as_deref(), Some("p"), "{directory:?}");
+            std::os::unix::fs::chown(&directory, Some(0), None).unwrap();
+            fs::set_permissions(&directory, fs::Permissions::from_mode(0o700)).unwrap();
+            fs::remove_file(&path).unwrap();
+        }
+    }
+    label(&node);
     for (text, by) in [
         (forged.replace("\"version\":1", "\"version\":2"), "version"),
         (forged.replace("\"id\":\"c1\"", "\"id\":\"c2\""), "id"),

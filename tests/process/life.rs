@@ -112,6 +112,64 @@ fn a_container_whose_profile_changed_does_not_start() {
     node.done(&["delete", "c1"]);
 }
 
+#[test]
+fn a_container_whose_record_is_lost_does_not_start() {
+    let Some(node) = node() else { return };
+    for name in ["runc", "crun", "youki"] {
+        node.called(name);
+        node.bundle(ASKS);
+        node.done(&["create", "c1"]);
+        node.remove("/run/oci-apparmor");
+        let line = node.refused(&["start", "c1"]);
+        assert!(line.contains("record of this container is lost"), "{line}");
+        // What it says to do works.
+        node.done(&["delete", "c1"]);
+        node.done(&["create", "c1"]);
+        node.done(&["start", "c1"]);
+        // A state that cannot be looked at is not the state of no container.
+        node.remove("/run/oci-apparmor");
+        node.remove(&format!("/run/{name}"));
+        node.link(name, &format!("/run/{name}"));
+        let line = node.refused(&["start", "c1"]);
+        assert!(
+            line.contains("state") && line.contains("cannot be read"),
+            "{line}"
+        );
+        let line = node.refused(&["exec", "c1", "sh"]);
+        assert!(
+            line.contains("state") && line.contains("cannot be read"),
+            "{line}"
+        );
+        node.remove(&format!("/run/{name}"));
+    }
+}
+
+#[test]
+fn a_configuration_that_is_changed_after_create_changes_nothing() {
+    let Some(node) = node() else { return };
+    for name in ["runc", "crun", "youki"] {
+        node.called(name);
+        node.bundle(ASKS);
+        node.done(&["create", "c1"]);
+        for changed in [
+            r#"{"process":{"apparmorProfile":"unconfined"}}"#,
+            "{}",
+            "",
+            "{",
+        ] {
+            node.bundle(changed);
+            node.done(&["start", "c1"]);
+            node.done(&["exec", "c1", "sh"]);
+            assert_eq!(
+                node.last_call().words,
+                ["exec", "--apparmor=p", "c1", "sh"],
+                "{changed}"
+            );
+        }
+        node.done(&["delete", "c1"]);
+    }
+}
+
 /// The watchers of a container, which are processes of this machine.
 fn watchers(id: &str) -> Vec<u32> {
     let words = format!("oci-apparmor-watcher\0/run/runc\0{id}\0");

@@ -165,6 +165,34 @@ fn a_container_carries_what_its_sandbox_did() {
 }
 
 #[test]
+fn a_record_of_the_sandbox_that_cannot_be_relied_on_is_no_way_out() {
+    let Some(node) = node() else { return };
+    node.load("q", "enforce");
+    sandbox(&node, &json!({"oci-apparmor/profile": "p"}));
+    let path = node.record_file("s1");
+    let ours = std::fs::read_to_string(&path).unwrap();
+    let edited = json!({"oci-apparmor/profile": "q"});
+    let refused = || {
+        create(&node, "c1", "container", &edited);
+        let line = node.refused(&["create", "c1"]);
+        assert!(
+            line.contains("what was recorded of its pod cannot be read"),
+            "{line}"
+        );
+    };
+    for text in ["", &ours[..ours.len() / 2], &ours.replace("s1", "s2")] {
+        std::fs::write(&path, text).unwrap();
+        refused();
+    }
+    std::fs::write(&path, &ours).unwrap();
+    std::os::unix::fs::chown(&path, Some(1000), None).unwrap();
+    refused();
+    std::fs::remove_file(&path).unwrap();
+    std::os::unix::fs::symlink(&path, &path).unwrap();
+    refused();
+}
+
+#[test]
 fn a_sandbox_without_keys_is_remembered_too() {
     let Some(node) = node() else { return };
     sandbox(&node, &json!({}));

@@ -1,0 +1,387 @@
+//! The wrapper killed, and refused by the kernel, at each of its system calls: the runtime is
+//! either not run, or sees the wanted label; and the next call finds nothing half done.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, Command, Output, Stdio};
+
+use serde_json::Value;
+
+use crate::create::ASKS;
+use crate::node::{BUNDLE, Node, node};
+
+const CONFIG: &str = "/run/bundle/config.json";
+const PROCESS: &str = "/run/process.json";
+const CREATE: [&str; 4] = ["create", "--bundle", BUNDLE, "c1"];
+const EXEC: [&str; 4] = ["exec", "--process", PROCESS, "c1"];
+/// What an engine hands over: longer than what becomes of it, so that a part would show.
+const HANDED: &str = r#"{"apparmorProfile":"a-default-of-the-engine","args":["sh"]}"#;
+
+/// A runtime that keeps what it was given, in the time of a few system calls.
+const RUNTIME: &str = r#"#!/bin/sh
+PATH=/usr/bin:/bin
+case " $* " in *' create '*)
+    mkdir -p /run/runc && mkdir /run/runc/c1 || exit 1
+    echo '{"config":{"labels":["bundle=/run/bundle"]}}' >/run/runc/c1/state.json
+    ;;
+esac
+mkdir /run/saw && cp /run/bundle/config.json /run/process.json /run/saw && echo "$*" >/run/saw/words
+"#;
+
+/// A node whose namespace stays, so that a call costs no more than the program itself.
+struct Held {
+    node: Node,
+    holder: Child,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let _ = self.holder.kill();
+        let _ = self.holder.wait();
+    }
+}
+
+/// What happens at one system call, in strace's words.
+#[derive(Debug, Clone, Copy)]
+struct Fault<'a> {
+    call: &'a str,
+    /// At the how-manyth of this name; with `+`, at all that follow, too.
+    when: &'a str,
+    what: &'a str,
+}
+
+const KILL: &str = "signal=KILL";
+
+/// What can happen at a system call of this name: each can fail, some fail in ways of their own.
+fn faults(call: &str) -> Vec<(&'static str, &'static str)> {
+    let mut faults = vec![(KILL, ""), ("error=EIO", "")];
+    // A disk, or a limit on descriptors, that does not come back.
+    if matches!(call, "openat" | "statx" | "newfstatat" | "readlink") {
+        faults.push(("error=EIO", "+"));
+    }
+    if matches!(
+        call,
+        "openat" | "write" | "pwrite64" | "mkdir" | "rename" | "ftruncate" | "fchmod" | "fchown"
+    ) {
+        faults.push(("error=ENOSPC", ""));
+    }
+    if matches!(
+        call,
+        "openat"
+            | "read"
+            | "write"
+            | "pwrite64"
+            | "ftruncate"
+            | "fcntl"
+            | "flock"
+            | "poll"
+            | "close"
+            | "wait4"
+            | "waitid"
+            | "clone3"
+            | "vfork"
+            | "execve"
+    ) {
+        faults.push(("error=EINTR", ""));
+    }
+    faults
+}
+
+impl Held {
+    fn prepare() -> Option<Self> {
+        let node = node()?;
+        if let Err(e) = Command::new("strace").arg("-V").output() {
+            let must = std::env::var_os("OCI_APPARMOR_MUST_RUN").is_some_and(|v| v == "1");
+            assert!(!must, "OCI_APPARMOR_MUST_RUN=1, but strace(1): {e}");
+            eprintln!("not run: strace(1): {e}");
+            return None;
+        }
+        // In the usual place too: where the configuration cannot be read, it is looked for there.
+        for directory in ["/run/bin", "/usr/libexec/crio"] {
+            node.program(&format!("{directory}/runc"), RUNTIME);
+        }
+        node.write(PROCESS, HANDED);
+        let words = ["sh", "-c", "echo ready; exec sleep 600"].map(str::to_owned);
+        let mut command = node.enter(BUNDLE, "", &words);
+        let mut holder = command.stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        let mut said = BufReader::new(holder.stdout.take().unwrap());
+        said.read_line(&mut line).unwrap();
+        assert_eq!(line, "ready\n");
+        Some(Self { node, holder })
+    }
+
+    fn call(&self, program: &[&str], words: &[&str]) -> Output {
+        let pid = self.holder.id().to_string();
+        Command::new("nsenter")
+            .args(["--target", &pid, "--mount", "--wd"])
+            .args(program)
+            .arg("/run/libexec/runc")
+            .args(words)
+            .env_clear()
+            .stdin(Stdio::null())
+            .output()
+            .unwrap()
+    }
+
+    /// The system calls of an undisturbed call, up to that which becomes the runtime; each with
+    /// its number among those of its name.
+    fn system_calls(&self, words: &[&str]) -> Vec<(String, usize)> {
+        let trace = ["strace", "-qq", "-b", "execve", "-o", "/run/trace"];
+        let done = self.call(&trace, words);
+        assert!(done.status.success(), "{done:?}");
+        let mut names: Vec<(String, usize)> = Vec::new();
+        for line in self.node.text("/run/trace").lines() {
+            let Some((name, _)) = line.split_once('(') else {
+                continue;
+            };
+            if name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
+                let before = names.iter().filter(|(n, _)| n == name).count();
+                names.push((name.to_owned(), before + 1));
+            }
+        }
+        // strace's own, and that of the runtime, from which on nothing is traced.
+        assert_eq!(names.remove(0).0, "execve");
+        assert_eq!(names.pop().unwrap().0, "execve");
+        assert!(names.len() > 100, "{names:?}");
+        names
+    }
+
+    fn disturbed(&self, fault: Fault<'_>, words: &[&str]) -> Output {
+        let Fault { call, when, what } = fault;
+        let inject = format!("inject={call}:{what}:when={when}");
+        let strace = ["strace", "-qq", "-b", "execve", "-o", "/run/trace", "-e"];
+        self.call(&[&strace[..], &[&inject]].concat(), words)
+    }
+
+    /// All that a call can change, but for what the runtime does.
+    fn state(&self) -> Vec<(String, Vec<u8>)> {
+        let mut state = Vec::new();
+        let mut pending = ["/run/oci-apparmor", BUNDLE]
+            .map(|d| self.node.path(d))
+            .to_vec();
+        while let Some(directory) = pending.pop() {
+            for entry in fs::read_dir(&directory).into_iter().flatten() {
+                let path = entry.unwrap().path();
+                state.push((
+                    path.display().to_string(),
+                    fs::read(&path).unwrap_or_default(),
+                ));
+                if path.is_dir() {
+                    pending.push(path);
+                }
+            }
+        }
+        state.push((PROCESS.to_owned(), self.node.read(PROCESS)));
+        state.sort();
+        state
+    }
+
+    /// The label that the runtime saw in what it was given; `None` if it was not run.
+    fn seen(&self, words: &[&str]) -> Option<Option<String>> {
+        let line = self
+            .node
+            .exists("/run/saw")
+            .then(|| self.node.text("/run/saw/words"))?;
+        let label = |file: &str, at: &str| {
+            let json: Value = serde_json::from_slice(&self.node.read(file)).unwrap();
+            json.pointer(at)
+                .and_then(|label| label.as_str().map(str::to_owned))
+        };
+        Some(if words == CREATE {
+            label("/run/saw/config.json", "/process/apparmorProfile")
+        } else if words == EXEC {
+            label("/run/saw/process.json", "/apparmorProfile")
+        } else {
+            let mut given = line
+                .split_whitespace()
+                .filter_map(|w| w.strip_prefix("--apparmor="));
+            given.next().map(str::to_owned)
+        })
+    }
+
+    fn forget(&self, inside: &str) {
+        if self.node.exists(inside) {
+            self.node.remove(inside);
+        }
+    }
+}
+
+/// Every fault at every system call of a call that `prepare` makes ready for.
+fn at_every_call(held: &Held, words: &[&str], step: usize, prepare: &dyn Fn(&Held)) {
+    let node = &held.node;
+    let fresh = || {
+        held.forget("/run/saw");
+        prepare(held);
+    };
+    fresh();
+    let calls = held.system_calls(words);
+    assert_eq!(held.seen(words), Some(Some("p".to_owned())));
+    let after = node.text(CONFIG);
+    fresh();
+    let (before, untouched) = (node.text(CONFIG), held.state());
+    let (mut kills, mut happened, mut run) = (0, 0, 0);
+    for (call, number) in calls.iter().step_by(step) {
+        for (what, on) in faults(call) {
+            let when = format!("{number}{on}");
+            let (call, when) = (call.as_str(), when.as_str());
+            let fault = Fault { call, when, what };
+            fresh();
+            let done = held.disturbed(fault, words);
+            check(held, words, fault, &done);
+            run += usize::from(held.seen(words).is_some());
+            let text = node.text(CONFIG);
+            assert!(text == before || text == after, "{fault:?}: {text}");
+            if what == KILL {
+                kills += 1;
+                happened += usize::from(done.status.signal() == Some(9));
+                if held.state() != untouched {
+                    the_next_call_works(held, words, fault);
+                }
+            }
+        }
+    }
+    // A kernel that has less memory to give makes a call more or less.
+    assert!(happened + 10 > kills, "{happened} of {kills}: {calls:?}");
+    // Most of what can go wrong is no reason not to run.
+    assert!(run > kills / 5, "{run} of {kills}");
+}
+
+/// The runtime was not run, or saw the label.
+#[track_caller]
+fn check(held: &Held, words: &[&str], fault: Fault<'_>, done: &Output) {
+    match held.seen(words) {
+        Some(label) => assert_eq!(label.as_deref(), Some("p"), "{fault:?}: {done:?}"),
+        None => {
+            assert!(!done.status.success(), "{fault:?}: {done:?}");
+            let told = String::from_utf8_lossy(&done.stderr);
+            // Unless it was killed, could not tell, or never came to be: the C library ends it.
+            let may_be_silent = done.status.code() != Some(1) || fault.call == "write";
+            assert!(
+                may_be_silent || told.contains("oci-apparmor: "),
+                "{fault:?}: {done:?}"
+            );
+        }
+    }
+}
+
+/// What a killed call leaves behind is in nobody's way.
+#[track_caller]
+fn the_next_call_works(held: &Held, words: &[&str], fault: Fault<'_>) {
+    let node = &held.node;
+    let left = |directory: &str| -> Vec<String> {
+        let entries = fs::read_dir(node.path(directory)).into_iter().flatten();
+        entries
+            .map(|e| e.unwrap().file_name().into_string().unwrap())
+            .collect()
+    };
+    // A name of a process that is no more, in a directory that goes with the container.
+    let bundle = left(BUNDLE);
+    let temporary = |name: &String| name.starts_with(".config.json.");
+    assert!(
+        bundle.len() <= 2 && bundle.iter().all(|n| n == "config.json" || temporary(n)),
+        "{fault:?}: {bundle:?}"
+    );
+    bundle
+        .iter()
+        .filter(|n| temporary(n))
+        .for_each(|n| node.remove(&format!("{BUNDLE}/{n}")));
+    assert!(left("/run/oci-apparmor/tmp").len() <= 1, "{fault:?}");
+    if held.seen(words).is_some() {
+        return;
+    }
+    let again = held.call(&[], words);
+    let seen = held.seen(words);
+    match seen {
+        Some(label) => assert_eq!(label.as_deref(), Some("p"), "{fault:?}: {again:?}"),
+        // An engine's file that was being written is refused, and written anew by the engine.
+        None => {
+            assert_eq!(words, EXEC, "{fault:?}: {again:?}");
+            let told = String::from_utf8_lossy(&again.stderr);
+            assert!(told.contains("it is not the JSON"), "{fault:?}: {again:?}");
+            node.write(PROCESS, HANDED);
+            assert!(held.call(&[], words).status.success());
+            assert_eq!(held.seen(words), Some(Some("p".to_owned())));
+        }
+    }
+    assert_eq!(node.records(), ["c1"], "{fault:?}");
+}
+
+/// Before the container exists.
+fn without_a_container(held: &Held) {
+    held.forget("/run/runc/c1");
+    held.forget("/run/oci-apparmor");
+    held.node.bundle(ASKS);
+}
+
+#[test]
+fn at_every_system_call_of_create() {
+    let Some(held) = Held::prepare() else { return };
+    at_every_call(&held, &CREATE, 1, &without_a_container);
+}
+
+/// A container `c1` that runs under `p`, and what is remembered of it.
+fn with_a_container(held: &Held) -> Vec<u8> {
+    held.node.bundle(ASKS);
+    assert!(held.call(&[], &CREATE).status.success());
+    fs::read(held.node.record_file("c1")).unwrap()
+}
+
+#[test]
+fn at_every_system_call_of_exec() {
+    let Some(held) = Held::prepare() else { return };
+    let record = with_a_container(&held);
+    let file = held.node.record_file("c1");
+    at_every_call(&held, &EXEC, 1, &|held| {
+        fs::write(&file, &record).unwrap();
+        held.node.write(PROCESS, HANDED);
+    });
+}
+
+#[test]
+fn at_every_system_call_of_an_exec_whose_record_is_lost() {
+    let Some(held) = Held::prepare() else { return };
+    with_a_container(&held);
+    at_every_call(&held, &["exec", "c1", "sh"], 1, &|held| {
+        held.forget("/run/oci-apparmor")
+    });
+}
+
+#[test]
+fn no_failure_lets_a_pods_annotations_be_edited() {
+    let Some(held) = Held::prepare() else { return };
+    let node = &held.node;
+    node.load("q", "enforce");
+    let bundle = |kind: &str, profile: &str| {
+        let config = serde_json::json!({"process": {}, "annotations": {
+            "io.kubernetes.cri.container-type": kind,
+            "io.kubernetes.cri.sandbox-id": "s1",
+            "io.kubernetes.cri.container-name": "app",
+            "oci-apparmor/profile": profile,
+        }});
+        node.bundle(config.to_string());
+    };
+    let fresh = |profile: &str| {
+        held.forget("/run/saw");
+        held.forget("/run/runc/c1");
+        bundle("container", profile);
+    };
+    bundle("sandbox", "p");
+    let sandbox = held.call(&[], &["create", "s1"]);
+    assert!(sandbox.status.success(), "{sandbox:?}");
+    fresh("p");
+    let calls = held.system_calls(&CREATE);
+    assert_eq!(held.seen(&CREATE), Some(Some("p".to_owned())));
+    let reads = |call: &&(String, usize)| {
+        matches!(&*call.0, "openat" | "statx" | "read" | "readlink" | "fcntl")
+    };
+    for (call, number) in calls.iter().filter(reads) {
+        fresh("q");
+        let when = &number.to_string();
+        let what = "error=EIO";
+        let fault = Fault { call, when, what };
+        let done = held.disturbed(fault, &CREATE);
+        assert_eq!(held.seen(&CREATE), None, "{fault:?}: {done:?}");
+    }
+}
