@@ -208,6 +208,22 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    /// As they stand in records, which are read back.
+    #[test]
+    fn names_and_labels_survive_being_written() {
+        let name = ProfileName::parse("/usr/bin/foo").unwrap();
+        let text = serde_json::to_string(&name).unwrap();
+        assert_eq!(text, r#""/usr/bin/foo""#);
+        assert_eq!(serde_json::from_str::<ProfileName>(&text).unwrap(), name);
+        assert!(serde_json::from_str::<ProfileName>(r#""un""#).is_err());
+
+        let label = Label::parse("b//&a").unwrap();
+        let text = serde_json::to_string(&label).unwrap();
+        assert_eq!(text, r#""b//&a""#);
+        assert_eq!(serde_json::from_str::<Label>(&text).unwrap(), label);
+        assert!(serde_json::from_str::<Label>(r#""a//&:ns:b""#).is_err());
+    }
+
     #[test]
     fn usual_names_pass() {
         for name in [

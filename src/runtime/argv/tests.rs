@@ -446,6 +446,29 @@ fn the_last_value_counts_and_can_be_replaced() {
 }
 
 #[test]
+fn a_flag_that_is_switched_off_does_not_stand_there() {
+    for (runtime, line, stands) in [
+        (Runc, "run -d c", true),
+        (Runc, "run --detach=true c", true),
+        (Runc, "run --detach=0 c", false),
+        (Runc, "run --detach=false --detach c", true),
+        (Runc, "run --detach --detach=F c", false),
+        (Runc, "run --keep c", false),
+        (Crun, "run --det c", true),
+        (Crun, "run c", false),
+    ] {
+        let line = ours(runtime, &words(line)).unwrap();
+        assert_eq!(line.has("detach"), stands, "{line:?}");
+    }
+}
+
+#[test]
+fn the_container_of_a_line_is_deleted_where_it_is() {
+    let line = ours(Crun, &words("--debug --root /r run -d -b /b c")).unwrap();
+    assert_eq!(line.deletion(), words("--debug --root=/r delete --force c"));
+}
+
+#[test]
 fn the_log_is_known_even_where_the_line_is_refused() {
     for line in [
         "--log /l --log-format json create --unknown c",
