@@ -4,6 +4,7 @@ mod check;
 mod configure;
 mod explain;
 mod gc;
+mod hooks;
 mod lint;
 mod load;
 mod mode;
