@@ -92,8 +92,8 @@ fn judge(file: &Path, text: &str, alone: bool) -> Option<Finding> {
     let program = program.unwrap_or_default();
     let why = match trusted::program(Path::new(program)) {
         Ok(_) => return None,
-        Err(Refusal::Missing) => "does not exist: podman then runs no hook of that directory, \
-                                  says nothing, and starts containers without their profile"
+        Err(Refusal::Missing) => "does not exist: podman then ignores the file, says nothing, \
+                                  and starts containers without their profile"
             .to_owned(),
         Err(Refusal::Untrusted(why)) => format!("is not trusted: {why}"),
         Err(Refusal::Io(e)) => format!("cannot be looked at: {}", crate::error::reason(&e)),

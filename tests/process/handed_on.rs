@@ -197,7 +197,6 @@ fn a_runtime_of_another_file_name_is_called_by_its_own() {
 #[test]
 fn systemds_cgroups_whether_a_profile_is_asked_for_or_not() {
     let Some(node) = node() else { return };
-    node.load("p", "enforce");
     let cgroups = r#""linux":{"cgroupsPath":"machine.slice:libpod:c1"}"#;
     let process = "/run/process.json";
     for (runtime, option) in [
