@@ -38,9 +38,10 @@ fn life_of(options: &[&str]) -> (Vec<String>, String) {
         "update",
         &docker(&["update", "--memory=96m", "--memory-swap=96m", "same"]),
     );
-    let id = inspect("same")["Id"].as_str().unwrap().to_owned();
-    let limit = fs::read_to_string(format!("/sys/fs/cgroup/docker/{id}/memory.max"));
-    assert_eq!(limit.unwrap(), "100663296\n");
+    see(
+        "limit",
+        &exec("same", &["cat", "/sys/fs/cgroup/memory.max"]),
+    );
     let words = [
         "stats",
         "--no-stream",
@@ -69,7 +70,7 @@ fn life_of(options: &[&str]) -> (Vec<String>, String) {
         .to_owned();
     see("top", &top);
     see("kill", &docker(&["kill", "-s", "USR1", "same"]));
-    wait_long(|| get("/containers/same/logs?stdout=1").is_some_and(|log| log.contains("usr1")));
+    wait_long(|| docker(&["logs", "same"]).out.contains("usr1"));
     see("stop", &docker(&["stop", "-t", "30", "same"]));
     let attached = done(&attached.wait_with_output().unwrap());
     assert!(attached.out.ends_with("usr1\nterm\n"), "{attached:?}");
