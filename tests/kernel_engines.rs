@@ -49,3 +49,5 @@ mod pods_live_on;
 mod release;
 #[path = "engines/streaming.rs"]
 mod streaming;
+#[path = "engines/terminal.rs"]
+mod terminal;

@@ -5,6 +5,7 @@ mod configure;
 mod denials;
 mod explain;
 mod gc;
+mod hooks;
 mod lint;
 mod load;
 mod mode;

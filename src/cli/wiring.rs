@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::cli::check::Finding;
+use crate::cli::hooks::Hooks;
 use crate::engine::memory::Memory;
 use crate::engine::place::Place;
 use crate::engine::seen::{Handler, Seen};
@@ -13,43 +14,21 @@ use crate::profiles::listing;
 use crate::settings::Settings;
 use crate::trusted::{self, Refusal};
 
-/// What our programs and annotations have in common.
-const OURS: &str = "oci-apparmor";
-
 /// The wrapper's file, whatever links lead to it.
 const WRAPPER: &str = "oci-apparmor-runtime";
 
-/// The directory that podman, CRI-O and `podman build` share. The last two refuse to start or to
-/// build when a file in it names podman's own stage.
-const SHARED_HOOKS: [&str; 2] = [
-    "/usr/share/containers/oci/hooks.d",
-    "/etc/containers/oci/hooks.d",
-];
-
 pub(super) fn findings() -> Vec<Finding> {
     let mut found = Vec::new();
+    let mut hooks = Hooks::default();
     match Place::new(Path::new("/")) {
         Ok(node) => {
             for (engine, main) in configurations(&node, &mut found) {
-                found.extend(wired(engine, &node, &main));
+                found.extend(wired(engine, &node, &main, &mut hooks));
             }
         }
         Err(e) => found.push(Finding::error("wiring", &e)),
     }
-    for file in SHARED_HOOKS.iter().flat_map(|d| files(Path::new(d))) {
-        let text = fs::read_to_string(&file).unwrap_or_default();
-        if text.contains(OURS) && text.contains("\"precreate\"") {
-            found.push(Finding::failure(
-                "wiring",
-                Kind::Configuration,
-                format!(
-                    "{} names the stage precreate, which CRI-O and podman build refuse",
-                    file.display()
-                ),
-                "move it to a directory that only podman reads (--hooks-dir)",
-            ));
-        }
-    }
+    found.extend(hooks.findings());
     found
 }
 
@@ -107,7 +86,7 @@ fn configurations(node: &Place, found: &mut Vec<Finding>) -> Vec<(Engine, PathBu
 }
 
 /// What is to be said about an engine that is installed, or that is told to call us.
-fn wired(engine: Engine, node: &Place, main: &Path) -> Vec<Finding> {
+fn wired(engine: Engine, node: &Place, main: &Path, hooks: &mut Hooks) -> Vec<Finding> {
     let (title, name) = (engine.title(), engine.name());
     let here = engine.programs().iter().any(|p| Path::new(p).exists());
     let seen = match engine::look(engine, node, main, &is_ours) {
@@ -115,6 +94,7 @@ fn wired(engine: Engine, node: &Place, main: &Path) -> Vec<Finding> {
         Err(e) if here => return vec![Finding::error("wiring", &e)],
         Err(_) => return Vec::new(),
     };
+    let hooked = hooks.read(engine, &seen.hooks);
     let ours = |handler: &&Handler| handler.program.as_deref().is_some_and(is_ours);
     let handlers: Vec<&Handler> = seen.handlers.iter().filter(ours).collect();
     let mut found: Vec<Finding> = handlers.iter().filter_map(|h| unusable(title, h)).collect();
@@ -132,7 +112,13 @@ fn wired(engine: Engine, node: &Place, main: &Path) -> Vec<Finding> {
         return found;
     }
     if handlers.is_empty() {
-        let text = format!("{title} does not call us");
+        let text = match hooked {
+            true => format!(
+                "{title} calls our hook, and not the wrapper: exec, floor and default_profile are \
+                 not covered"
+            ),
+            false => format!("{title} does not call us"),
+        };
         found.push(Finding::warning(
             "wiring",
             text,
@@ -209,13 +195,4 @@ fn is_ours(program: &str) -> bool {
 
 fn is_wrapper(real: &Path) -> bool {
     real.file_name().is_some_and(|name| name == WRAPPER)
-}
-
-/// The files of a directory.
-fn files(path: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(path).into_iter().flatten();
-    let mut files: Vec<PathBuf> = entries.filter_map(|e| Some(e.ok()?.path())).collect();
-    files.retain(|f| f.is_file());
-    files.sort();
-    files
 }

@@ -4,16 +4,17 @@
 //! runtime is taken whole from the last file that has it. It copies all annotations of a pod to
 //! its containers, so there is nothing to say about those.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use toml_edit::{DocumentMut, Item};
 
 use crate::engine::seen::{Handler, Mistake, Seen};
-use crate::engine::{Change, HEAD, Text, Wish, free, low_level, tables};
+use crate::engine::{Change, HEAD, HOOKS, Text, Wish, free, low_level, tables};
 use crate::error::{Error, Kind, Result, quoted};
 
 const RUNTIMES: [&str; 3] = ["crio", "runtime", "runtimes"];
 const DEFAULT: [&str; 3] = ["crio", "runtime", "default_runtime"];
+const HOOKS_DIR: [&str; 3] = ["crio", "runtime", "hooks_dir"];
 
 /// What a runtime of ours says itself, and what belongs to runtimes of another type.
 const OWN: [&str; 3] = ["runtime_path", "runtime_type", "runtime_config_path"];
@@ -119,9 +120,16 @@ pub(super) fn without(file: &Text, name: &str) -> Result<String> {
 
 /// What the files say.
 pub(super) fn seen(files: &[Text], ours: &dyn Fn(&str) -> bool) -> Result<Seen> {
-    let mut seen = Seen::default();
+    let mut seen = Seen {
+        hooks: vec![PathBuf::from(HOOKS)],
+        ..Seen::default()
+    };
     for (file, document) in files.iter().zip(read(files)?) {
         let path = file.path.display();
+        if let Some(directories) = tables::at(&document, &HOOKS_DIR) {
+            let directories = tables::texts(Some(directories));
+            seen.hooks = directories.into_iter().map(PathBuf::from).collect();
+        }
         if let Some(default) = tables::text(&document, &DEFAULT) {
             seen.default = Some(default.to_owned());
         }

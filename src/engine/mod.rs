@@ -228,6 +228,10 @@ pub fn is_ours(program: &str) -> bool {
     program.contains("oci-apparmor")
 }
 
+/// Where podman and CRI-O look for hooks unless they are told otherwise (`default.go` in
+/// containers/common, `config.go` in CRI-O).
+const HOOKS: &str = "/usr/share/containers/oci/hooks.d";
+
 /// The first line of the files that we make.
 const HEAD: &str =
     "# Made by `oci-apparmor configure`; `oci-apparmor unconfigure` takes it away.\n";

@@ -4,12 +4,12 @@
 //! order of their names. Sections are merged; a list replaces the list before it (which is why
 //! ours carry what holds without us), unless it says `{append=true}`, which podman knows since 4.8.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use toml_edit::{DocumentMut, Item};
 
 use crate::engine::seen::{Handler, Mistake, Seen};
-use crate::engine::{Change, HEAD, Text, Wish, free, low_level, tables};
+use crate::engine::{Change, HEAD, HOOKS, Text, Wish, free, low_level, tables};
 use crate::error::{Result, quoted};
 use crate::settings::LowLevel;
 
@@ -133,7 +133,13 @@ pub(super) fn is_empty(file: &Text) -> Result<bool> {
 /// What the files say. `strays` lie where drop-ins do, and are not named as podman wants it.
 pub(super) fn seen(files: &[Text], strays: &[Text], ours: &dyn Fn(&str) -> bool) -> Result<Seen> {
     let all = read(files)?;
-    let mut seen = Seen::default();
+    let mut seen = Seen {
+        hooks: list(&all, "hooks_dir", &[HOOKS])
+            .into_iter()
+            .map(PathBuf::from)
+            .collect(),
+        ..Seen::default()
+    };
     for (file, document) in files.iter().zip(&all) {
         if let Some(default) = tables::text(document, &DEFAULT).filter(|d| !d.is_empty()) {
             // A path is taken for a runtime of its last part's name.

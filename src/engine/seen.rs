@@ -48,6 +48,8 @@ pub struct Seen {
     pub handlers: Vec<Handler>,
     /// The runtime of containers that ask for none, where it is known.
     pub default: Option<String>,
+    /// The directories of its hooks, where it has hooks.
+    pub hooks: Vec<PathBuf>,
     /// What is wrong.
     pub mistakes: Vec<Mistake>,
 }

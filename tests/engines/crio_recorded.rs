@@ -400,7 +400,7 @@ fn crio_sees_no_difference_in_what_asks_for_nothing() {
                 runtime: program,
                 ..CriO::new(runtime)
             };
-            let script = "echo out; echo err >&2; trap 'exit 7' TERM; while :; do sleep 1; done";
+            let script = "echo out; echo err >&2; trap 'exit 7' TERM; sleep 1000 & wait";
             let container = Recorded::container(&[], None, &["/bin/sh", "-c", script]);
             let id = crio.create(&container, "").unwrap();
             crio.call(&["start", &id]).ok();

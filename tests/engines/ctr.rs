@@ -86,11 +86,7 @@ fn a_task_of_ctr_that_asks_for_nothing_is_what_it_is_without_us() {
             let ended = ctr_run(program, &["--rm"], "ends", &ends);
             let missing = ctr_run(program, &["--rm"], "missing", &["/nowhere"]);
             run("ctr", ["container", "rm", "missing"]);
-            let traps = [
-                "/bin/sh",
-                "-c",
-                "trap 'exit 9' TERM; while :; do sleep 1; done",
-            ];
+            let traps = ["/bin/sh", "-c", "trap 'exit 9' TERM; sleep 1000 & wait"];
             let (calls, traps) = std::thread::scope(|scope| {
                 let waits = scope.spawn(|| ctr_run(program, &["--rm"], "traps", &traps));
                 let is = |state: &str| run("ctr", ["task", "ls"]).out.contains(state);

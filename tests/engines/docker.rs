@@ -24,8 +24,9 @@ mod same;
 const IMAGE: &str = "localhost/busybox";
 /// Where `install.sh` puts the wrapper by the names of the runtimes.
 const LIBEXEC: &str = "/usr/local/libexec/oci-apparmor";
+const DAEMON_JSON: &str = "/etc/docker/daemon.json";
 /// A container that does nothing for long, and ends when it is told to.
-const FOREVER: [&str; 3] = ["sh", "-c", "trap 'exit 0' TERM; while :; do sleep 1; done"];
+const FOREVER: [&str; 3] = ["sh", "-c", "trap 'exit 0' TERM; sleep 1000 & wait"];
 const CURRENT: [&str; 2] = ["cat", "/proc/self/attr/current"];
 
 /// The one daemon of all these tests: it takes a while to start.
@@ -38,8 +39,13 @@ fn docker_node() -> MutexGuard<'static, ()> {
     ONCE.call_once(|| {
         fs::create_dir_all(LIBEXEC).unwrap();
         RUNTIMES.iter().for_each(|name| install(name));
-        configure("oci-apparmor");
+        daemon_json();
         start_daemon();
+        configure(&["--set-default"]);
+        // As `configure` says: a reload will do.
+        signal_daemon("HUP");
+        let ours = "\"DefaultRuntime\":\"oci-apparmor\"";
+        wait_long(|| get("/info").is_some_and(|info| info.contains(ours)));
         let words = format!(
             "tar -C {} -c . | docker import - {IMAGE}",
             rootfs().display()
@@ -61,16 +67,22 @@ fn install(name: &str) {
     fs::rename(&new, Path::new(LIBEXEC).join(name)).unwrap();
 }
 
-/// Writes the daemon's configuration: no network of its own, and this runtime for all containers.
-fn configure(default_runtime: &str) {
-    let runtime = |name: &str| json!({"path": Path::new(LIBEXEC).join(name)});
+/// Has `configure` tell the daemon of us: as the runtime of all containers, or of those that ask.
+fn configure(words: &[&str]) {
+    let words = [&["configure", "docker", "--programs", LIBEXEC], words].concat();
+    run(env!("CARGO_BIN_EXE_oci-apparmor"), words).ok();
+}
+
+/// The daemon's configuration as a node has it before it knows of us: without a network, and with
+/// a runtime of its own (which happens to be the wrapper around crun).
+fn daemon_json() {
+    let crun = Path::new(LIBEXEC).join("crun");
     let configuration = json!({
         "iptables": false, "bridge": "none", "live-restore": true,
-        "default-runtime": default_runtime,
-        "runtimes": {"oci-apparmor": runtime("runc"), "oci-apparmor-crun": runtime("crun")},
+        "runtimes": {"with-crun": {"path": crun}},
     });
     fs::create_dir_all("/etc/docker").unwrap();
-    fs::write("/etc/docker/daemon.json", configuration.to_string()).unwrap();
+    fs::write(DAEMON_JSON, configuration.to_string()).unwrap();
 }
 
 /// Starts the daemon, and waits until it answers.

@@ -16,6 +16,8 @@ mod machine;
 mod rootless;
 #[path = "podman/signals.rs"]
 mod signals;
+#[path = "podman/systemd.rs"]
+mod systemd;
 #[path = "podman/unchanged.rs"]
 mod unchanged;
 #[path = "podman/ways.rs"]
@@ -28,7 +30,7 @@ const SERVER: [&str; 3] = [
     "/bin/sh",
     "-c",
     "trap 'echo usr1; exit 3' USR1; trap 'echo term; exit 4' TERM; echo up; \
-     while :; do sleep 0.2; done",
+     while :; do sleep 1000 & wait; done",
 ];
 
 /// What is in the image beyond the file system of the other tests.
@@ -128,7 +130,7 @@ fn exec_label(name: &str) -> String {
 
 /// Waits for what podman itself does in its own time.
 #[track_caller]
-fn eventually(condition: impl Fn() -> bool) {
+fn eventually(mut condition: impl FnMut() -> bool) {
     let end = Instant::now() + Duration::from_secs(60);
     while !condition() {
         assert!(Instant::now() < end, "it did not happen within a minute");

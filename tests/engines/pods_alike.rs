@@ -52,7 +52,7 @@ fn seen(cri: &Cri, handler: &str) -> Seen {
     let url: Id = cri.call("Attach", &request).unwrap();
     let attached = stream(&url.id, "word\n", |s| s.stdout.contains("got word\r\n"));
 
-    let traps = "trap 'exit 9' TERM; while :; do sleep 1; done";
+    let traps = "trap 'exit 9' TERM; sleep 1000 & wait";
     let mut traps = Pod::container("traps", &["sh", "-c", traps]);
     security(&mut traps).no_new_privs = true;
     let traps = pod.started(&traps);

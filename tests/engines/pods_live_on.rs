@@ -11,7 +11,7 @@ use crate::pods::{PROFILE, pod, sources};
 use crate::support::*;
 
 /// A container that ends with 7 when it is asked to.
-const ENDS: [&str; 3] = ["sh", "-c", "trap 'exit 7' TERM; while :; do sleep 1; done"];
+const ENDS: [&str; 3] = ["sh", "-c", "trap 'exit 7' TERM; sleep 1000 & wait"];
 
 #[test]
 fn containers_live_on_while_containerd_restarts_and_our_programs_are_replaced() {

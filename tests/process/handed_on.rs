@@ -191,3 +191,45 @@ fn a_runtime_of_another_file_name_is_called_by_its_own() {
         assert_eq!(outcome.stdout, "crun\0/proc/self/cmdline\0");
     }
 }
+
+/// The cgroup driver is the engine's and the runtime's affair, also where we read the line.
+#[test]
+fn systemds_cgroups_whether_a_profile_is_asked_for_or_not() {
+    let Some(node) = node() else { return };
+    let cgroups = r#""linux":{"cgroupsPath":"machine.slice:libpod:c1"}"#;
+    let process = "/run/process.json";
+    for (runtime, option) in [
+        ("runc", "--systemd-cgroup"),
+        ("crun", "--systemd-cgroup"),
+        ("crun", "--cgroup-manager=systemd"),
+    ] {
+        node.called(runtime);
+        for (id, asks) in [("plain", ""), ("asks", r#""oci-apparmor/profile":"p""#)] {
+            let bundle = format!(r#"{{"process":{{}},"annotations":{{{asks}}},{cgroups}}}"#);
+            node.bundle(&bundle);
+            node.done(&[option, "create", "--bundle", BUNDLE, id]);
+            let call = node.last_call();
+            let spelled = match id {
+                "plain" => vec![option, "create", "--bundle", BUNDLE, id],
+                _ => vec![option, "create", "--bundle=/run/bundle", id],
+            };
+            assert_eq!(call.words, spelled);
+            let label = match id {
+                "plain" => "{}",
+                _ => r#"{"apparmorProfile":"p"}"#,
+            };
+            let changed = bundle.replacen("{}", label, 1);
+            assert_eq!(call.config_text(), changed);
+            node.write(process, "{}");
+            node.done(&[option, "exec", "--process=/run/process.json", id]);
+            let call = node.last_call();
+            assert_eq!(
+                call.words,
+                [option, "exec", "--process=/run/process.json", id]
+            );
+            assert_eq!(call.process.as_deref(), Some(label.as_bytes()));
+            node.done(&[option, "delete", "--force", id]);
+            assert_eq!(node.last_call().words, [option, "delete", "--force", id]);
+        }
+    }
+}

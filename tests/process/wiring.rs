@@ -1,5 +1,7 @@
 //! `check` names what keeps containers from us: each mistake that people make, by itself.
 
+use std::path::Path;
+
 use serde_json::Value;
 
 use crate::node::{Node, node};
@@ -336,21 +338,65 @@ fn crio_and_its_mistakes() {
     fails(&node, "/etc/crio", &["of the type \"vm\""]);
 }
 
+/// A file of `hooks/`, as `install.sh` fills it in.
+fn hook(text: &str) -> String {
+    text.replace("@LIBEXECDIR@", "/run/libexec")
+}
+
 #[test]
 fn podmans_own_stage_in_the_shared_directory() {
     let Some(node) = sound() else { return };
+    let precreate = hook(include_str!(
+        "../../hooks/podman/oci-apparmor-precreate.json"
+    ));
+    let created = hook(include_str!("../../hooks/oci-apparmor.json"));
     let file = "/etc/containers/oci/hooks.d/ours.json";
-    node.write(
-        file,
-        include_str!("../../hooks/podman/oci-apparmor-precreate.json"),
-    );
-    fails(
-        &node,
-        file,
-        &["precreate", "CRI-O and podman build refuse", "--hooks-dir"],
-    );
-    node.write(file, include_str!("../../hooks/oci-apparmor.json"));
+    node.write(file, &precreate);
+    let words = ["precreate", "CRI-O and podman build refuse", "--hooks-dir"];
+    fails(&node, file, &words);
+    node.write(file, &created);
     assert!(about(&node, file).is_empty());
+    // Engines do not read it.
+    node.write("/etc/containers/oci/hooks.d/ours.json.off", &precreate);
+    assert!(about(&node, file).is_empty());
+
+    // In a directory of podman's own it is as it should be; in one of CRI-O's it is not.
+    let file = "/etc/hooks/ours.json";
+    node.write(file, &precreate);
+    node.write(PODMAN, "[engine]\nhooks_dir = [\"/etc/hooks\"]\n");
+    assert!(about(&node, file).is_empty());
+    node.write(CRIO, "[crio.runtime]\nhooks_dir = [\"/etc/hooks\"]\n");
+    fails(&node, file, &["precreate", "CRI-O"]);
+}
+
+#[test]
+fn hooks_without_their_program() {
+    let Some(node) = sound() else { return };
+    let file = "/etc/containers/oci/hooks.d/ours.json";
+    let text = include_str!("../../hooks/oci-apparmor.json");
+    node.write(file, text.replace("@LIBEXECDIR@", "/run/gone"));
+    let silent = "podman then ignores the file, says nothing";
+    let words = ["\"/run/gone/oci-apparmor-hook\"", "does not exist", silent];
+    fails(&node, file, &words);
+    node.write(file, &hook(text)[1..]);
+    fails(&node, file, &["is not JSON"]);
+    node.write(file, hook(text));
+    node.chmod("/run/libexec", 0o777);
+    fails(&node, file, &["is not trusted"]);
+    node.chmod("/run/libexec", 0o755);
+    // The hook alone: podman is told to, but it is not the whole job.
+    node.write(
+        PODMAN,
+        "[engine]\nhooks_dir = [\"/etc/containers/oci/hooks.d\"]\n",
+    );
+    let all = about(&node, "podman calls");
+    let text = "podman calls our hook, and not the wrapper: exec, floor and default_profile";
+    if Path::new("/usr/bin/podman").exists() {
+        assert_eq!(all[0].0, "warning");
+        assert!(all[0].1.starts_with(text), "{all:?}");
+    }
+    node.write(PODMAN, "[engine]\nhooks_dir = []\n");
+    assert!(about(&node, "podman calls").is_empty());
 }
 
 #[test]

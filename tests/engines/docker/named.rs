@@ -47,7 +47,7 @@ fn by_its_own_option() {
     let options = [
         "-d",
         "--name=web",
-        "--runtime=oci-apparmor-crun",
+        "--runtime=with-crun",
         "--security-opt=apparmor=web",
         "--security-opt=no-new-privileges",
     ];

@@ -1,6 +1,7 @@
 //! What docker does with a container is the same with and without us.
 
 use super::*;
+use crate::terminal::talk;
 
 /// The life of one container, as its user sees it: all but ids, times and process numbers.
 fn life_of(options: &[&str]) -> (Vec<String>, String) {
@@ -12,13 +13,14 @@ fn life_of(options: &[&str]) -> (Vec<String>, String) {
         ));
     };
     let script = "trap 'echo usr1' USR1; trap 'echo term; exit 3' TERM; \
-                  echo started; echo oops >&2; while :; do sleep 0.5; done";
+                  echo started; echo oops >&2; while :; do sleep 1000 & wait; done";
     let own = [
         "-d",
         "--name=same",
         "--memory=64m",
         "--health-cmd=cat /proc/self/attr/current",
-        "--health-interval=5s",
+        // Each takes a second or two where the machine is emulated.
+        "--health-interval=15s",
     ];
     docker_run(&[&own, options].concat(), &["sh", "-c", script]).ok();
     let attached = Command::new("timeout")
@@ -101,26 +103,20 @@ fn the_life_of_a_container() {
 
 /// One container in the foreground, with a terminal or with all three streams.
 fn foreground(options: &[&str]) -> Vec<String> {
-    let tty = [&["--rm", "-t"], options].concat();
-    let tty = docker_run(
-        &tty,
-        &[
-            "sh",
-            "-c",
-            "tty; echo $TERM; cat /proc/self/attr/current; exit 7",
-        ],
+    let run = format!("docker run --network=none --rm {}", options.join(" "));
+    let tty = talk(
+        &format!(
+            "{run} -it {IMAGE} sh -c 'busybox stty -echo; busybox tty; echo $TERM; echo ready; \
+             read line; echo got $line; cat /proc/self/attr/current; exit 7'"
+        ),
+        "ready\r\n",
+        "a word\n",
     );
-    let words = [
-        &["run", "--network=none", "--rm", "-i"],
-        options,
-        &[IMAGE, "cat"],
-    ]
-    .concat();
-    let script = format!("printf 'one\\ntwo\\n' | docker {}", words.join(" "));
+    let script = format!("printf 'one\\ntwo\\n' | {run} -i {IMAGE} cat");
     let mut missing = docker_run(&[&["--rm"], options].concat(), &["/no/such/program"]);
     // docker 20.10 sometimes adds that it was waiting.
     missing.err.truncate(missing.err.find('\n').unwrap());
-    [tty, run("sh", ["-c", &script]), missing]
+    [tty, crate::support::run("sh", ["-c", &script]), missing]
         .map(|d| format!("{d:?}"))
         .to_vec()
 }
@@ -130,7 +126,8 @@ fn terminals_streams_and_errors_of_others() {
     let _node = docker_node();
     let plain = foreground(&["--runtime=runc"]);
     println!("{plain:#?}");
-    assert!(plain[0].contains("pts") && plain[0].contains("code: 7"));
+    assert!(plain[0].contains("pts") && plain[0].contains("got a word"));
+    assert!(plain[0].contains("code: 7"));
     assert!(plain[1].contains("two"));
     assert_eq!(foreground(&[]), plain);
     nothing_is_left();
@@ -141,38 +138,25 @@ fn builds() {
     let _node = docker_node();
     let directory = "/var/lib/oci-apparmor-tests/build";
     fs::create_dir_all(directory).unwrap();
-    let steps = format!("FROM {IMAGE}\nRUN cat /proc/self/attr/current >/label\nRUN exit 9\n");
-    let good = steps.replace("RUN exit 9", "CMD [\"cat\", \"/label\"]");
-    fs::write(format!("{directory}/Dockerfile"), good).unwrap();
-    fs::write(format!("{directory}/bad"), steps).unwrap();
-    let build = |kit: &str, words: &[&str]| {
-        let kit = format!("DOCKER_BUILDKIT={kit}");
-        let own = [
-            &kit,
-            "docker",
-            "build",
-            "-q",
-            "--no-cache",
-            "--network=none",
-        ];
-        run("env", [&own[..], words, &[directory]].concat())
+    let file = |name: &str, step: &str| {
+        let text = format!("FROM {IMAGE}\nRUN {step}\n");
+        fs::write(format!("{directory}/{name}"), text).unwrap();
     };
-    let mut seen = Vec::new();
-    for (kit, runtime) in [("0", "runc"), ("0", "oci-apparmor"), ("1", "oci-apparmor")] {
-        configure(runtime);
-        signal_daemon("HUP");
-        let is_default = format!("\"DefaultRuntime\":\"{runtime}\"");
-        wait_long(|| get("/info").is_some_and(|info| info.contains(&is_default)));
-        build(kit, &["-t", "built"]).ok();
-        let built = docker(&["run", "--rm", "--network=none", "built"]).ok();
-        let bad = build(kit, &["-f", &format!("{directory}/bad")]);
+    file("Dockerfile", "cat /proc/self/attr/current");
+    file("bad", "exit 9");
+    // BuildKit calls runc itself, whatever the default runtime is.
+    for kit in ["DOCKER_BUILDKIT=0", "DOCKER_BUILDKIT=1"] {
+        let build = |file: &str| {
+            let path = format!("{directory}/{file}");
+            let own = [kit, "docker", "build", "--no-cache", "--network=none", "-f"];
+            run("env", [&own[..], &[&path, directory]].concat())
+        };
+        let good = build("Dockerfile");
+        let said = format!("{}{}", good.out, good.err);
+        assert!(said.contains("docker-default (enforce)"), "{kit}: {said}");
+        good.ok();
+        let bad = build("bad");
         assert!(bad.code != 0 && bad.err.contains("code: 9"), "{bad:?}");
-        seen.push((built, bad.code));
         nothing_is_left();
     }
-    println!("{seen:?}");
-    assert_eq!(seen[0], ("docker-default (enforce)\n".to_owned(), 9));
-    assert_eq!(seen[1], seen[0]);
-    // BuildKit calls runc itself, whatever the default runtime is.
-    assert_eq!(seen[2].0, seen[0].0);
 }

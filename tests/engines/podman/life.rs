@@ -60,6 +60,23 @@ fn a_container_is_confined_for_all_its_life() {
         );
     }
     podman(&["healthcheck", "run", &names[0]]).ok();
+    // Limits are changed and use is measured, whatever the container may do.
+    podman(&["update", "--memory=96m", &names[0]]).ok();
+    let cgroup = fs::read_to_string(format!("/proc/{}/cgroup", pid_of(&names[0]))).unwrap();
+    let cgroup = cgroup.trim().strip_prefix("0::").unwrap();
+    let limit = fs::read_to_string(format!("/sys/fs/cgroup{cgroup}/memory.max"));
+    assert_eq!(limit.unwrap(), "100663296\n");
+    let stats = [
+        "stats",
+        "--no-stream",
+        "--format",
+        "{{.Name}} {{.MemUsage}}",
+    ];
+    let used = podman(&[&stats[..], &[&names[0]]].concat()).ok();
+    assert!(
+        used.starts_with("life-runc ") && used.contains("B / "),
+        "{used}"
+    );
     let [own, other] = names.each_ref().map(String::as_str);
     let said = "{{.AppArmorProfile}}{{range .State.Health.Log}} {{.ExitCode}} {{.Output}}{{end}}";
     let said = inspect(said, &[own, other]);

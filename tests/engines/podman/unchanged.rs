@@ -1,6 +1,7 @@
 //! A container that asks for nothing: podman does, prints and returns what it does without us.
 
 use super::*;
+use crate::terminal::talk;
 
 /// What was seen of podman with one runtime, without what differs between any two runs.
 struct Seen {
@@ -139,5 +140,49 @@ fn a_container_that_asks_for_nothing_is_as_without_us() {
         assert_eq!(ours, theirs, "{runtime}");
     }
     println!("{ours:#?}");
+    assert_eq!(records(), Vec::<std::path::PathBuf>::new());
+}
+
+/// At a terminal, with a further descriptor, detached and attached again: the same under a profile.
+#[test]
+fn a_person_at_a_terminal_is_served_under_a_profile() {
+    let _node = node();
+    let name = "talks";
+    let _cleanup = Cleanup(vec![name.to_owned()]);
+    profile("talks");
+    let program = "stty -echo; [ -t 0 ] && echo ready; while read line; do echo got $line; \
+                   cat /proc/self/attr/current; [ $line = end ] && exit 7; done";
+    let asks = "--annotation=oci-apparmor/profile=talks";
+    for runtime in RUNTIMES {
+        let podman = format!("podman --runtime {}", text(&wrapper(runtime)));
+        let fixed = format!("run --network=none --name={name} {asks}");
+        let done = talk(
+            &format!(
+                "{podman} {fixed} -it --rm --preserve-fds=1 {IMAGE} sh -c 'cat <&3; {program}' \
+                 3</etc/debian_version"
+            ),
+            "ready\r\n",
+            "end\n",
+        );
+        let version = std::fs::read_to_string("/etc/debian_version").unwrap();
+        let said = format!(
+            "{}\r\nready\r\ngot end\r\ntalks (enforce)\r\n",
+            version.trim()
+        );
+        assert_eq!(
+            (done.code, done.out.as_str()),
+            (7, said.as_str()),
+            "{done:?}"
+        );
+
+        let script = format!("{podman} {fixed} -dit {IMAGE} sh -c '{program}'");
+        run("sh", ["-c", &script]).ok();
+        // podman 5.4 does not always know the code by the time that attach ends.
+        let done = talk(&format!("{podman} attach {name}"), "", "end\n");
+        let said = "got end\r\ntalks (enforce)\r\n";
+        assert!(done.out.contains(said), "{done:?}");
+        assert_eq!(super::podman(&["wait", name]).ok(), "7\n");
+        super::podman(&["rm", name]).ok();
+    }
     assert_eq!(records(), Vec::<std::path::PathBuf>::new());
 }

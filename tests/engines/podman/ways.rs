@@ -120,6 +120,11 @@ fn hooks_alone_load_and_set_the_profile() {
     for runtime in RUNTIMES {
         profile("hooked");
         assert_eq!(hooked(runtime, &annotation).ok(), "hooked (enforce)\n");
+        // Beside the wrapper they do no harm.
+        if runtime == one_runtime() {
+            let both = hooked(text(&wrapper(runtime)), &annotation);
+            assert_eq!(both.ok(), "hooked (enforce)\n");
+        }
         unload("hooked");
         std::fs::remove_file(format!("{PROFILES}/hooked")).unwrap();
         let refused = hooked(runtime, &annotation);
@@ -135,6 +140,30 @@ fn hooks_alone_load_and_set_the_profile() {
     assert_ne!(refused.code, 0);
     // runc passes on what a hook says.
     assert!(refused.err.contains("hooked"), "{refused:?}");
+    // One whose program is gone is ignored without a word: that is podman's doing, and what `check`
+    // is for.
+    let (file, gone) = (
+        format!("{hooks}/runtime.json"),
+        format!("{hooks}/gone.json"),
+    );
+    let sound = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&gone, sound.replace("/oci-apparmor-hook\"", "/gone\"")).unwrap();
+    std::fs::remove_file(&file).unwrap();
+    let done = hooked("runc", &annotation);
+    assert!(done.out.starts_with("containers-default-"), "{done:?}");
+    assert_eq!(done.err, "", "{done:?}");
+    let conf = "/etc/containers/containers.conf";
+    std::fs::write(conf, format!("[engine]\nhooks_dir = [\"{hooks}\"]\n")).unwrap();
+    let said = run(cli(), ["check"]).out;
+    std::fs::remove_file(conf).unwrap();
+    let finding = said.lines().find(|line| line.contains(&gone));
+    let words = "does not exist: podman then ignores the file";
+    assert!(
+        finding.is_some_and(|line| line.starts_with("FAIL") && line.contains(words)),
+        "{said}"
+    );
+    std::fs::rename(&gone, &file).unwrap();
+    std::fs::write(&file, sound).unwrap();
     // The shared directory's hook is accepted by podman build, and so is the wrapper.
     let context = "/var/lib/oci-apparmor-tests/build";
     std::fs::create_dir_all(context).unwrap();
