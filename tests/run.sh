@@ -3,7 +3,8 @@
 #
 # Installs the Debian packages that it needs, checks format and lints, and runs every tier: unit
 # and process tests here, the real-kernel suites on a kernel with AppArmor, and the engines of two
-# releases of Debian each in a root tree of its own (tests/vm/README.md). `quick` leaves the virtual machines out. The last line is "N passed, N failed".
+# releases of Debian each in a root tree of its own (tests/vm/README.md). `quick` leaves the virtual
+# machines out. The last line is "N passed, N failed".
 set -u
 # Emulated guests are slow where two of them share two cores.
 export OCI_APPARMOR_VM_TIMEOUT="${OCI_APPARMOR_VM_TIMEOUT:-2400}"
@@ -91,6 +92,7 @@ if [ "$failed" -eq 0 ] && [ "$kernel" = yes ]; then
     {
         step kernel cargo test --locked --no-fail-fast --test kernel_containers --test kernel_off
         step bookworm engines bookworm
+        step labelled cargo test --locked --no-fail-fast --test kernel_labelled
     } &
 fi
 step format cargo fmt --check
@@ -108,13 +110,12 @@ if [ "$kernel" = yes ]; then
     # One after the other, so there are two guests at most.
     step profiles cargo test --locked --no-fail-fast --test kernel_profiles
     count profiles
-    step labelled cargo test --locked --no-fail-fast --test kernel_labelled
-    count labelled
     step trixie engines trixie
     count trixie
     wait
     count kernel
     count bookworm
+    count labelled
 fi
 
 echo "$passed passed, $failed failed"
