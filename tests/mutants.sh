@@ -23,5 +23,5 @@ export TMPDIR
 export CARGO_PROFILE_DEV_DEBUG=0 CARGO_PROFILE_TEST_DEBUG=0
 # Not into the files of this checkout: its own target directory.
 unset CARGO_TARGET_DIR
-exec nice -n 19 cargo mutants --no-shuffle --jobs 1 --minimum-test-timeout 60 \
-    --output target/mutants "$@" -- --lib
+exec nice -n 19 cargo mutants --no-shuffle --jobs 1 --minimum-test-timeout 30 --gitignore true \
+    --output target/mutants --cargo-arg=--lib "$@"

