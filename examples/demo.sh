@@ -167,11 +167,11 @@ answer=$("$ours/runc" --root "$work/runc" exec alone cat /proc/1/attr/current /p
 expect "$profile (enforce)"$'\n'"$profile (enforce)" "$answer" 'process 1 and the exec-ed one'
 
 step '7. The kernel has kept an account of it.'
-show "dmesg | grep 'apparmor=\"DENIED\".*profile=\"$profile\"'"
-# Where auditd runs, it has taken the line out of the kernel's log.
+show 'oci-apparmor denials'
+# Where auditd runs, it has taken the lines out of the kernel's log.
 answer=$({ dmesg; cat /var/log/audit/audit.log 2>/dev/null || :; } |
-    grep "apparmor=\"DENIED\".*profile=\"$profile\".*name=\"/data/from-" | tail -n 2)
-expect 'name="/data/from-exec"' "$answer" 'each denial, with the profile, the file and the program'
+    "$work/oci-apparmor" denials - | grep -A 1 "^$profile .*/data/from-")
+expect '/data/from-exec' "$answer" 'each denial, with the profile, the file and the program'
 
 printf '\n%sAll of it holds.%s' "$bold" "$plain"
 if [ "$kernel_is" = native ]; then
