@@ -183,6 +183,12 @@ mod tests {
             (12, 34, 0o640)
         );
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+
+        // Usually nothing is left over.
+        let again = open(dir.path()).unwrap();
+        assert_eq!(again.bytes(), b"new");
+        again.replace("newer").unwrap();
+        assert_eq!(open(dir.path()).unwrap().bytes(), b"newer");
     }
 
     #[test]

@@ -130,7 +130,7 @@ fn root(root: &Path) -> Result<()> {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
             Err(e) => {
                 let why = format!("cannot look at {}: {}", path.display(), reason(&e));
-                return Err(Error::new(Kind::Internal, why));
+                return Err(Error::new(Kind::Internal, why).hint("mend the image's root directory"));
             }
         }
     }
@@ -171,6 +171,15 @@ mod tests {
 
     fn check(config: &serde_json::Value, dir: &Path) -> std::result::Result<(), String> {
         bundle(config.to_string().as_bytes(), dir).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn a_process_that_is_execed_starts_inside() {
+        assert!(process(br#"{"cwd":"/work"}"#).is_ok());
+        assert!(process(b"{}").is_ok());
+        let e = process(br#"{"cwd":"/proc/self/fd/7/.."}"#).unwrap_err();
+        assert!(e.to_string().contains("it starts in the directory"), "{e}");
+        assert!(process(b"[").is_err());
     }
 
     #[test]
@@ -250,5 +259,10 @@ mod tests {
             fs::remove_file(image.join(name)).unwrap();
             fs::create_dir(image.join(name)).unwrap();
         }
+        // What cannot be looked at may be a link.
+        let config = json!({"root": {"path": "file"}});
+        fs::write(dir.path().join("file"), "").unwrap();
+        let why = check(&config, dir.path()).unwrap_err();
+        assert!(why.contains("cannot look at"), "{why}");
     }
 }
