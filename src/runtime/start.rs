@@ -69,7 +69,10 @@ fn verified(
     record: &Record,
     pid: Option<u32>,
 ) -> Result<Next> {
-    let Some(subject) = pid.and_then(Subject::waiting) else {
+    let subject = pid.map(Subject::waiting).transpose();
+    let subject = subject.map_err(|e| e.hint("nothing was started; try again"))?;
+    let Some(subject) = subject.flatten() else {
+        // What waited has ended; the runtime says so.
         return Ok(Next::HandOn);
     };
     subject

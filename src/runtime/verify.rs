@@ -50,22 +50,42 @@ pub(super) struct Subject {
 
 impl Subject {
     /// A process that waits for `start`; `None` where it has ended.
-    pub(super) fn waiting(pid: u32) -> Option<Self> {
+    ///
+    /// # Errors
+    /// As for [`Self::running`].
+    pub(super) fn waiting(pid: u32) -> Result<Option<Self>> {
         let mut subject = Self::running(pid)?;
-        subject.own = subject.executed();
-        Some(subject)
+        if let Some(subject) = &mut subject {
+            subject.own = subject.executed();
+        }
+        Ok(subject)
     }
 
     /// A process that may have become the container's already; `None` where it has ended.
-    pub(super) fn running(pid: u32) -> Option<Self> {
-        let number = Pid::from_raw(i32::try_from(pid).ok()?)?;
-        let handle = pidfd_open(number, PidfdFlags::empty()).ok()?;
+    ///
+    /// # Errors
+    /// Where it cannot be held on to: what cannot be looked at is not taken for ended.
+    pub(super) fn running(pid: u32) -> Result<Option<Self>> {
+        let Some(number) = i32::try_from(pid).ok().and_then(Pid::from_raw) else {
+            return Err(Error::new(
+                Kind::Internal,
+                format!("{pid} is no process id"),
+            ));
+        };
+        let handle = match pidfd_open(number, PidfdFlags::empty()) {
+            Ok(handle) => handle,
+            Err(rustix::io::Errno::SRCH) => return Ok(None),
+            Err(e) => {
+                let why = format!("cannot look at process {pid}: {}", reason(&e.into()));
+                return Err(Error::new(Kind::Internal, why));
+            }
+        };
         let subject = Self {
             pid,
             handle,
             own: None,
         };
-        (!subject.has_ended()).then_some(subject)
+        Ok((!subject.has_ended()).then_some(subject))
     }
 
     /// The process's id.

@@ -120,8 +120,8 @@ fn wait(words: &[OsString]) -> Option<()> {
         kind: LowLevel::named(&own.runtime)?,
         program: PathBuf::from(program),
     };
-    let ended = verify_first(&runtime, &own, |why, subject| {
-        let put_down = verify::put_down(&runtime, deletion, Some(subject.pid()), &own);
+    let ended = verify_first(&runtime, &own, |why, pid| {
+        let put_down = verify::put_down(&runtime, deletion, pid, &own);
         let log = EngineLog {
             log: Some(log.clone()),
             format: Some(format.clone()),
@@ -145,7 +145,11 @@ fn wait(words: &[OsString]) -> Option<()> {
 
 /// Verifies the container's process as soon as there is one; `false` if the process that we watch
 /// may still be there.
-fn verify_first(runtime: &Located, record: &Record, refuse: impl FnOnce(Error, &Subject)) -> bool {
+fn verify_first(
+    runtime: &Located,
+    record: &Record,
+    refuse: impl FnOnce(Error, Option<u32>),
+) -> bool {
     let settings = Settings::load().unwrap_or_default();
     if record.components.is_empty() || settings.verify == Verify::Off {
         return false;
@@ -159,20 +163,33 @@ fn verify_first(runtime: &Located, record: &Record, refuse: impl FnOnce(Error, &
         }));
         // In steps of one in a hundred it has grown after a second or so.
         pause = pause.saturating_add(pause / 100).min(LONGEST_PAUSE);
-        let origin = roots::origin(runtime.kind, &record.root, &record.id)
-            .ok()
-            .flatten();
+        let origin = match roots::origin(runtime.kind, &record.root, &record.id) {
+            Ok(origin) => origin,
+            // While the runtime writes its state, it may be half there; not any more by now.
+            Err(why) if ended && subject.is_none() => {
+                refuse(why, None);
+                return true;
+            }
+            Err(_) => None,
+        };
         let waits = origin.as_ref().is_some_and(|origin| origin.waits);
         if let (None, Some(pid)) = (&subject, origin.and_then(|origin| origin.pid)) {
-            subject = match waits {
+            let found = match waits {
                 true => Subject::waiting(pid),
                 false => Subject::running(pid),
+            };
+            subject = match found {
+                Ok(found) => found,
+                Err(why) => {
+                    refuse(why, Some(pid));
+                    return ended;
+                }
             };
         }
         match &subject {
             Some(subject) if !waits => {
                 if let Err(why) = subject.verify(record) {
-                    refuse(why, subject);
+                    refuse(why, Some(subject.pid()));
                 }
                 return ended;
             }
