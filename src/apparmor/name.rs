@@ -56,6 +56,13 @@ impl ProfileName {
         Self(self.0.split("//").next().unwrap_or_default().to_owned())
     }
 
+    /// This name, and that of every profile that it is a child of, from the top down.
+    pub fn lineage(&self) -> impl Iterator<Item = &str> {
+        let ends = self.0.match_indices("//").map(|(end, _)| end);
+        ends.chain([self.0.len()])
+            .filter_map(|end| self.0.get(..end))
+    }
+
     /// Whether `name` is this profile or one of its children.
     #[must_use]
     pub fn covers(&self, name: &str) -> bool {

@@ -158,20 +158,30 @@ impl<'s> Store<'s> {
         let enforcement = self.kernel.enforcement();
         let mut profiles = BTreeMap::new();
         for name in names {
-            let view = self.view(&name, Against::Source)?;
-            let source = view.source.as_ref();
-            let facts = ProfileFacts {
-                loaded: view.loaded.as_ref().map(|l| l.mode),
-                node_complains: source.is_some_and(|s| s.complain),
-                source: source.map(|s| s.path.clone()),
-            };
-            self.views.borrow_mut().insert(name.clone(), view);
+            let facts = self.facts_of(&name)?;
             profiles.insert(name, facts);
         }
         Ok(Facts {
             enforcement,
             profiles,
         })
+    }
+
+    /// What is known about one profile; what was seen for it is kept for ensuring it.
+    ///
+    /// # Errors
+    /// As for [`Store::facts`].
+    pub fn facts_of(&self, name: &ProfileName) -> Result<ProfileFacts> {
+        let view = self.view(name, Against::Source)?;
+        let source = view.source.as_ref();
+        let facts = ProfileFacts {
+            loaded: view.loaded.as_ref().map(|l| l.mode),
+            node_complains: source.is_some_and(|s| s.complain),
+            for_containers: source.is_some_and(|s| s.is_for_containers(name)),
+            source: source.map(|s| s.path.clone()),
+        };
+        self.views.borrow_mut().insert(name.clone(), view);
+        Ok(facts)
     }
 
     /// What is to be seen of a profile now; its source only if it is judged by that.

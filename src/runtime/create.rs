@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::apparmor::name::Label;
-use crate::decision::{self, Component, Decision, Wanted};
+use crate::decision::{self, Asking, Component, Decision, Wanted};
 use crate::error::{Error, Kind, Result, quoted};
 use crate::profiles::{Against, Ensured, Store};
 use crate::report;
@@ -186,8 +186,16 @@ fn preload(request: &Request, settings: &Settings) {
             wanted: Wanted::Enforcing,
             name,
         };
-        let done = decision::may_ask(&component.name, "of the pod", &rules)
-            .and_then(|()| store.ensure(&component, Against::Source));
+        let asking = Asking {
+            name: &component.name,
+            key: "of the pod",
+            // It is not told what it will choose for the containers.
+            engine: None,
+        };
+        let done = store
+            .facts_of(&component.name)
+            .and_then(|facts| decision::may_ask(asking, &rules, &facts))
+            .and_then(|_| store.ensure(&component, Against::Source));
         if let Err(e) = done {
             report::notice(&format!("preloading {} for a pod: {e}", component.name));
         }

@@ -152,3 +152,86 @@ fn forged_annotations_of_another_engine_do_not_help() {
         }
     }
 }
+
+/// A pod must not trade the engine's default for a profile of the host's that may be left again.
+#[test]
+fn annotations_cannot_pick_a_profile_of_the_host() {
+    let _world = world();
+    const HOST: &str = "/etc/apparmor.d/hosts-own";
+    // As `lxc-start` is: it may change to unconfined.
+    let text = profile_text("hosts-own", "").replace("file,", "file,\n change_profile -> *,");
+    load(&profile_text("engine-default", ""));
+    load(&profile_text("crio-default", ""));
+    load(&text);
+    let keys = |name: &str| {
+        let keys = [
+            format!("container.oci-apparmor/app={name}"),
+            format!("oci-apparmor/profile={name}"),
+            format!("{BETA}/app=localhost/{name}"),
+        ];
+        keys.map(|key| {
+            key.split_once('=')
+                .map(|(k, v)| (k.to_owned(), v.to_owned()))
+                .unwrap()
+        })
+    };
+    let gets = |runtime: &str, key: &str, value: &str| {
+        label(runtime, "k8s", &crio("k8s", "app", &[(key, value)]))
+    };
+    for runtime in RUNTIMES {
+        for (key, value) in keys("hosts-own") {
+            gets(runtime, &key, &value).refused(&[
+                "may not ask for hosts-own",
+                "it is loaded, but has no source",
+            ]);
+            std::fs::write(HOST, &text).unwrap();
+            gets(runtime, &key, &value).refused(&[
+                "may not ask for hosts-own",
+                "/etc/apparmor.d/hosts-own is a profile of the host",
+                "mv /etc/apparmor.d/hosts-own /etc/oci-apparmor/profiles/; ",
+            ]);
+            std::fs::remove_file(HOST).unwrap();
+        }
+        for (key, value) in keys("crio-default") {
+            assert_eq!(gets(runtime, &key, &value).ok(), "crio-default (enforce)\n");
+        }
+        // What the node's administrator says.
+        for (key, value) in keys("hosts-own") {
+            std::fs::write(CONFIG, "allow = [\"hosts-*\"]\n").unwrap();
+            assert_eq!(gets(runtime, &key, &value).ok(), "hosts-own (enforce)\n");
+            std::fs::remove_file(CONFIG).unwrap();
+        }
+    }
+    // Moved as the refusal says, it is for containers, and what was loaded is as it says.
+    std::fs::write(HOST, &text).unwrap();
+    run("mv", [HOST, &format!("{PROFILES}/")]).ok();
+    assert_eq!(
+        gets("crun", "oci-apparmor/profile", "hosts-own").ok(),
+        "hosts-own (enforce)\n"
+    );
+    std::fs::remove_file(format!("{PROFILES}/hosts-own")).unwrap();
+    for name in ["hosts-own", "crio-default", "engine-default"] {
+        unload(name);
+    }
+}
+
+/// What denies a profile denies its children: each may be entered by its own name.
+#[test]
+fn a_denied_profile_is_denied_with_its_children() {
+    let _world = world();
+    let text = profile_text("parent", "");
+    let child = "profile helper { file, signal, }\n profile /bin/x { file, signal, }\n}\n";
+    source("parent", &text.replace("}\n", child));
+    for runtime in RUNTIMES {
+        for name in ["parent//helper", "parent///bin/x"] {
+            let bundle = Bundle::annotated("deny", &CURRENT, &[("oci-apparmor/profile", name)]);
+            let words = ["run", "--bundle", bundle.path.to_str().unwrap(), "deny"];
+            let label = run(wrapper(runtime), words).ok();
+            assert_eq!(label, format!("{name} (enforce)\n"));
+            std::fs::write(CONFIG, "deny = [\"parent\"]\n").unwrap();
+            bundle.write();
+            run(wrapper(runtime), words).refused(&[name, "deny has the pattern \"parent\""]);
+            std::fs::remove_file(CONFIG).unwrap();
+        }
+    }
+}

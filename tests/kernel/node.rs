@@ -213,3 +213,52 @@ fn ps_shows_what_every_process_really_has() {
     }
     assert_eq!(run(program, ["ps", "--json"]).ok(), "[]\n");
 }
+
+/// CRI-O hands on what a pod's author wrote, for whom containerd leaves the field empty.
+#[test]
+fn an_engines_unconfined_counts_as_nothing_where_its_word_must_enforce() {
+    let _world = world();
+    let mut bundle = Bundle::new("word", &CURRENT);
+    for runtime in RUNTIMES {
+        profile("fallback");
+        profile("floor");
+        for (config, label) in [
+            ("", "unconfined"),
+            ("require_enforcing = true\n", "fallback (enforce)"),
+            (
+                "require_enforcing = true\nallow_unconfined = true\n",
+                "unconfined",
+            ),
+            (
+                "require_enforcing = true\n[[rule]]\nnamespaces = [\"x\"]\n",
+                "fallback (enforce)",
+            ),
+        ] {
+            let config = format!("default_profile = \"fallback\"\n{config}");
+            fs::write(CONFIG, config).unwrap();
+            bundle.config["process"]["apparmorProfile"] = "unconfined".into();
+            bundle.write();
+            let words = ["run", "--bundle", bundle.path.to_str().unwrap(), "word"];
+            let unconfined = unconfined(runtime);
+            let wanted = match label {
+                "unconfined" => &*unconfined,
+                label => label,
+            };
+            assert_eq!(run(wrapper(runtime), words).ok().trim(), wanted, "{label}");
+            // The same again: the bundle now carries what was decided.
+            assert_eq!(run(wrapper(runtime), words).ok().trim(), wanted, "{label}");
+        }
+        let both = "require_enforcing = true\ndefault_profile = \"fallback\"\nfloor = \"floor\"\n";
+        fs::write(CONFIG, both).unwrap();
+        bundle.config["process"]["apparmorProfile"] = "unconfined".into();
+        bundle.write();
+        let words = ["run", "--bundle", bundle.path.to_str().unwrap(), "word"];
+        for _ in 0..2 {
+            let label = run(wrapper(runtime), words).ok();
+            assert!(
+                label.contains("fallback") && label.contains("floor"),
+                "{label}"
+            );
+        }
+    }
+}

@@ -159,6 +159,7 @@ fn administrators_words_about_a_file_count() {
 #[test]
 fn a_loaded_profile_that_does_not_enforce() {
     let _world = world();
+    fs::write(CONFIG, "allow = [\"soft\"]\n").unwrap();
     for runtime in RUNTIMES {
         let _ = fs::remove_file(format!("{PROFILES}/soft"));
         for (flags, mode) in [(",complain", "complain"), (",unconfined", "unconfined")] {

@@ -182,10 +182,15 @@ impl Node {
         self.chmod(inside, 0o755);
     }
 
-    /// The configuration: these keys, and where the stand-ins are.
+    /// The configuration: these keys, and where the stand-ins are. Annotations may name every
+    /// profile, also those that are only loaded, unless the keys have an `allow` of their own.
     pub(crate) fn settings(&self, toml: &str) {
+        let allow = match toml.contains("allow = ") {
+            true => "",
+            false => "allow = ['*']\n",
+        };
         let text = format!(
-            "{toml}\nparser = '/run/bin/apparmor_parser'\ncache_directory = '/run/cache'\n[low_level]\nrunc = '/run/bin/runc'\n\
+            "{toml}\n{allow}parser = '/run/bin/apparmor_parser'\ncache_directory = '/run/cache'\n[low_level]\nrunc = '/run/bin/runc'\n\
              crun = '/run/bin/crun'\nyouki = '/run/bin/youki'\n"
         );
         self.write("/etc/oci-apparmor/config.toml", text);
@@ -198,7 +203,8 @@ impl Node {
 
     /// Puts a profile into the kernel; returns its directory.
     pub(crate) fn load(&self, name: &str, mode: &str) -> String {
-        let directory = format!("{}.{}", name.replace('/', "."), self.next.get());
+        let file = name.trim_start_matches('/').replace('/', ".");
+        let directory = format!("{file}.{}", self.next.get());
         self.next.set(self.next.get() + 1);
         let path = format!("/sys/kernel/security/apparmor/policy/profiles/{directory}");
         self.write(&format!("{path}/name"), format!("{name}\n"));
