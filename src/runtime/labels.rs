@@ -7,6 +7,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use crate::apparmor::kernel::{Enforcement, Kernel};
 use crate::apparmor::loaded::Mode;
+use crate::apparmor::name::Label;
 use crate::error::{Error, Kind, Result, quoted, reason};
 use crate::profiles::Source;
 use crate::runtime::record::{Record, Recorded};
@@ -170,6 +171,15 @@ pub(super) fn holds(text: &str, record: &Record) -> Result<()> {
             ),
         )),
     }
+}
+
+/// Whether the first thread of a process has all profiles of a label.
+pub(super) fn runs_under(pid: u32, label: &Label) -> bool {
+    let path = format!("/proc/{pid}/attr/apparmor/current");
+    let text = fs::read_to_string(path).unwrap_or_default();
+    let (has, _) = components(text.trim_end());
+    let mut names = label.components().iter();
+    names.all(|name| has.iter().any(|part| name.covers(part)))
 }
 
 /// The profiles of a label as the kernel prints it, and the mode, if it prints one.

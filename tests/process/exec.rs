@@ -241,6 +241,85 @@ fn a_container_from_before_us_gets_what_it_asked_for() {
     }
 }
 
+/// A container that `create` would have refused is not one of ours: its health checks go on, as
+/// the container was made.
+#[test]
+fn a_container_that_could_not_be_ours_is_as_it_was_made() {
+    let Some(node) = node() else { return };
+    node.load("q", "enforce");
+    node.load("host", "enforce");
+    let beta = |name: &str| format!("container.apparmor.security.beta.kubernetes.io/{name}");
+    let (one, two) = (beta("one"), beta("two"));
+    for (process, annotations, expected) in [
+        // `podman kube play` tells no names.
+        (
+            r#"{"apparmorProfile":"q"}"#,
+            format!(
+                r#""io.container.manager":"libpod","io.kubernetes.cri-o.SandboxID":"s","{one}":"localhost/p""#
+            ),
+            Some("q"),
+        ),
+        (
+            "{}",
+            format!(
+                r#""io.container.manager":"libpod","io.kubernetes.cri-o.SandboxID":"s","{one}":"localhost/p""#
+            ),
+            None,
+        ),
+        (
+            "{}",
+            format!(r#""{one}":"localhost/p","{two}":"localhost/p""#),
+            None,
+        ),
+        (
+            r#"{"apparmorProfile":"q"}"#,
+            r#""oci-apparmor/profil":"p""#.to_owned(),
+            Some("q"),
+        ),
+        (
+            r#"{"apparmorProfile":"q"}"#,
+            r#""oci-apparmor/profile":"un""#.to_owned(),
+            Some("q"),
+        ),
+        (r#"{"apparmorProfile":"my profile"}"#, String::new(), None),
+        // What annotations may not name, they do not get by having been there before.
+        (
+            r#"{"apparmorProfile":"q"}"#,
+            r#""oci-apparmor/profile":"host""#.to_owned(),
+            Some("q"),
+        ),
+        ("{}", r#""oci-apparmor/profile":"host""#.to_owned(), None),
+        // Written by a version of ours that had other rules.
+        (
+            r#"{"apparmorProfile":"host"}"#,
+            r#""oci-apparmor/profile":"host""#.to_owned(),
+            Some("host"),
+        ),
+        (
+            r#"{"apparmorProfile":"p//&q"}"#,
+            r#""oci-apparmor/profil":"p""#.to_owned(),
+            Some("p//&q"),
+        ),
+    ] {
+        node.settings("allow = ['p', 'q']");
+        let config = format!(r#"{{"process":{process},"annotations":{{{annotations}}}}}"#);
+        node.bundle(&config);
+        let refused = !matches!(expected, Some("host"));
+        if refused {
+            node.create_refused(&["create", "--bundle=/run/bundle", "c1"]);
+        }
+        let direct = ["--root=/run/runc", "create", "--bundle=/run/bundle", "c1"];
+        node.call_program("/run/bin/runc", &direct)
+            .outcome()
+            .silent_success();
+        assert_eq!(label(&node).as_deref(), expected, "{config}");
+        node.remove("/run/runc/c1");
+        if node.exists("/run/oci-apparmor") {
+            node.remove("/run/oci-apparmor");
+        }
+    }
+}
+
 #[test]
 fn what_the_runtime_remembers_and_cannot_be_read_is_refused() {
     let Some(node) = running() else { return };
