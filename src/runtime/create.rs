@@ -12,6 +12,7 @@ use crate::error::{Error, Kind, Result, quoted};
 use crate::profiles::{Against, Ensured, Store};
 use crate::report;
 use crate::request::{self, Caller, Request};
+use crate::rundir;
 use crate::runtime::argv::{Line, is_container_id};
 use crate::runtime::locate::Located;
 use crate::runtime::options::Subcommand;
@@ -62,7 +63,8 @@ pub(super) fn prepare(runtime: &Located, mut line: Line) -> Result<Next> {
         record.annotations.clone_from(&request.keys);
     }
     let Some(label) = decision.label.clone() else {
-        if request.is_sandbox {
+        // What asks for nothing needs no place for a record.
+        if request.is_sandbox && !(record.annotations.is_empty() && rundir::path().is_err()) {
             record::write(&record)?;
         }
         return Ok(Next::HandOn);
@@ -138,9 +140,9 @@ fn same_as_its_sandbox(request: &Request, root: &Path) -> Result<()> {
         _ => return Ok(()),
     };
     let place = Place { root, id: sandbox };
-    let Some(of_sandbox) = record::read(place)? else {
+    let Some(of_sandbox) = record::read(place) else {
         // Only one that was made before us has none.
-        return match record::is_there(place)? {
+        return match record::is_there(place) {
             false => Ok(()),
             true => Err(Error::new(
                 Kind::Policy,

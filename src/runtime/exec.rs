@@ -34,7 +34,7 @@ pub(super) fn prepare(runtime: &Located, mut line: Line) -> Result<Next> {
     // What a broken configuration demands is unknown, but this container exists: health checks
     // and `kubectl exec` go on, with what was decided when it was made.
     let settings = Settings::load().unwrap_or_default();
-    let (known, mut record) = match record::read(place)? {
+    let (known, mut record) = match record::read(place) {
         Some(record) => (true, record),
         None => match from_bundle(runtime, place, &line, &settings)? {
             Some(record) => (false, record),

@@ -142,21 +142,18 @@ fn real(root: &Path) -> PathBuf {
     root.to_owned()
 }
 
-/// Reads a record; `None` where there is none that can be relied on.
-///
-/// # Errors
-/// Where the run-time directory is unknown.
-pub fn read(place: Place<'_>) -> Result<Option<Record>> {
-    Ok(read_file(&place.file()?).filter(|record| record.id == place.id))
+/// Reads a record; `None` where there is none that can be relied on. Where there is no place for
+/// records there are none: what needs none goes on, and what needs one cannot be written.
+#[must_use]
+pub fn read(place: Place<'_>) -> Option<Record> {
+    read_file(&place.file().ok()?).filter(|record| record.id == place.id)
 }
 
 /// Whether there is a record, be it one that cannot be relied on, or looked at.
-///
-/// # Errors
-/// Where the run-time directory is unknown.
-pub fn is_there(place: Place<'_>) -> Result<bool> {
-    let found = place.file()?.symlink_metadata();
-    Ok(!found.is_err_and(|e| e.kind() == io::ErrorKind::NotFound))
+#[must_use]
+pub fn is_there(place: Place<'_>) -> bool {
+    let found = place.file().map(|file| file.symlink_metadata());
+    found.is_ok_and(|found| !found.is_err_and(|e| e.kind() == io::ErrorKind::NotFound))
 }
 
 fn read_file(path: &Path) -> Option<Record> {
@@ -260,7 +257,9 @@ pub fn tidy(gone: impl Fn(&Record) -> bool) -> Result<u64> {
 /// # Errors
 /// Where it is there and cannot be removed.
 pub fn remove(place: Place<'_>) -> Result<()> {
-    let path = place.file()?;
+    let Ok(path) = place.file() else {
+        return Ok(());
+    };
     match fs::remove_file(&path) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => {
             Err(Error::io("remove the record", &path, &e))

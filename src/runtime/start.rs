@@ -10,6 +10,7 @@ use crate::apparmor::kernel::Kernel;
 use crate::apparmor::loaded::Mode;
 use crate::error::{Error, Kind, Result};
 use crate::profiles::Source;
+use crate::rundir;
 use crate::runtime::argv::Line;
 use crate::runtime::locate::Located;
 use crate::runtime::record::{self, Place, Record, Recorded};
@@ -23,15 +24,18 @@ pub(super) fn carry_out(runtime: &Located, line: &Line, words: &[OsString]) -> R
         root: &root,
         id: &line.id,
     };
-    let Some(record) = record::read(place)? else {
+    let Some(record) = record::read(place) else {
         // The bundle says which label waits, but nothing says what the kernel held then.
         return match exec::from_bundle(runtime, place, line, &Settings::default())? {
-            Some(lost) if !lost.components.is_empty() => Err(Error::new(
-                Kind::Policy,
-                "the record of this container is lost, so it cannot be told whether its profile \
-                 is still in force",
-            )
-            .hint("delete the container and create it anew")),
+            Some(lost) if !lost.components.is_empty() => {
+                rundir::path()?;
+                Err(Error::new(
+                    Kind::Policy,
+                    "the record of this container is lost, so it cannot be told whether its \
+                     profile is still in force",
+                )
+                .hint("delete the container and create it anew"))
+            }
             _ => Ok(Next::HandOn),
         };
     };

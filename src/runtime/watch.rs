@@ -115,7 +115,7 @@ fn wait(words: &[OsString]) -> Option<()> {
         root: Path::new(root),
         id: id.to_str()?,
     };
-    let own = record::read(place).ok()??;
+    let own = record::read(place)?;
     let runtime = Located {
         kind: LowLevel::named(&own.runtime)?,
         program: PathBuf::from(program),
@@ -137,7 +137,7 @@ fn wait(words: &[OsString]) -> Option<()> {
     }
     let gone = place.root.join(place.id).symlink_metadata().is_err();
     // Another container of this id may have come meanwhile.
-    if gone && record::read(place).ok()? == Some(own) {
+    if gone && record::read(place) == Some(own) {
         record::remove(place).ok()?;
     }
     Some(())
