@@ -312,6 +312,23 @@ mod tests {
         }
     }
 
+    /// `profile web { profile /bin/x { … } }` is `web///bin/x` to the kernel, which takes the first
+    /// `//` for the end of the parent's name (`__lookup_parent()`, security/apparmor/policy.c).
+    #[test]
+    fn a_child_may_be_named_by_a_path() {
+        let name = ProfileName::parse("web///bin/x").unwrap();
+        assert_eq!(name.root().as_str(), "web");
+        let lineage: Vec<_> = name.lineage().collect();
+        assert_eq!(lineage, ["web", "web///bin/x"]);
+        assert!(name.root().covers(name.as_str()));
+        let below = ProfileName::parse("/usr/bin/x///bin/y//z").unwrap();
+        let lineage: Vec<_> = below.lineage().collect();
+        assert_eq!(
+            lineage,
+            ["/usr/bin/x", "/usr/bin/x///bin/y", "/usr/bin/x///bin/y//z"]
+        );
+    }
+
     #[test]
     fn children_belong_to_their_parent() {
         let name = ProfileName::parse("a").unwrap();

@@ -359,3 +359,82 @@ fn a_kernel_whose_global_mode_does_not_enforce() {
         tried.unwrap();
     }
 }
+
+/// The kernel adds a number to the name of each profile, and takes 255 bytes together.
+#[test]
+fn names_that_are_too_long_for_the_kernel() {
+    let _world = world();
+    let program = env!("CARGO_BIN_EXE_oci-apparmor");
+    let current = ["/bin/cat", "/proc/self/attr/current"];
+    let (fits, long) = ("f".repeat(244), "l".repeat(255));
+    for runtime in RUNTIMES {
+        for name in [&fits, &long] {
+            profile(name);
+        }
+        let keys = [("oci-apparmor/profile", &*fits)];
+        let bundle = Bundle::annotated(ID, &["/bin/sleep", "1000"], &keys);
+        let container = Container::started(runtime, &bundle, ID);
+        assert_eq!(container.label(), format!("{fits} (enforce)"));
+        assert_eq!(container.exec(&current).ok(), format!("{fits} (enforce)\n"));
+        drop(container);
+        for (mode, now) in [("complain", "complain"), ("enforce", "enforce")] {
+            run(program, ["mode", &fits, mode]).ok();
+            assert_eq!(loaded(&fits), Some(format!("{fits} ({now})")));
+        }
+        run(program, ["unload", &fits]).ok();
+        assert_eq!(loaded(&fits), None);
+
+        let too_long = ["whose name is too long", "at most 244 bytes"];
+        refused(runtime, &asking(&long), &too_long);
+        refused(
+            runtime,
+            &asking(&"l".repeat(256)),
+            &["longer than 255 bytes"],
+        );
+        // A child's name counts by itself.
+        let child = format!("profile {long} {{ file, }}\n}}\n");
+        source("short", &profile_text("short", "").replace("}\n", &child));
+        refused(runtime, &asking("short"), &too_long);
+        assert_eq!(loaded("short"), None);
+        for name in [&*fits, &long, "short"] {
+            fs::remove_file(format!("{PROFILES}/{name}")).unwrap();
+        }
+    }
+}
+
+/// What an option makes a bind mount is one for runc and crun, too, whatever its type says.
+#[test]
+fn a_proc_that_is_bound_from_elsewhere() {
+    let _world = world();
+    profile("bound");
+    let fake = rootfs().with_file_name("fake-proc");
+    fs::create_dir_all(&fake).unwrap();
+    fs::write(fake.join("fake"), "").unwrap();
+    for runtime in RUNTIMES {
+        let bound = |bundle: &mut Bundle, option: &str| {
+            bundle.config["mounts"][0] = serde_json::json!({
+                "destination": "/proc", "type": "proc", "source": fake, "options": [option],
+            });
+            for key in ["maskedPaths", "readonlyPaths"] {
+                bundle.config["linux"][key] = serde_json::json!([]);
+            }
+            bundle.write();
+        };
+        for option in ["bind", "rbind"] {
+            let mut bundle = asking("bound");
+            bound(&mut bundle, option);
+            let why = "something else than the kernel's own /proc";
+            refused(runtime, &bundle, &["could be evaded", why]);
+        }
+        // What the runtime itself makes of it.
+        let mut bundle = Bundle::new("bound", &["/bin/sh", "-c", "echo /proc/*"]);
+        bound(&mut bundle, "bind");
+        let words = ["run", "--bundle", bundle.path.to_str().unwrap(), "bound"];
+        let done = run(runtime, words);
+        match runtime {
+            "crun" => assert_eq!(done.ok(), "/proc/fake\n"),
+            _ => assert!(done.err.contains("is not of type proc"), "{done:?}"),
+        }
+    }
+    fs::remove_file(format!("{PROFILES}/bound")).unwrap();
+}
