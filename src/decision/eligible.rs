@@ -121,9 +121,10 @@ fn by_default(
 
 /// How an administrator lets annotations name a profile.
 fn remedy(name: &ProfileName, settings: &Settings, facts: &ProfileFacts) -> String {
+    // As a pattern that is for this name alone.
     let list = format!(
         "list {:?} in allow, with all else that annotations may name",
-        name.as_str()
+        glob::Pattern::escape(name.as_str())
     );
     let Some(first) = settings.profile_directories.first() else {
         return list;

@@ -693,6 +693,10 @@ fn what_may_not_be_named_is_refused_with_what_lets_it() {
             && nowhere.contains("into /etc/oci-apparmor/profiles as k8s.io.x, or list"),
         "{nowhere}"
     );
+    let pattern = line(loaded("a*[b"), "a*[b");
+    assert!(pattern.contains(r#"list "a[*][[]b" in allow"#), "{pattern}");
+    let listed = node("allow = ['a[*][[]b']").loaded("a*[b", Mode::Enforce);
+    assert_eq!(listed.outcome(&asking(TWO, "a*[b", None)), "a*[b: a*[b!");
     // To move what attaches to a program would not help.
     let program = line(loaded("/usr/bin/lxc-start"), "/usr/bin/lxc-start");
     assert!(
