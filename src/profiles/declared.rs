@@ -10,7 +10,7 @@ use crate::error::{Error, Kind, Result, quoted};
 /// The longest name of a profile, or of a child by itself, that the kernel takes for sure: its
 /// directory there is `NAME.NUMBER` and has at most 255 bytes (`__aafs_profile_mkdir()`,
 /// security/apparmor/apparmorfs.c), and the number grows with every load. Where it does not fit,
-/// the load fails halfway, and on 6.1 the next one of the same file fails with EEXIST.
+/// the load fails halfway, and 6.1 then refuses later loads, also of other profiles, with EEXIST.
 const LONGEST: usize = 244;
 
 /// Checks what a compiled policy declares: the wanted profile, its children, and nothing else.
