@@ -8,15 +8,15 @@ use std::time::{Duration, Instant};
 
 use crate::apparmor::name::Label;
 use crate::decision::{self, Component, Decision, Wanted};
-use crate::error::{Error, Kind, Result, quoted};
+use crate::error::{Error, Kind, Result};
 use crate::profiles::{Against, Ensured, Store};
 use crate::report;
-use crate::request::{self, Caller, Request};
-use crate::runtime::argv::{Line, is_container_id};
+use crate::request::{self, Annotations, Caller, Request};
+use crate::runtime::argv::Line;
 use crate::runtime::locate::Located;
 use crate::runtime::options::Subcommand;
 use crate::runtime::record::{self, Place, Record, Recorded};
-use crate::runtime::{Next, holes, restore, roots, watch};
+use crate::runtime::{Next, holes, pods, restore, roots, watch};
 use crate::settings::Settings;
 use crate::spec::document::Document;
 use crate::spec::files::SpecFile;
@@ -52,17 +52,18 @@ pub(super) fn prepare(runtime: &Located, mut line: Line) -> Result<Next> {
         bundle: &bundle,
     };
     let request = request::read(document.annotations(), document.profile(), caller)?;
-    same_as_its_sandbox(&request, &root)?;
+    let restored = line.subcommand == Subcommand::Restore;
+    pods::check(&request, &root, caller, restored)?;
 
     let store = Store::new(&settings);
     let decision = store.decide(&request)?;
     let mut record = record(runtime, place, &bundle, &request, &line);
     if request.is_sandbox {
         preload(&request, &settings);
-        record.annotations.clone_from(&request.keys);
     }
     let Some(label) = decision.label.clone() else {
         if request.is_sandbox {
+            pods::remember(&request)?;
             record::write(&record)?;
         }
         return Ok(Next::HandOn);
@@ -89,6 +90,9 @@ pub(super) fn prepare(runtime: &Located, mut line: Line) -> Result<Next> {
     }
     record.components = ensured.iter().map(Recorded::of).collect();
     record.label = Some(label);
+    if request.is_sandbox {
+        pods::remember(&request)?;
+    }
     record::write(&record)?;
     // From here on the record keeps the profiles from being unloaded.
     drop(ensured);
@@ -129,42 +133,6 @@ fn ensure(store: &Store<'_>, decision: &Decision) -> Result<Vec<Ensured>> {
 /// What an administrator should hear of profiles that were there, but were not what they must be.
 fn reloads(ensured: &[Ensured]) -> Vec<String> {
     ensured.iter().filter_map(Ensured::reload).collect()
-}
-
-/// Pod annotations can be edited while the pod runs; ours must not be a way out of a profile.
-fn same_as_its_sandbox(request: &Request, root: &Path) -> Result<()> {
-    let sandbox = match &request.sandbox {
-        Some(id) if !request.is_sandbox && is_container_id(id) => id,
-        _ => return Ok(()),
-    };
-    let place = Place { root, id: sandbox };
-    let Some(of_sandbox) = record::read(place)? else {
-        // Only one that was made before us has none.
-        return match record::is_there(place)? {
-            false => Ok(()),
-            true => Err(Error::new(
-                Kind::Policy,
-                "what was recorded of its pod cannot be read or relied on",
-            )
-            .hint("delete the pod and make it anew")),
-        };
-    };
-    let differing = of_sandbox
-        .annotations
-        .iter()
-        .chain(&request.keys)
-        .find(|(key, _)| of_sandbox.annotations.get(*key) != request.keys.get(*key));
-    match differing {
-        None => Ok(()),
-        Some((key, _)) => Err(Error::new(
-            Kind::Policy,
-            format!(
-                "the annotation {} is not what it was when the pod was made",
-                quoted(key)
-            ),
-        )
-        .hint("delete the pod and make it anew")),
-    }
 }
 
 /// Loads what a sandbox's annotations name: containerd refuses a container whose profile is not
@@ -230,9 +198,14 @@ pub(super) fn record(
             .map(|(key, _)| key.as_str().to_owned()),
         namespace: request.namespace.clone(),
         pod: request.pod.clone(),
+        uid: request.uid.clone(),
         container: request.container.clone(),
         sandbox: request.sandbox.clone(),
         pid_file: pid_file.map(|path| cwd.join(path)),
+        annotations: match request.is_sandbox {
+            true => request.keys.clone(),
+            false => Annotations::new(),
+        },
         ..record::empty(runtime.kind.name(), place, bundle)
     }
 }

@@ -13,6 +13,7 @@ pub mod holes;
 pub mod labels;
 pub mod locate;
 pub mod options;
+pub mod pods;
 pub mod record;
 mod restore;
 pub mod roots;

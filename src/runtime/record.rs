@@ -20,8 +20,12 @@ use crate::error::{Error, Result};
 use crate::profiles::{Ensured, digest};
 use crate::{rundir, trusted};
 
-/// The version of the format; another one counts as no record.
-const VERSION: u32 = 1;
+/// The version of the format. It is raised where an older program must not rely on a newer record.
+const VERSION: u32 = 2;
+
+/// The oldest version that is read: a node is updated while its pods live on. Version 1 had no
+/// `uid`.
+const OLDEST: u32 = 1;
 
 /// More than any record: annotations are bounded by Kubernetes at 256 KiB.
 const MAX: u64 = 1 << 20;
@@ -52,6 +56,9 @@ pub struct Record {
     pub namespace: Option<String>,
     /// The pod's name.
     pub pod: Option<String>,
+    /// The pod's UID.
+    #[serde(default)]
+    pub uid: Option<String>,
     /// The container's name in its pod.
     pub container: Option<String>,
     /// The id of its sandbox.
@@ -162,7 +169,22 @@ pub fn is_there(place: Place<'_>) -> Result<bool> {
 fn read_file(path: &Path) -> Option<Record> {
     serde_json::from_slice::<Record>(&rundir::read(path, MAX)?)
         .ok()
-        .filter(|r| r.version == VERSION)
+        .filter(|r| (OLDEST..=VERSION).contains(&r.version))
+}
+
+/// The version of a record that a newer program wrote.
+///
+/// # Errors
+/// Where the run-time directory is unknown.
+pub fn newer(place: Place<'_>) -> Result<Option<u32>> {
+    #[derive(Deserialize)]
+    struct Versioned {
+        version: u32,
+    }
+    let bytes = rundir::read(&place.file()?, MAX);
+    let record = bytes.and_then(|bytes| serde_json::from_slice::<Versioned>(&bytes).ok());
+    let version = record.map(|record| record.version);
+    Ok(version.filter(|version| *version > VERSION))
 }
 
 /// All records of this node, or of this rootless user; by root and id.
@@ -195,7 +217,7 @@ pub fn write(record: &Record) -> Result<()> {
     let path = place.file()?;
     let text = serde_json::to_vec(record).map_err(|e| Error::io("write", &path, &e.into()))?;
     // Whoever tidies up must not take this one for an old one of its name.
-    let _together = directory()?;
+    let _together = together()?;
     rundir::replace(&path, &text).map_err(|e| {
         e.within("the record of the container")
             .hint("free or repair /run")
@@ -204,7 +226,7 @@ pub fn write(record: &Record) -> Result<()> {
 
 /// The directory of all records, locked together with others; or not locked, where somebody who
 /// tidies up does not come to an end: the record matters more than that.
-fn directory() -> Result<File> {
+pub(super) fn together() -> Result<File> {
     let path = rundir::path()?.join("containers");
     trusted::own_directory(&path, 0o700)?;
     let directory = File::open(&path).map_err(|e| Error::io("open", &path, &e))?;
@@ -217,31 +239,32 @@ fn directory() -> Result<File> {
     Ok(directory)
 }
 
+/// Does `work` while nothing is written to `/run`. To be done in a moment: a container that is
+/// being made waits for it.
+///
+/// # Errors
+/// Where the directory of all records cannot be locked; nothing is done where it is not there.
+pub(super) fn alone(work: impl FnOnce()) -> Result<()> {
+    let path = rundir::path()?.join("containers");
+    let directory = match File::open(&path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        opened => opened.map_err(|e| Error::io("open", &path, &e))?,
+    };
+    directory.lock().map_err(|e| Error::io("lock", &path, &e))?;
+    work();
+    Ok(())
+}
+
 /// Removes the records of containers that are `gone`, and directories without records; returns
 /// how many records went.
 ///
 /// # Errors
 /// Where they cannot be listed or locked.
 pub fn tidy(gone: impl Fn(&Record) -> bool) -> Result<u64> {
-    let base = rundir::path()?.join("containers");
-    if base.symlink_metadata().is_err() {
-        return Ok(0);
-    }
-    let directory = File::open(&base).map_err(|e| Error::io("open", &base, &e))?;
-    // For a moment each: a container that is being made waits for it.
-    let alone = |work: &mut dyn FnMut()| {
-        directory
-            .lock()
-            .and_then(|()| {
-                work();
-                directory.unlock()
-            })
-            .map_err(|e| Error::io("lock", &base, &e))
-    };
     let mut count: u64 = 0;
-    for root in rundir::list(&base)? {
+    for root in rundir::list(&rundir::path()?.join("containers"))? {
         for file in rundir::list(&root)? {
-            alone(&mut || {
+            alone(|| {
                 // A record of another version is somebody's who knows more.
                 let is_gone = read_file(&file).is_some_and(|record| gone(&record));
                 if is_gone && fs::remove_file(&file).is_ok() {
@@ -250,7 +273,7 @@ pub fn tidy(gone: impl Fn(&Record) -> bool) -> Result<u64> {
             })?;
         }
         // Only an empty one can be removed.
-        alone(&mut || drop(fs::remove_dir(&root)))?;
+        alone(|| drop(fs::remove_dir(&root)))?;
     }
     Ok(count)
 }
@@ -283,6 +306,7 @@ pub fn empty(runtime: &str, place: Place<'_>, bundle: &Path) -> Record {
         key: None,
         namespace: None,
         pod: None,
+        uid: None,
         container: None,
         sandbox: None,
         pid_file: None,
@@ -323,9 +347,11 @@ mod tests {
         std::os::unix::fs::chown(&path, Some(7), None).unwrap();
         assert!(read_file(&path).is_none());
         std::os::unix::fs::chown(&path, Some(0), None).unwrap();
-        record.version = 2;
-        put(&record);
-        assert!(read_file(&path).is_none());
+        for (version, is_read) in [(0, false), (1, true), (2, true), (3, false)] {
+            record.version = version;
+            put(&record);
+            assert_eq!(read_file(&path).is_some(), is_read, "{version}");
+        }
         for text in ["", "{", "{}", "null"] {
             fs::write(&path, text).unwrap();
             assert!(read_file(&path).is_none());

@@ -28,18 +28,15 @@ fn containerd_sandbox<'a>(rest: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)
     [&own, rest].concat()
 }
 
-/// What CRI-O writes into the container `id`, behind all annotations of the pod.
-fn crio<'a>(
-    id: &'a str,
-    container: &'a str,
-    rest: &[(&'a str, &'a str)],
-) -> Vec<(&'a str, &'a str)> {
+/// What CRI-O writes into a container `app`, behind all annotations of the pod.
+fn crio<'a>(id: &'a str, rest: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
     let own = [
         ("io.container.manager", "cri-o"),
+        ("io.kubernetes.cri-o.Name", "k8s_app_pod_default_uid_0"),
         ("io.kubernetes.cri-o.ContainerID", id),
         ("io.kubernetes.cri-o.ContainerType", "container"),
         ("io.kubernetes.cri-o.SandboxID", "sandbox"),
-        ("io.kubernetes.container.name", container),
+        ("io.kubernetes.container.name", "app"),
         ("io.kubernetes.pod.name", "pod"),
         ("io.kubernetes.pod.namespace", "default"),
     ];
@@ -69,12 +66,12 @@ fn annotations_mean_the_container_that_they_name() {
         }
         let is = |annotations: &[(&str, &str)]| label(runtime, "k8s", annotations).ok();
         assert_eq!(is(&containerd("app", &keys)), "beta (enforce)\n");
-        assert_eq!(is(&crio("k8s", "app", &keys)), "beta (enforce)\n");
+        assert_eq!(is(&crio("k8s", &keys)), "beta (enforce)\n");
         assert_eq!(is(&containerd("init", &keys)), "engine-default (enforce)\n");
         let all = [&keys[..], &[("oci-apparmor/profile", "all")]].concat();
         assert_eq!(is(&containerd("app", &all)), "all (enforce)\n");
         let own = [&all[..], &[("container.oci-apparmor/app", "localhost/own")]].concat();
-        assert_eq!(is(&crio("k8s", "app", &own)), "own (enforce)\n");
+        assert_eq!(is(&crio("k8s", &own)), "own (enforce)\n");
         assert_eq!(is(&containerd("init", &own)), "all (enforce)\n");
         label(runtime, "k8s", &containerd("side", &keys)).refused(&["nosuch", "container k8s"]);
         let weaker = [("oci-apparmor/profile", "unconfined")];
@@ -138,7 +135,7 @@ fn forged_annotations_of_another_engine_do_not_help() {
             ("io.kubernetes.cri.sandbox-namespace", "kube-system"),
         ];
         for annotations in [
-            crio("forged", "app", &forged),
+            crio("forged", &forged),
             [&forged[..], &[("io.container.manager", "libpod")]].concat(),
             [&forged[..], &[("io.container.manager", "")]].concat(),
         ] {

@@ -98,6 +98,7 @@ fn what_is_remembered() {
         "io.kubernetes.cri-o.ContainerID": "c1",
         "io.kubernetes.cri-o.ContainerType": "container",
         "io.kubernetes.cri-o.SandboxID": "s1",
+        "io.kubernetes.cri-o.Name": "k8s_app_web-0_team_uid-1_0",
         "io.kubernetes.pod.namespace": "team",
         "io.kubernetes.pod.name": "web-0",
         "io.kubernetes.container.name": "app",
@@ -113,7 +114,7 @@ fn what_is_remembered() {
     assert_eq!(
         record,
         json!({
-            "version": 1,
+            "version": 2,
             "runtime": "crun",
             "root": "/run/roots",
             "id": "c1",
@@ -126,6 +127,7 @@ fn what_is_remembered() {
             "key": "container.oci-apparmor/app",
             "namespace": "team",
             "pod": "web-0",
+            "uid": "uid-1",
             "container": "app",
             "sandbox": "s1",
             "pid_file": "/run/bundle/pid",

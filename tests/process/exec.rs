@@ -320,7 +320,7 @@ fn a_record_that_we_did_not_write_is_none() {
     }
     label(&node);
     for (text, by) in [
-        (forged.replace("\"version\":1", "\"version\":2"), "version"),
+        (forged.replace("\"version\":2", "\"version\":3"), "version"),
         (forged.replace("\"id\":\"c1\"", "\"id\":\"c2\""), "id"),
         (forged[..forged.len() / 2].to_owned(), "half of it"),
         (String::new(), "empty"),

@@ -28,7 +28,7 @@ fn gc_removes_what_nobody_needs_and_nothing_else() {
     let file = node.record_file("kept");
     let newer = file.with_file_name("newer");
     let text = std::fs::read_to_string(&file).unwrap();
-    std::fs::write(&newer, text.replace("\"version\":1", "\"version\":2")).unwrap();
+    std::fs::write(&newer, text.replace("\"version\":2", "\"version\":3")).unwrap();
     let replaced = node.loaded_blob();
 
     let tidied = gc(&node);
