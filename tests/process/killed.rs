@@ -189,7 +189,7 @@ impl Held {
             json.pointer(at)
                 .and_then(|label| label.as_str().map(str::to_owned))
         };
-        Some(if words == CREATE {
+        Some(if words.first() == CREATE.first() {
             label("/run/saw/config.json", "/process/apparmorProfile")
         } else if words == EXEC {
             label("/run/saw/process.json", "/apparmorProfile")
@@ -348,6 +348,33 @@ fn at_every_system_call_of_an_exec_whose_record_is_lost() {
     });
 }
 
+/// Where the kernel fails at one of the calls by which a container `c1` is made that asks for `q`
+/// in a pod that asked for `p`, it is not made. `bundle` writes what asks for a profile.
+fn no_failure_lets_it_be_made(held: &Held, words: &[&str], bundle: &dyn Fn(&str)) {
+    let fresh = |profile: &str| {
+        held.forget("/run/saw");
+        held.forget("/run/runc/c1");
+        bundle(profile);
+    };
+    fresh("p");
+    let calls = held.system_calls(words);
+    assert_eq!(held.seen(words), Some(Some("p".to_owned())));
+    let reads = |call: &&(String, usize)| {
+        matches!(
+            &*call.0,
+            "openat" | "statx" | "read" | "readlink" | "fcntl" | "lseek"
+        )
+    };
+    for (call, number) in calls.iter().filter(reads) {
+        fresh("q");
+        let when = &number.to_string();
+        let what = "error=EIO";
+        let fault = Fault { call, when, what };
+        let done = held.disturbed(fault, words);
+        assert_eq!(held.seen(words), None, "{fault:?}: {done:?}");
+    }
+}
+
 #[test]
 fn no_failure_lets_a_pods_annotations_be_edited() {
     let Some(held) = Held::prepare() else { return };
@@ -362,26 +389,66 @@ fn no_failure_lets_a_pods_annotations_be_edited() {
         }});
         node.bundle(config.to_string());
     };
-    let fresh = |profile: &str| {
-        held.forget("/run/saw");
-        held.forget("/run/runc/c1");
-        bundle("container", profile);
-    };
     bundle("sandbox", "p");
     let sandbox = held.call(&[], &["create", "s1"]);
     assert!(sandbox.status.success(), "{sandbox:?}");
-    fresh("p");
-    let calls = held.system_calls(&CREATE);
-    assert_eq!(held.seen(&CREATE), Some(Some("p".to_owned())));
-    let reads = |call: &&(String, usize)| {
-        matches!(&*call.0, "openat" | "statx" | "read" | "readlink" | "fcntl")
+    no_failure_lets_it_be_made(&held, &CREATE, &|profile| bundle("container", profile));
+}
+
+/// What is remembered by the pod's UID, where its sandbox is gone.
+#[test]
+fn no_failure_lets_a_pod_shed_its_uid() {
+    let Some(held) = Held::prepare() else { return };
+    let node = &held.node;
+    node.load("q", "enforce");
+    let path = "/run/containerd/io.containerd.runtime.v2.task/k8s.io/c1";
+    let bundle = |sandbox: &str, kind: &str, profile: &str| {
+        let config = serde_json::json!({"process": {}, "annotations": {
+            "io.kubernetes.cri.container-type": kind,
+            "io.kubernetes.cri.sandbox-id": sandbox,
+            "io.kubernetes.cri.sandbox-namespace": "team",
+            "io.kubernetes.cri.sandbox-name": "web-0",
+            "io.kubernetes.cri.sandbox-uid": "uid-1",
+            "oci-apparmor/profile": profile,
+        }});
+        node.write(&format!("{path}/config.json"), config.to_string());
     };
-    for (call, number) in calls.iter().filter(reads) {
-        fresh("q");
-        let when = &number.to_string();
-        let what = "error=EIO";
-        let fault = Fault { call, when, what };
-        let done = held.disturbed(fault, &CREATE);
-        assert_eq!(held.seen(&CREATE), None, "{fault:?}: {done:?}");
-    }
+    // The runtime looks there.
+    node.bundle("");
+    node.remove(CONFIG);
+    node.link(&format!("{path}/config.json"), CONFIG);
+    bundle("s1", "sandbox", "p");
+    let sandbox = held.call(&[], &["create", "--bundle", path, "s1"]);
+    assert!(sandbox.status.success(), "{sandbox:?}");
+    let record = node.record_file("s1");
+    fs::remove_file(record).unwrap();
+    no_failure_lets_it_be_made(&held, &["create", "--bundle", path, "c1"], &|profile| {
+        bundle("s1", "container", profile);
+    });
+}
+
+/// What a sandbox of CRI-O's has in its configuration, where it has no process.
+#[test]
+fn no_failure_hides_a_sandbox_of_crio() {
+    let Some(held) = Held::prepare() else { return };
+    let node = &held.node;
+    node.load("q", "enforce");
+    let bundle = |id: &str, profile: &str| {
+        let config = serde_json::json!({"process": {}, "annotations": {
+            "oci-apparmor/profile": profile,
+            "io.kubernetes.cri-o.ContainerID": id,
+            "io.kubernetes.cri-o.SandboxID": "s1",
+            "io.kubernetes.cri-o.Name": "k8s_app_web-0_team_uid-1_0",
+        }});
+        node.write(
+            &format!("/run/c/{id}/userdata/config.json"),
+            config.to_string(),
+        );
+    };
+    bundle("s1", "p");
+    node.bundle("");
+    node.remove(CONFIG);
+    node.link("/run/c/c1/userdata/config.json", CONFIG);
+    let words = ["create", "--bundle", "/run/c/c1/userdata", "c1"];
+    no_failure_lets_it_be_made(&held, &words, &|profile| bundle("c1", profile));
 }
