@@ -327,3 +327,27 @@ fn a_pod_whose_sandbox_has_no_process_is_held_to_its_annotations_too() {
     node.remove(&bundle_of("s1"));
     done(&node, &["create"], "c2");
 }
+
+/// The UID is a label in a sandbox and a part of a name in a container: they are one pod.
+#[test]
+fn a_pod_of_crio_keeps_its_annotations_in_its_next_sandbox() {
+    let Some(node) = node() else { return };
+    node.load("q", "enforce");
+    let (p, q) = (
+        json!({"oci-apparmor/profile": "p"}),
+        json!({"oci-apparmor/profile": "q"}),
+    );
+    sandbox(&node, &p);
+    done(&node, &["create"], "s1");
+    node.done(&["delete", "s1"]);
+    let edited = "not what it was when the pod was made";
+    sandbox(&node, &q);
+    refused(&node, &["create"], "s1", edited);
+    node.remove(&bundle_of("s1"));
+    container(&node, "c1", &q);
+    refused(&node, &["create"], "c1", edited);
+    write(&node, "c1", &[&q, &own("c1")]);
+    refused(&node, &["create"], "c1", edited);
+    write(&node, "c1", &[&p, &own("c1")]);
+    done(&node, &["create"], "c1");
+}
