@@ -83,6 +83,12 @@ impl<'c> Pod<'c> {
         Self { cri, id, config }
     }
 
+    /// The same pod, of which something else is said from now on.
+    pub(crate) fn with(mut self, config: SandboxConfig) -> Self {
+        self.config = config;
+        self
+    }
+
     /// A container that runs these words, as it would be for a container that asks for nothing.
     pub(crate) fn container(name: &str, words: &[&str]) -> ContainerConfig {
         ContainerConfig {

@@ -13,7 +13,7 @@ use crate::support::*;
 
 /// The profile of the examples, and the one of their manifest.
 pub(crate) const PROFILE: &str = "oci-apparmor-demo";
-const OF_MANIFEST: &str = "web-read-only";
+pub(crate) const OF_MANIFEST: &str = "web-read-only";
 
 /// Puts the examples' sources on the node; nothing of them is loaded.
 pub(crate) fn sources() {
@@ -44,7 +44,7 @@ pub(crate) fn assert_refused<T: std::fmt::Debug>(answer: Result<T, Refusal>, wor
 }
 
 /// Examples, versions of Kubernetes, and the profile that the container gets.
-const ALL: [(&str, u32, Told, &str); 8] = [
+pub(crate) const ALL: [(&str, u32, Told, &str); 8] = [
     ("container-annotation", 36, Told::Both, PROFILE),
     ("pod-annotation", 36, Told::Both, PROFILE),
     ("beta-annotation", 29, Told::Deprecated, PROFILE),
