@@ -124,6 +124,7 @@ impl Row {
             Drift::NotLoaded => (Some("not loaded"), None),
             Drift::Mode => (Some("mode"), None),
             Drift::Content => (Some("content"), None),
+            Drift::Children(which) => (Some("children"), Some(which)),
             Drift::Unknown(why) => (Some("unknown"), Some(why)),
         }
     }

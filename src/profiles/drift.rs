@@ -4,8 +4,9 @@ use crate::apparmor::kernel;
 use crate::apparmor::loaded::Loaded;
 use crate::apparmor::name::ProfileName;
 use crate::decision::{Component, Wanted};
-use crate::error::Result;
-use crate::profiles::ensure::Store;
+use crate::error::{Error, Result};
+use crate::profiles::ensure::{Against, Store};
+use crate::profiles::load::undeclared;
 use crate::profiles::policy::Policy;
 use crate::profiles::remembered::Remembered;
 use crate::profiles::source::Source;
@@ -21,6 +22,8 @@ pub enum Drift {
     Mode,
     /// It has another content, in the mode that it should have.
     Content,
+    /// It has children that the source does not declare, and that allow something; which.
+    Children(String),
     /// That cannot be told; why.
     Unknown(String),
 }
@@ -51,7 +54,13 @@ impl Store<'_> {
         if self.is_as_built(name, source) {
             return Ok(Drift::None);
         }
-        match self.policy(name, source) {
+        let policy = || {
+            let mut policy = self.policy(name, source)?;
+            let view = self.view(name, Against::Mode)?;
+            self.add_closing(name, source, &mut policy, &view)?;
+            Ok::<_, Error>(policy)
+        };
+        match policy() {
             Ok(policy) => self.differs(name, &policy, loaded),
             Err(e) => Ok(Drift::Unknown(e.to_string())),
         }
@@ -62,7 +71,9 @@ impl Store<'_> {
     #[must_use]
     pub fn is_as_built(&self, name: &ProfileName, source: &Source) -> bool {
         Remembered::of(name).is_some_and(|r| {
-            r.is_held(&self.kernel) && r.built.is_some_and(|built| built.is_current(source))
+            r.declares(name)
+                && r.is_held(&self.kernel)
+                && r.built.is_some_and(|built| built.is_current(source))
         })
     }
 
@@ -80,9 +91,11 @@ impl Store<'_> {
         if declared.is_some_and(|d| d.mode != loaded.mode) {
             return Ok(Drift::Mode);
         }
-        Ok(match self.holds(name, policy)? {
-            Some(true) => Drift::None,
+        let present = self.present(name, policy, None, self.kernel.revision())?;
+        Ok(match present.same {
             Some(false) => Drift::Content,
+            _ if !present.undeclared.is_empty() => Drift::Children(undeclared(&present.undeclared)),
+            Some(true) => Drift::None,
             None => Drift::Unknown("this kernel keeps no hash of what it has loaded".to_owned()),
         })
     }

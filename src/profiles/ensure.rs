@@ -175,7 +175,7 @@ impl<'s> Store<'s> {
     }
 
     /// What is to be seen of a profile now; its source only if it is judged by that.
-    fn view(&self, name: &ProfileName, against: Against) -> Result<View> {
+    pub(super) fn view(&self, name: &ProfileName, against: Against) -> Result<View> {
         let remembered = Remembered::of(name);
         let revision = self.kernel.revision();
         Ok(View {
@@ -207,7 +207,8 @@ impl<'s> Store<'s> {
         self.look(name, Remembered::of(name).as_ref(), revision)
     }
 
-    fn look(
+    /// The same, where that is at hand.
+    pub(super) fn look(
         &self,
         name: &ProfileName,
         remembered: Option<&Remembered>,
@@ -311,7 +312,9 @@ impl<'s> Store<'s> {
         let as_built = kernel::may_load().is_err()
             || remembered.is_some_and(|r| {
                 let built = r.built.as_ref();
-                r.is_held(&self.kernel) && built.is_some_and(|b| b.is_current(source))
+                r.declares(&component.name)
+                    && r.is_held(&self.kernel)
+                    && built.is_some_and(|b| b.is_current(source))
             });
         as_built.then(|| loaded.clone())
     }
