@@ -32,7 +32,8 @@ Layout:
   PREFIX/bin/                         oci-apparmor, oci-apparmor-runtime
   PREFIX/libexec/oci-apparmor/        oci-apparmor-hook; runc, crun, youki: links to the wrapper
   PREFIX/share/oci-apparmor/          hook files, none of them active
-  PREFIX/lib/systemd/system/          oci-apparmor-preload.service, not enabled
+  PREFIX/lib/systemd/system/          oci-apparmor-preload.service, oci-apparmor-gc.timer and its
+                                      service; not enabled
   PREFIX/share/man/, PREFIX/share/doc/oci-apparmor/
   /etc/oci-apparmor/config.toml       never overwritten; a newer one goes to config.toml.new
   /etc/oci-apparmor/profiles/         for your profiles
@@ -121,6 +122,8 @@ files() {
 0644 hooks/always/oci-apparmor.json $share/always-hooks.d/oci-apparmor.json
 0644 hooks/podman/oci-apparmor-precreate.json $share/podman-hooks.d/oci-apparmor-precreate.json
 0644 config/systemd/oci-apparmor-preload.service $units/oci-apparmor-preload.service
+0644 config/systemd/oci-apparmor-gc.service $units/oci-apparmor-gc.service
+0644 config/systemd/oci-apparmor-gc.timer $units/oci-apparmor-gc.timer
 0644 docs/man/oci-apparmor.8 $man/man8/oci-apparmor.8
 0644 docs/man/oci-apparmor-runtime.8 $man/man8/oci-apparmor-runtime.8
 0644 docs/man/oci-apparmor-hook.8 $man/man8/oci-apparmor-hook.8
@@ -347,10 +350,12 @@ callers() {
     done
 }
 
-# Links by which systemd starts our unit.
+# Our units that systemd starts by itself.
 enabled() {
-    for link in "$destdir"/etc/systemd/system/*/oci-apparmor-preload.service; do
-        [ ! -L "$link" ] || printf '%s ' "$link"
+    for unit in oci-apparmor-preload.service oci-apparmor-gc.timer; do
+        for link in "$destdir"/etc/systemd/system/*/"$unit"; do
+            [ ! -L "$link" ] || printf '%s ' "$unit"
+        done
     done
 }
 
@@ -439,8 +444,8 @@ END
     program=$bin/oci-apparmor
     if [ "$(command -v oci-apparmor || :)" = "$program" ]; then program=oci-apparmor; fi
     # systemd looks for units below these two (systemd.unit(5)); elsewhere it wants the path.
-    unit=oci-apparmor-preload.service
-    case $prefix in /usr | /usr/local) ;; *) unit=$units/$unit ;; esac
+    below= known='systemctl daemon-reload'
+    case $prefix in /usr | /usr/local) ;; *) below=$units/ known="systemctl link $units/oci-apparmor-gc.service" ;; esac
     cat <<END
 
 Installed. What to do now:
@@ -450,7 +455,9 @@ and then, for example:
 To let an engine call it without being told (containerd, crio, podman, docker):
   $program configure ENGINE
 To load all profiles at boot, before the engines, and whenever their files change:
-  systemctl daemon-reload && systemctl enable --now $unit
+  systemctl daemon-reload && systemctl enable --now ${below}oci-apparmor-preload.service
+To remove once a day what nothing needs any more (old records, locks, compiled policy):
+  $known && systemctl enable --now ${below}oci-apparmor-gc.timer
 END
 }
 
@@ -459,7 +466,8 @@ uninstall() {
     if [ -z "$force" ]; then
         ids=$(containers)
         [ -z "$ids" ] || die "not uninstalled: these containers are managed and not deleted yet: ${ids% }; delete them, or give --force"
-        [ -z "$(enabled)" ] || die 'not uninstalled: oci-apparmor-preload.service is enabled; run: systemctl disable --now oci-apparmor-preload.service, or give --force'
+        active=$(enabled)
+        [ -z "$active" ] || die "not uninstalled: systemd starts ${active% }; run: systemctl disable --now ${active% }, or give --force"
         unconfigure
         using=$(callers)
         [ -z "$using" ] || die "not uninstalled: still named in ${using% }; change that and restart the engine, or give --force"

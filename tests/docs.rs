@@ -583,15 +583,24 @@ fn what_is_installed_has_its_place_and_mode() {
             "/opt/oa/libexec/oci-apparmor/oci-apparmor-hook"
         );
     }
-    let unit = fs::read_to_string(at("opt/oa/lib/systemd/system/oci-apparmor-preload.service"));
-    let unit = unit.unwrap();
-    assert!(!unit.contains("@BINDIR@"), "{unit}");
-    let start = unit.lines().find_map(|l| l.strip_prefix("ExecStart="));
-    let mut words = start.unwrap().split(' ');
-    assert_eq!(words.next().unwrap(), "/opt/oa/bin/oci-apparmor");
-    let call = std::iter::once("oci-apparmor").chain(words);
-    let call = oci_apparmor::cli::definition().try_get_matches_from(call);
-    assert_eq!(call.unwrap().subcommand_name(), Some("load"));
+    for (unit, command) in [("preload", "load"), ("gc", "gc")] {
+        let unit = format!("opt/oa/lib/systemd/system/oci-apparmor-{unit}.service");
+        let unit = fs::read_to_string(at(&unit)).unwrap();
+        assert!(!unit.contains("@BINDIR@"), "{unit}");
+        let start = unit.lines().find_map(|l| l.strip_prefix("ExecStart="));
+        let mut words = start.unwrap().split(' ');
+        assert_eq!(words.next().unwrap(), "/opt/oa/bin/oci-apparmor");
+        let call = std::iter::once("oci-apparmor").chain(words);
+        let call = oci_apparmor::cli::definition().try_get_matches_from(call);
+        assert_eq!(call.unwrap().subcommand_name(), Some(command));
+    }
+    // A timer starts the service of its name (systemd.timer(5)).
+    let timer = fs::read_to_string(at("opt/oa/lib/systemd/system/oci-apparmor-gc.timer"));
+    let timer = timer.unwrap();
+    assert!(
+        timer.contains("OnCalendar=daily\n") && !timer.contains("Unit="),
+        "{timer}"
+    );
     // Nothing is active, and nothing half-done is left.
     let all = files(&dir);
     assert!(
@@ -682,13 +691,13 @@ fn uninstalling_refuses_while_containers_or_engines_need_us() {
         .path()
         .join("etc/systemd/system/multi-user.target.wants");
     fs::create_dir_all(&wants).unwrap();
+    for unit in ["oci-apparmor-gc.timer", "oci-apparmor-preload.service"] {
+        let _ = fs::remove_file(wants.join("oci-apparmor-gc.timer"));
+        let unit_file = Path::new("/opt/oa/lib/systemd/system").join(unit);
+        symlink(unit_file, wants.join(unit)).unwrap();
+        refused(&format!("run: systemctl disable --now {unit}, or"));
+    }
     let link = wants.join("oci-apparmor-preload.service");
-    symlink(
-        "/opt/oa/lib/systemd/system/oci-apparmor-preload.service",
-        &link,
-    )
-    .unwrap();
-    refused("systemctl disable --now oci-apparmor-preload.service");
     assert!(all.iter().all(|f| f.exists()));
     installed(dir.path(), &["--uninstall", "--force"]);
     fs::remove_file(link).unwrap();

@@ -236,13 +236,17 @@ impl<'s> Store<'s> {
             lock: Some(lock),
         };
         let limit = self.waiting();
+        let seen = self.views.borrow_mut().remove(name);
+        // A lock is a file, and names come from pods: there is none for what is not there.
+        let first = match seen {
+            Some(view) => view,
+            None => self.view(name, against)?,
+        };
+        self.can_be_there(component, against, &first)?;
         // From here on nobody unloads it.
         let locks = Locks::of(name, limit)?;
         let together = locks.shared()?;
-        let view = match self.views.borrow_mut().remove(name) {
-            Some(view) => self.still(name, view, against)?,
-            None => self.view(name, against)?,
-        };
+        let view = self.still(name, first, against)?;
         if let Some(loaded) = self.right(component, against, &view) {
             return Ok(ensured((loaded, Change::Nothing), together));
         }
@@ -260,6 +264,28 @@ impl<'s> Store<'s> {
             }
         };
         Ok(ensured(done, together))
+    }
+
+    /// Refuses a profile that is not loaded and cannot be.
+    fn can_be_there(&self, component: &Component, against: Against, view: &View) -> Result<()> {
+        if view.loaded.is_some() {
+            return Ok(());
+        }
+        if let Err(why) = kernel::may_load() {
+            return Err(cannot_load(component, view, &why));
+        }
+        let has_source = match against {
+            Against::Source => view.source.is_some(),
+            Against::Mode => Source::of(&component.name, self.settings)?.is_some(),
+        };
+        match has_source {
+            true => Ok(()),
+            false => Err(decision::nowhere(
+                &component.name,
+                "the container",
+                self.settings,
+            )),
+        }
     }
 
     /// How long to wait for who works on a profile: for two runs of the compiler, or three.
@@ -280,13 +306,15 @@ impl<'s> Store<'s> {
             let view = self.view(name, Against::Mode)?;
             return Err(cannot_load(&component, &view, &why));
         }
+        let nowhere = || decision::nowhere(name, "the command line", self.settings);
+        if Source::of(name, self.settings)?.is_none() {
+            return Err(nowhere());
+        }
         let locks = Locks::of(name, self.waiting())?;
         let _together = locks.shared()?;
         let _alone = locks.loading(self.waiting()).alone()?;
         let view = self.view(name, Against::Source)?;
-        let source = view.source.clone();
-        let source =
-            source.ok_or_else(|| decision::nowhere(name, "the command line", self.settings))?;
+        let source = view.source.clone().ok_or_else(nowhere)?;
         self.load_from(&component, &source, view, |why| match word {
             Word::Person => Ok(()),
             Word::Settings => self.may_reload(&source, why),

@@ -50,11 +50,16 @@ impl Store<'_> {
                 "run it as root on the host",
             );
         }
+        let is_loaded = || match self.kernel.loaded(name)? {
+            Some(_) => Ok(()),
+            None => {
+                let why = format!("the profile {name} is not loaded");
+                Err(Error::new(Kind::NotFound, why).hint("look: oci-apparmor status"))
+            }
+        };
+        is_loaded()?;
         let _alone = Locks::of(name, PATIENCE)?.alone()?;
-        if self.kernel.loaded(name)?.is_none() {
-            let why = format!("the profile {name} is not loaded");
-            return Err(Error::new(Kind::NotFound, why).hint("look: oci-apparmor status"));
-        }
+        is_loaded()?;
         may()?;
         self.kernel.remove(name)?;
         remembered::forget(name);
