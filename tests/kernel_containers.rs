@@ -40,6 +40,8 @@ mod node;
 mod race;
 #[path = "kernel/refusals.rs"]
 mod refusals;
+#[path = "kernel/removed.rs"]
+mod removed;
 #[path = "kernel/restore.rs"]
 mod restore;
 #[path = "kernel/rootless.rs"]

@@ -1,5 +1,6 @@
 //! `oci-apparmor`: the command line for people, one file per command.
 
+mod changes;
 mod check;
 mod configure;
 mod denials;

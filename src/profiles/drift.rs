@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::profiles::ensure::{Against, Store};
 use crate::profiles::load::undeclared;
 use crate::profiles::policy::Policy;
-use crate::profiles::remembered::Remembered;
+use crate::profiles::remembered::{Held, Remembered};
 use crate::profiles::source::Source;
 
 /// How the kernel differs from a source.
@@ -75,6 +75,20 @@ impl Store<'_> {
                 && r.is_held(&self.kernel)
                 && r.built.is_some_and(|built| built.is_current(source))
         })
+    }
+
+    /// Whether the kernel has a profile, with the children that it had when it was found right.
+    ///
+    /// # Errors
+    /// Where the kernel's tree cannot be read.
+    pub fn is_there(&self, name: &ProfileName) -> Result<bool> {
+        let remembered = Remembered::of(name);
+        let revision = self.kernel.revision();
+        if self.look(name, remembered.as_ref(), revision)?.is_none() {
+            return Ok(false);
+        }
+        let is_held = |held: &Held| self.kernel.at(&held.directory, &held.name).is_some();
+        Ok(remembered.is_none_or(|r| r.held.iter().all(is_held)))
     }
 
     /// What a source makes of a profile, in whatever mode.

@@ -12,6 +12,7 @@ mod exec;
 pub mod holes;
 pub mod labels;
 pub mod locate;
+pub mod lost;
 pub mod options;
 pub mod record;
 mod restore;

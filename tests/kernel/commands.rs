@@ -206,13 +206,13 @@ fn a_mode_that_cannot_be_had_leaves_everything_as_it_is() {
 }
 
 /// A watch, and what it says line by line.
-struct Watch {
+pub(crate) struct Watch {
     child: Child,
     lines: Receiver<String>,
 }
 
 impl Watch {
-    fn start(through: &[&str]) -> Self {
+    pub(crate) fn start(through: &[&str]) -> Self {
         let words = [through, &[PROGRAM, "load", "--all", "--watch"]].concat();
         let mut child = Command::new(words[0])
             .args(&words[1..])
@@ -240,14 +240,24 @@ impl Watch {
 
     /// Waits for a line that contains this.
     #[track_caller]
-    fn says(&self, text: &str) {
-        loop {
+    pub(crate) fn says(&self, text: &str) {
+        self.says_all(&[text]);
+    }
+
+    /// Waits until each of these stood in a line, in whatever order.
+    #[track_caller]
+    pub(crate) fn says_all(&self, texts: &[&str]) {
+        let mut missing = texts.to_vec();
+        while !missing.is_empty() {
             let line = self.lines.recv_timeout(Duration::from_secs(30));
-            let line = line.unwrap_or_else(|_| panic!("nothing says {text:?}"));
-            if line.contains(text) {
-                return;
-            }
+            let line = line.unwrap_or_else(|_| panic!("nothing says {missing:?}"));
+            missing.retain(|text| !line.contains(text));
         }
+    }
+
+    /// What was said since.
+    pub(crate) fn said(&self) -> Vec<String> {
+        self.lines.try_iter().collect()
     }
 }
 

@@ -119,7 +119,7 @@ fn names_without_a_profile_leave_nothing_behind() {
         let done = node.call_program("/run/libexec/oci-apparmor", &[command, "unknown0"]);
         assert_eq!(done.outcome().code, Some(3), "{command}");
     }
-    assert_eq!(state(), [std::path::PathBuf::new(); 0]);
+    assert!(state().is_empty(), "{:?}", state());
 }
 
 #[test]
