@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use crate::apparmor::kernel;
 use crate::error::{Error, Kind, Result};
-use crate::trusted;
+use crate::{temporary, trusted};
 
 /// The directory of this user: the node's own, or a rootless user's.
 ///
@@ -69,7 +69,7 @@ pub fn replace(target: &Path, bytes: &[u8]) -> Result<()> {
     // What is below can only be ours.
     trusted::own_directory(&base, 0o700)?;
     let directory = base.join("tmp");
-    let temporary = directory.join(std::process::id().to_string());
+    let temporary = directory.join(temporary::mark());
     let make = |directory: &Path| {
         let mut builder = fs::DirBuilder::new();
         builder.recursive(true).mode(0o700).create(directory)
@@ -83,7 +83,7 @@ pub fn replace(target: &Path, bytes: &[u8]) -> Result<()> {
     };
     let written = (|| -> io::Result<()> {
         let mut file = match open() {
-            // Left over by a process of this id that was killed.
+            // Left over by a process of this mark that was killed.
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
                 fs::remove_file(&temporary)?;
                 open()?

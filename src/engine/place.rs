@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use crate::engine::Text;
 use crate::error::{Error, Kind, Result, reason};
+use crate::temporary;
 use crate::trusted::{Base, Refusal};
 
 /// The largest configuration that is read; large ones have some 20 KiB.
@@ -218,7 +219,7 @@ impl Place {
 
 fn replace(real: &Path, text: &str, mode: u32) -> io::Result<()> {
     let name = real.file_name().unwrap_or_default().to_string_lossy();
-    let temporary = real.with_file_name(format!(".{name}.{}", std::process::id()));
+    let temporary = real.with_file_name(format!(".{name}.{}", temporary::mark()));
     let done = (|| {
         match fs::remove_file(&temporary) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),

@@ -2,7 +2,6 @@
 //! from the kernel; tidying never does.
 
 use std::fs;
-use std::path::Path;
 use std::time::Duration;
 
 use crate::apparmor::kernel;
@@ -12,7 +11,7 @@ use crate::profiles::cache::Cache;
 use crate::profiles::ensure::Store;
 use crate::profiles::lock::{self, Locks};
 use crate::profiles::remembered;
-use crate::rundir;
+use crate::{rundir, temporary};
 
 /// How long unloading waits for those who rely on the profile at the moment.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -99,9 +98,11 @@ fn temporary() -> Result<u64> {
     let directory = rundir::path()?.join("tmp");
     let mut count: u64 = 0;
     for path in rundir::list(&directory)? {
-        let writer = path.file_name().unwrap_or_default();
-        let is_alive = Path::new("/proc").join(writer).exists();
-        if !is_alive && fs::remove_file(&path).is_ok() {
+        let mark = path.file_name().unwrap_or_default().to_string_lossy();
+        let Ok(meta) = path.symlink_metadata() else {
+            continue;
+        };
+        if temporary::is_left_over(&mark, &meta) && fs::remove_file(&path).is_ok() {
             count = count.saturating_add(1);
         }
     }

@@ -6,7 +6,7 @@ use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt, fc
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Kind, Result, reason};
-use crate::trusted;
+use crate::{temporary, trusted};
 
 /// The largest document that is read; real ones are some 20 KiB.
 const MAX: u64 = 16 << 20;
@@ -109,7 +109,7 @@ impl SpecFile {
     pub fn replace(&self, text: &str) -> Result<()> {
         let temporary = self
             .path
-            .with_file_name(format!(".config.json.{}", std::process::id()));
+            .with_file_name(format!(".config.json.{}", temporary::mark()));
         let result = self.write_and_rename(&temporary, text);
         if result.is_err() {
             // Best effort; a name of ours that is left over is taken over by the next attempt.
@@ -171,7 +171,7 @@ mod tests {
         std::os::unix::fs::chown(&path, Some(12), Some(34)).unwrap();
         fs::write(
             dir.path()
-                .join(format!(".config.json.{}", std::process::id())),
+                .join(format!(".config.json.{}", temporary::mark())),
             "left",
         )
         .unwrap();
