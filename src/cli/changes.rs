@@ -336,6 +336,8 @@ mod tests {
         );
         assert!(begun.elapsed() >= LONGEST && begun.elapsed() < LONGEST * 2);
         writer.join().unwrap();
+        // What came since.
+        changes.settle(Event::Files, &signals).unwrap();
         assert_eq!(
             changes.settle(Event::Kernel, &signals).unwrap(),
             Event::Kernel
