@@ -207,25 +207,3 @@ fn a_child_whose_name_cannot_be_written_down_stops_the_container() {
     asking.created();
     unload(name);
 }
-
-#[test]
-fn children_are_closed_where_the_kernel_keeps_no_hashes() {
-    let _world = world();
-    fresh("");
-    let name = "hashless-family";
-    unload(name);
-    let _none = Parameter::set("hash_policy", "N", "Y");
-    source(name, &family(name, &["profile child"]));
-    let asking = Asking::for_profile(name);
-    asking.created();
-    assert!(may_read("hashless-family//child", B));
-    write(source_of(name), &family(name, &[]));
-    asking.created();
-    assert!(loaded("hashless-family//child").is_some());
-    assert!(!may_read("hashless-family//child", B));
-    remembered(&asking);
-    let before = revision();
-    asking.created();
-    assert_eq!(revision(), before, "what is remembered holds");
-    unload(name);
-}
