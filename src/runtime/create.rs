@@ -17,7 +17,7 @@ use crate::runtime::locate::Located;
 use crate::runtime::options::Subcommand;
 use crate::runtime::record::{self, Place, Record, Recorded};
 use crate::runtime::{Next, holes, restore, roots, watch};
-use crate::settings::Settings;
+use crate::settings::{LowLevel, Settings};
 use crate::spec::document::Document;
 use crate::spec::files::SpecFile;
 use crate::spec::preflight;
@@ -37,9 +37,8 @@ pub(super) fn prepare(runtime: &Located, mut line: Line) -> Result<Next> {
         root: &root,
         id: &id,
     };
-    if root.join(&id).symlink_metadata().is_ok() {
-        // The runtime will refuse a second container of this id; the first one's record stays.
-        return Ok(Next::HandOn);
+    if roots::exists(&root.join(&id))? {
+        return Err(exists_already(runtime, &id));
     }
     record::remove(place)?;
 
@@ -94,13 +93,27 @@ pub(super) fn prepare(runtime: &Located, mut line: Line) -> Result<Next> {
     drop(ensured);
     match line.subcommand {
         Subcommand::Restore => return restore::carry_out(runtime, &line, &record),
-        Subcommand::Run => watch::until_it_ends(runtime, &line, &record).or_else(|e| {
-            record::remove(place)?;
+        Subcommand::Run => watch::after_us(runtime, &line, &record).or_else(|e| {
+            record::forget(&record)?;
             Err(e)
         })?,
         _ => {}
     }
     Ok(Next::HandOnAs(line))
+}
+
+/// A second container of an id, refused in the runtime's words (runc `libcontainer/error.go`, crun
+/// `libcrun_status_check_directories()`, youki `LibcontainerError::Exist`).
+///
+/// The runtime is not left to do so: if the first one vanished before it looks, it would make a
+/// container of a configuration that nothing was decided for.
+fn exists_already(runtime: &Located, id: &str) -> Error {
+    let why = match runtime.kind {
+        LowLevel::Runc => "container with given ID already exists".to_owned(),
+        LowLevel::Crun => format!("container `{id}` already exists"),
+        LowLevel::Youki => "container already exists".to_owned(),
+    };
+    Error::new(Kind::Usage, why).hint("delete that one first, or choose another id")
 }
 
 /// The bundle's real path.

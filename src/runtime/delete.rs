@@ -15,15 +15,15 @@ pub(super) fn carry_out(runtime: &Located, line: &Line, words: &[OsString]) -> R
         root: &root,
         id: &line.id,
     };
-    if record::read(place)?.is_none() {
+    let Some(record) = record::read(place)? else {
         return Ok(Next::HandOn);
-    }
+    };
     let gone = || root.join(&line.id).symlink_metadata().is_err();
     let code = exit_code(command(runtime, words).status(), &runtime.program, || {
         !gone()
     })?;
     if gone()
-        && let Err(e) = record::remove(place)
+        && let Err(e) = record::forget(&record)
     {
         report::notice(&e.to_string());
     }

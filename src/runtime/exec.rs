@@ -106,7 +106,7 @@ fn verified(runtime: &Located, line: &Line, record: &Record, pid_file: &Path) ->
         || !pid_file.exists(),
     )?;
     if code == 0
-        && let Some(subject) = Subject::running(verify::first_process(pid_file)?)?
+        && let Some(subject) = Subject::of(verify::first_process(pid_file)?)?
         && let Err(why) = subject.verify(record)
     {
         subject.kill();

@@ -12,7 +12,9 @@ mod exec;
 pub mod holes;
 pub mod labels;
 pub mod locate;
+mod members;
 pub mod options;
+mod process;
 pub mod record;
 mod restore;
 pub mod roots;
@@ -20,6 +22,7 @@ mod scanner;
 mod start;
 mod verify;
 mod watch;
+mod watcher;
 
 use std::env;
 use std::ffi::{OsStr, OsString};

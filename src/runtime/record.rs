@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::apparmor::loaded::Mode;
 use crate::apparmor::name::{Label, ProfileName};
 use crate::decision::{Component, Wanted};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::profiles::{Ensured, digest};
 use crate::{rundir, trusted};
 
@@ -77,6 +77,14 @@ pub struct Recorded {
     pub mode: Mode,
     /// The kernel's directory of it.
     pub directory: String,
+}
+
+impl Record {
+    /// Whether both are of one container: an `exec` may have written it anew meanwhile, a later
+    /// container of the same id has another writer.
+    fn is_of_the_same_container_as(&self, other: &Self) -> bool {
+        (self.writer, &self.time, &self.bundle) == (other.writer, &other.time, &other.bundle)
+    }
 }
 
 impl Recorded {
@@ -194,27 +202,29 @@ pub fn write(record: &Record) -> Result<()> {
     };
     let path = place.file()?;
     let text = serde_json::to_vec(record).map_err(|e| Error::io("write", &path, &e.into()))?;
-    // Whoever tidies up must not take this one for an old one of its name.
-    let _together = directory()?;
+    // Whoever tidies up must not take this one for an old one of its name. Where that does not
+    // come to an end, the record matters more.
+    let _together = directory(File::try_lock_shared)?;
     rundir::replace(&path, &text).map_err(|e| {
         e.within("the record of the container")
             .hint("free or repair /run")
     })
 }
 
-/// The directory of all records, locked together with others; or not locked, where somebody who
-/// tidies up does not come to an end: the record matters more than that.
-fn directory() -> Result<File> {
+/// The directory of all records, locked; `None` where it was not to be had in some time.
+fn directory(lock: fn(&File) -> std::result::Result<(), TryLockError>) -> Result<Option<File>> {
     let path = rundir::path()?.join("containers");
     trusted::own_directory(&path, 0o700)?;
     let directory = File::open(&path).map_err(|e| Error::io("open", &path, &e))?;
     for _ in 0..PATIENCE {
-        match directory.try_lock_shared() {
+        match lock(&directory) {
+            Ok(()) => return Ok(Some(directory)),
             Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(10)),
-            _ => break,
+            // A file system without locks.
+            Err(TryLockError::Error(_)) => break,
         }
     }
-    Ok(directory)
+    Ok(None)
 }
 
 /// Removes the records of containers that are `gone`, and directories without records; returns
@@ -255,15 +265,41 @@ pub fn tidy(gone: impl Fn(&Record) -> bool) -> Result<u64> {
     Ok(count)
 }
 
-/// Removes a record, if there is one.
+/// Removes the record of an earlier container of this id, if there is one.
 ///
 /// # Errors
 /// Where it is there and cannot be removed.
 pub fn remove(place: Place<'_>) -> Result<()> {
-    let path = place.file()?;
-    match fs::remove_file(&path) {
+    remove_file(&place.file()?)
+}
+
+/// Removes this record, unless another container has come by its id meanwhile.
+///
+/// # Errors
+/// Where it is there and cannot be removed; `gc` does later.
+pub fn forget(record: &Record) -> Result<()> {
+    let place = Place {
+        root: &record.root,
+        id: &record.id,
+    };
+    // Nobody writes between the look and the removal.
+    let _alone = directory(File::try_lock)?.ok_or_else(|| {
+        let why = format!(
+            "the record of container {} stays: others use /run",
+            record.id
+        );
+        Error::new(Kind::Internal, why).hint("run: oci-apparmor gc")
+    })?;
+    match read(place)? {
+        Some(now) if now.is_of_the_same_container_as(record) => remove_file(&place.file()?),
+        _ => Ok(()),
+    }
+}
+
+fn remove_file(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => {
-            Err(Error::io("remove the record", &path, &e))
+            Err(Error::io("remove the record", path, &e))
         }
         _ => Ok(()),
     }

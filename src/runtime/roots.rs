@@ -130,7 +130,10 @@ pub fn origin(runtime: LowLevel, root: &Path, id: &str) -> Result<Option<Origin>
 }
 
 /// Whether there is something of this name.
-fn exists(path: &Path) -> Result<bool> {
+///
+/// # Errors
+/// Where it cannot be told: that is not the same as no.
+pub(super) fn exists(path: &Path) -> Result<bool> {
     match path.symlink_metadata() {
         Ok(_) => Ok(true),
         Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(false),

@@ -248,20 +248,34 @@ fn another_configuration_of_crun_is_the_one_that_counts() {
 }
 
 #[test]
-fn a_second_container_of_an_id_changes_nothing() {
+fn a_second_container_of_an_id_is_refused_in_the_runtimes_words() {
     let Some(node) = node() else { return };
-    node.bundle(ASKS);
-    node.done(&["create", "c1"]);
-    let record = node.record("c1");
-    // Even one that would be refused: the runtime will say it better.
-    let second = r#"{"process":{},"annotations":{"oci-apparmor/profile":"none"}}"#;
-    node.bundle(second);
-    let outcome = node.run(&["create", "--bundle", BUNDLE, "c1"]);
-    assert_eq!(outcome.code, Some(1));
-    assert!(outcome.stderr.contains("mkdir"), "{}", outcome.stderr);
-    assert_eq!(node.last_call().words, ["create", "--bundle", BUNDLE, "c1"]);
-    assert_eq!(node.text("/run/bundle/config.json"), second);
-    assert_eq!(node.record("c1"), record);
+    for (name, words) in [
+        ("runc", "refused: container with given ID already exists;"),
+        ("crun", "refused: container `c1` already exists;"),
+        ("youki", "refused: container already exists;"),
+    ] {
+        node.called(name);
+        node.bundle(ASKS);
+        node.done(&["create", "c1"]);
+        let record = fs::read(node.record_file("c1")).unwrap();
+        // One that asks for another profile, one that asks for nothing, and one that would be
+        // refused for what it asks for.
+        for second in [
+            ASKS.replace("\"p\"", "\"q\""),
+            r#"{"process":{}}"#.to_owned(),
+            "{".to_owned(),
+        ] {
+            node.bundle(&second);
+            for call in ["create", "run", "restore"] {
+                let line = node.refused(&[call, "--bundle", BUNDLE, "c1"]);
+                assert!(line.contains(words), "{line}");
+                assert_eq!(node.text("/run/bundle/config.json"), second);
+                assert_eq!(fs::read(node.record_file("c1")).unwrap(), record);
+            }
+        }
+        node.done(&["delete", "c1"]);
+    }
 }
 
 #[test]

@@ -21,7 +21,7 @@ const HANDED: &str = r#"{"apparmorProfile":"a-default-of-the-engine","args":["sh
 /// A runtime that keeps what it was given, in the time of a few system calls.
 const RUNTIME: &str = r#"#!/bin/sh
 PATH=/usr/bin:/bin
-case " $* " in *' create '*)
+case " $* " in *' create '* | *' run '*)
     mkdir -p /run/runc && mkdir /run/runc/c1 || exit 1
     echo '{"config":{"labels":["bundle=/run/bundle"]}}' >/run/runc/c1/state.json
     ;;
@@ -30,8 +30,8 @@ mkdir /run/saw && cp /run/bundle/config.json /run/process.json /run/saw && echo 
 "#;
 
 /// A node whose namespace stays, so that a call costs no more than the program itself.
-struct Held {
-    node: Node,
+pub(crate) struct Held {
+    pub(crate) node: Node,
     holder: Child,
 }
 
@@ -44,17 +44,17 @@ impl Drop for Held {
 
 /// What happens at one system call, in strace's words.
 #[derive(Debug, Clone, Copy)]
-struct Fault<'a> {
-    call: &'a str,
+pub(crate) struct Fault<'a> {
+    pub(crate) call: &'a str,
     /// At the how-manyth of this name; with `+`, at all that follow, too.
-    when: &'a str,
-    what: &'a str,
+    pub(crate) when: &'a str,
+    pub(crate) what: &'a str,
 }
 
-const KILL: &str = "signal=KILL";
+pub(crate) const KILL: &str = "signal=KILL";
 
 /// What can happen at a system call of this name: each can fail, some fail in ways of their own.
-fn faults(call: &str) -> Vec<(&'static str, &'static str)> {
+pub(crate) fn faults(call: &str) -> Vec<(&'static str, &'static str)> {
     let mut faults = vec![(KILL, ""), ("error=EIO", "")];
     // A disk, or a limit on descriptors, that does not come back.
     if matches!(call, "openat" | "statx" | "newfstatat" | "readlink") {
@@ -89,7 +89,8 @@ fn faults(call: &str) -> Vec<(&'static str, &'static str)> {
 }
 
 impl Held {
-    fn prepare() -> Option<Self> {
+    /// A node with this low-level runtime.
+    pub(crate) fn prepare(runtime: &str) -> Option<Self> {
         let node = node()?;
         if let Err(e) = Command::new("strace").arg("-V").output() {
             let must = std::env::var_os("OCI_APPARMOR_MUST_RUN").is_some_and(|v| v == "1");
@@ -99,7 +100,7 @@ impl Held {
         }
         // In the usual place too: where the configuration cannot be read, it is looked for there.
         for directory in ["/run/bin", "/usr/libexec/crio"] {
-            node.program(&format!("{directory}/runc"), RUNTIME);
+            node.program(&format!("{directory}/runc"), runtime);
         }
         node.write(PROCESS, HANDED);
         let words = ["sh", "-c", "echo ready; exec sleep 600"].map(str::to_owned);
@@ -112,12 +113,16 @@ impl Held {
         Some(Self { node, holder })
     }
 
-    fn call(&self, program: &[&str], words: &[&str]) -> Output {
+    /// Calls the wrapper, by way of another program.
+    pub(crate) fn call(&self, program: &[&str], words: &[&str]) -> Output {
+        self.enter(&[program, &["/run/libexec/runc"], words].concat())
+    }
+
+    /// Calls any program.
+    pub(crate) fn enter(&self, words: &[&str]) -> Output {
         let pid = self.holder.id().to_string();
         Command::new("nsenter")
             .args(["--target", &pid, "--mount", "--wd"])
-            .args(program)
-            .arg("/run/libexec/runc")
             .args(words)
             .env_clear()
             .stdin(Stdio::null())
@@ -131,6 +136,15 @@ impl Held {
         let trace = ["strace", "-qq", "-b", "execve", "-o", "/run/trace"];
         let done = self.call(&trace, words);
         assert!(done.status.success(), "{done:?}");
+        let mut names = self.traced();
+        // That of the runtime, from which on nothing is traced.
+        assert_eq!(names.pop().unwrap().0, "execve");
+        assert!(names.len() > 100, "{names:?}");
+        names
+    }
+
+    /// What strace saw, but for its own call.
+    pub(crate) fn traced(&self) -> Vec<(String, usize)> {
         let mut names: Vec<(String, usize)> = Vec::new();
         for line in self.node.text("/run/trace").lines() {
             let Some((name, _)) = line.split_once('(') else {
@@ -141,14 +155,11 @@ impl Held {
                 names.push((name.to_owned(), before + 1));
             }
         }
-        // strace's own, and that of the runtime, from which on nothing is traced.
         assert_eq!(names.remove(0).0, "execve");
-        assert_eq!(names.pop().unwrap().0, "execve");
-        assert!(names.len() > 100, "{names:?}");
         names
     }
 
-    fn disturbed(&self, fault: Fault<'_>, words: &[&str]) -> Output {
+    pub(crate) fn disturbed(&self, fault: Fault<'_>, words: &[&str]) -> Output {
         let Fault { call, when, what } = fault;
         let inject = format!("inject={call}:{what}:when={when}");
         let strace = ["strace", "-qq", "-b", "execve", "-o", "/run/trace", "-e"];
@@ -189,7 +200,7 @@ impl Held {
             json.pointer(at)
                 .and_then(|label| label.as_str().map(str::to_owned))
         };
-        Some(if words == CREATE {
+        Some(if words != EXEC && words[0] != "exec" {
             label("/run/saw/config.json", "/process/apparmorProfile")
         } else if words == EXEC {
             label("/run/saw/process.json", "/apparmorProfile")
@@ -201,7 +212,7 @@ impl Held {
         })
     }
 
-    fn forget(&self, inside: &str) {
+    pub(crate) fn forget(&self, inside: &str) {
         if self.node.exists(inside) {
             self.node.remove(inside);
         }
@@ -317,8 +328,60 @@ fn without_a_container(held: &Held) {
 
 #[test]
 fn at_every_system_call_of_create() {
-    let Some(held) = Held::prepare() else { return };
+    let Some(held) = Held::prepare(RUNTIME) else {
+        return;
+    };
     at_every_call(&held, &CREATE, 1, &without_a_container);
+}
+
+#[test]
+fn at_every_second_system_call_of_run() {
+    let Some(held) = Held::prepare(RUNTIME) else {
+        return;
+    };
+    let run = ["run", "--detach", "--bundle", BUNDLE, "c1"];
+    at_every_call(&held, &run, 2, &without_a_container);
+}
+
+#[test]
+fn at_every_third_system_call_of_a_create_that_compiles() {
+    let Some(held) = Held::prepare(RUNTIME) else {
+        return;
+    };
+    held.node.source("p");
+    // Its stamp is not remembered at first: each call makes the same system calls.
+    at_every_call(&held, &CREATE, 3, &|held| {
+        without_a_container(held);
+        held.forget("/run/cache");
+        held.forget("/sys/kernel/security/apparmor/policy/profiles");
+        held.node
+            .write("/sys/kernel/security/apparmor/policy/profiles/.keep", "");
+        held.node
+            .write("/sys/kernel/security/apparmor/.replace", "");
+    });
+}
+
+#[test]
+fn no_failure_lets_a_second_container_take_the_firsts_record() {
+    let Some(held) = Held::prepare(RUNTIME) else {
+        return;
+    };
+    let record = with_a_container(&held);
+    let file = held.node.record_file("c1");
+    held.forget("/run/saw");
+    // The calls of one that is refused at once.
+    let trace = ["strace", "-qq", "-o", "/run/trace"];
+    assert_eq!(held.call(&trace, &CREATE).status.code(), Some(1));
+    let calls = held.traced();
+    for (call, number) in &calls {
+        for (what, on) in faults(call) {
+            let when = &format!("{number}{on}");
+            let fault = Fault { call, when, what };
+            let done = held.disturbed(fault, &CREATE);
+            assert_eq!(held.seen(&CREATE), None, "{fault:?}: {done:?}");
+            assert_eq!(fs::read(&file).unwrap(), record, "{fault:?}: {done:?}");
+        }
+    }
 }
 
 /// A container `c1` that runs under `p`, and what is remembered of it.
@@ -330,7 +393,9 @@ fn with_a_container(held: &Held) -> Vec<u8> {
 
 #[test]
 fn at_every_system_call_of_exec() {
-    let Some(held) = Held::prepare() else { return };
+    let Some(held) = Held::prepare(RUNTIME) else {
+        return;
+    };
     let record = with_a_container(&held);
     let file = held.node.record_file("c1");
     at_every_call(&held, &EXEC, 1, &|held| {
@@ -341,7 +406,9 @@ fn at_every_system_call_of_exec() {
 
 #[test]
 fn at_every_system_call_of_an_exec_whose_record_is_lost() {
-    let Some(held) = Held::prepare() else { return };
+    let Some(held) = Held::prepare(RUNTIME) else {
+        return;
+    };
     with_a_container(&held);
     at_every_call(&held, &["exec", "c1", "sh"], 1, &|held| {
         held.forget("/run/oci-apparmor")
@@ -350,7 +417,9 @@ fn at_every_system_call_of_an_exec_whose_record_is_lost() {
 
 #[test]
 fn no_failure_lets_a_pods_annotations_be_edited() {
-    let Some(held) = Held::prepare() else { return };
+    let Some(held) = Held::prepare(RUNTIME) else {
+        return;
+    };
     let node = &held.node;
     node.load("q", "enforce");
     let bundle = |kind: &str, profile: &str| {

@@ -172,7 +172,7 @@ fn a_configuration_that_is_changed_after_create_changes_nothing() {
 
 /// The watchers of a container, which are processes of this machine.
 fn watchers(id: &str) -> Vec<u32> {
-    let words = format!("oci-apparmor-watcher\0/run/runc\0{id}\0");
+    let words = format!("oci-apparmor-watcher\0run\0/run/runc\0{id}\0");
     let processes = fs::read_dir("/proc").unwrap();
     let pids = processes.filter_map(|p| p.unwrap().file_name().to_str()?.parse().ok());
     pids.filter(|pid| {

@@ -25,6 +25,7 @@ mod cycles;
 mod exec;
 mod handed_on;
 mod hook;
+mod interrupted;
 mod killed;
 mod life;
 mod lint;
