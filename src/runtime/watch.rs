@@ -76,6 +76,8 @@ fn started(runtime: &Located, line: &Line, record: &Record, words: &[OsString]) 
         subcommand: line.subcommand,
         root: record.root.clone(),
         id: record.id.clone(),
+        writer: record.writer.to_string(),
+        time: record.time.clone(),
         program: runtime.program.clone(),
         log: line.global("log").unwrap_or_default().to_owned(),
         log_format: line.global("log-format").unwrap_or_default().to_owned(),

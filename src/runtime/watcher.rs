@@ -39,6 +39,9 @@ pub(super) struct Watch {
     pub(super) subcommand: Subcommand,
     pub(super) root: PathBuf,
     pub(super) id: String,
+    /// Whose record it is, and of when: there may be a later one by the time it is read.
+    pub(super) writer: String,
+    pub(super) time: String,
     pub(super) program: PathBuf,
     pub(super) log: OsString,
     pub(super) log_format: OsString,
@@ -56,6 +59,8 @@ impl Watch {
             self.subcommand.name().into(),
             self.root.clone().into(),
             self.id.clone().into(),
+            self.writer.clone().into(),
+            self.time.clone().into(),
             self.program.clone().into(),
             self.log.clone(),
             self.log_format.clone(),
@@ -66,7 +71,10 @@ impl Watch {
     }
 
     pub(super) fn from_words(words: &[OsString]) -> Option<Self> {
-        let [subcommand, root, id, program, log, format, count, rest @ ..] = words else {
+        let [subcommand, root, id, writer, time, rest @ ..] = words else {
+            return None;
+        };
+        let [program, log, format, count, rest @ ..] = rest else {
             return None;
         };
         let subcommand = |one: &Subcommand| subcommand == one.name();
@@ -75,6 +83,8 @@ impl Watch {
             subcommand: Subcommand::ALL.into_iter().find(subcommand)?,
             root: root.into(),
             id: id.to_str()?.to_owned(),
+            writer: writer.to_str()?.to_owned(),
+            time: time.to_str()?.to_owned(),
             program: program.into(),
             log: log.clone(),
             log_format: format.clone(),
@@ -97,7 +107,8 @@ pub(super) fn watch(watch: &Watch) -> Option<()> {
         root: &watch.root,
         id: &watch.id,
     };
-    let record = record::read(place).ok()??;
+    let is_it = |r: &Record| r.writer.to_string() == watch.writer && r.time == watch.time;
+    let record = record::read(place).ok()?.filter(is_it)?;
     let runtime = Located {
         kind: LowLevel::named(&record.runtime)?,
         program: watch.program.clone(),
@@ -317,6 +328,8 @@ mod tests {
             subcommand: Subcommand::Restore,
             root: "/r".into(),
             id: "c".to_owned(),
+            writer: "7".to_owned(),
+            time: "1970-01-01T00:00:00Z".to_owned(),
             program: "/usr/sbin/runc".into(),
             log: "".into(),
             log_format: "json".into(),
@@ -324,13 +337,13 @@ mod tests {
             deletion: words("--root /r delete --force c"),
         };
         assert_eq!(Watch::from_words(&watch.to_words()), Some(watch.clone()));
-        for cut in 0..7 {
+        for cut in 0..9 {
             assert_eq!(
                 Watch::from_words(watch.to_words().get(..cut).unwrap()),
                 None
             );
         }
-        let too_few = words("run / c /p l f 3 a b");
+        let too_few = words("run / c 7 t /p l f 3 a b");
         assert_eq!(Watch::from_words(&too_few), None);
     }
 }

@@ -12,7 +12,7 @@ const HOLDS: &str = "sabotaged (enforce)\n";
 
 /// Puts a runtime in runc's place that does this before it becomes the real one. `$bundle` and
 /// `$process` are the values of these options, `$call` is the subcommand.
-fn sabotage(deed: &str, more: &str) {
+pub(crate) fn sabotage(deed: &str, more: &str) {
     let program = wrapper("sabotage");
     let text = format!(
         r#"#!/bin/sh

@@ -268,6 +268,10 @@ fn a_second_container_of_an_id_is_refused_in_the_runtimes_words() {
         ] {
             node.bundle(&second);
             for call in ["create", "run", "restore"] {
+                if (name, call) == ("youki", "restore") {
+                    // It has none.
+                    continue;
+                }
                 let line = node.refused(&[call, "--bundle", BUNDLE, "c1"]);
                 assert!(line.contains(words), "{line}");
                 assert_eq!(node.text("/run/bundle/config.json"), second);

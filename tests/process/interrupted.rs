@@ -13,11 +13,12 @@ use crate::create::ASKS;
 use crate::killed::{Fault, Held, KILL, faults};
 use crate::node::BUNDLE;
 
-/// How many system calls lie between two at which a call is killed, before the low-level runtime
-/// is called; each of the [`EACH`] that follow is; and every [`SPARSE`]th of the rest, which looks
-/// at the container's process again and again, or at all processes of this machine. Other faults
+/// A call is killed at every [`STEP`]th of its [`FIRST`] system calls; at each of the [`EACH`] that
+/// follow the start of the low-level runtime; and at every [`SPARSE`]th of the rest, which looks at
+/// the container's process again and again, or at all processes of this machine. Other faults
 /// happen at every third of these, and those that last, at every eighth of those.
 const STEP: usize = 6;
+const FIRST: usize = 250;
 const EACH: usize = 40;
 const SPARSE: usize = 80;
 
@@ -37,6 +38,7 @@ case " $* " in
     mkdir -p /run/runc && mkdir "$own" && mkfifo "$own/exec.fifo" || exit 1
     (read -r _ <"$own/exec.fifo" && exec sleep SECONDS) </dev/null >/dev/null 2>&1 &
     note $!
+    case " $* " in *' create '*) exit ;; esac
     ;;
 *' restore '*)
     mkdir -p /run/runc && mkdir "$own" || exit 1
@@ -183,13 +185,16 @@ impl Scene {
         let calls = held.traced();
         // The watcher is started first, and then the runtime; or we become it.
         let starts = |(name, _): &&(String, usize)| matches!(&**name, "clone3" | "clone" | "vfork");
-        let of_runtime = calls.iter().rposition(|call| starts(&call)).unwrap();
+        let mut started = (0..calls.len()).filter(|at| starts(&&calls[*at]));
+        let of_watcher = started.next().unwrap();
+        // A `run` becomes the runtime.
+        let of_runtime = started.next().unwrap_or(of_watcher);
         let (mut tried, mut ran, mut killed, mut lasting) = (0, 0, 0, 0);
         for (at, (call, number)) in calls.iter().enumerate() {
             let step = match at.checked_sub(of_runtime) {
-                None => STEP,
+                None if at < FIRST => STEP,
                 Some(after) if after < EACH => 1,
-                Some(_) => SPARSE,
+                _ => SPARSE,
             };
             if at % step != 0 {
                 continue;

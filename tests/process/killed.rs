@@ -8,6 +8,7 @@ use std::process::{Child, Command, Output, Stdio};
 
 use serde_json::Value;
 
+use crate::call::until;
 use crate::create::ASKS;
 use crate::node::{BUNDLE, Node, node};
 
@@ -213,9 +214,13 @@ impl Held {
     }
 
     pub(crate) fn forget(&self, inside: &str) {
-        if self.node.exists(inside) {
-            self.node.remove(inside);
-        }
+        // The watcher of a call that was killed may be at work in there.
+        until("it is gone", || {
+            let path = self.node.path(inside);
+            let _ = fs::remove_file(&path);
+            let _ = fs::remove_dir_all(&path);
+            !self.node.exists(inside)
+        });
     }
 }
 
