@@ -132,9 +132,8 @@ impl Watcher<'_> {
     fn run(&self) -> Option<()> {
         watch::ready()?;
         let settings = Settings::load().unwrap_or_default();
-        if self.record.components.is_empty() || settings.verify == Verify::Off {
-            ends(None);
-        } else if !self.verify_the_first() {
+        let verifies = !self.record.components.is_empty() && settings.verify != Verify::Off;
+        if !verifies || !self.verify_the_first() {
             ends(None);
         }
         self.forget_what_is_gone()

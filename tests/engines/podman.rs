@@ -12,6 +12,8 @@ use crate::support::*;
 mod life;
 #[path = "podman/machine.rs"]
 mod machine;
+#[path = "podman/neighbours.rs"]
+mod neighbours;
 #[path = "podman/rootless.rs"]
 mod rootless;
 #[path = "podman/signals.rs"]
