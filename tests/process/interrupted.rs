@@ -219,7 +219,7 @@ impl Scene {
                 ran += usize::from(what == KILL && held.node.exists("/run/ran"));
             }
         }
-        println!(
+        eprintln!(
             "{words:?}: {} calls, {killed} kills, {ran} with a runtime",
             calls.len()
         );
