@@ -76,6 +76,7 @@ pub(super) struct Stat {
     /// How long it was on a processor, in clock ticks.
     ticks: u64,
     threads: u64,
+    started: u64,
 }
 
 impl Stat {
@@ -96,12 +97,19 @@ impl Stat {
         let user: u64 = fields.nth(4)?.parse().ok()?;
         let system: u64 = fields.next()?.parse().ok()?;
         let threads = fields.nth(4)?.parse().ok()?;
+        let started = fields.nth(1)?.parse().ok()?;
         Some(Self {
             state,
             flags,
             ticks: user.saturating_add(system),
             threads,
+            started,
         })
+    }
+
+    /// When it was started, in clock ticks since the boot.
+    pub(super) fn started(self) -> u64 {
+        self.started
     }
 
     /// Whether it still executes what its parent did.
@@ -183,6 +191,7 @@ mod tests {
             flags: 4_194_624,
             ticks: 7,
             threads: 2,
+            started: 833,
         };
         assert_eq!(stat, expected);
         assert!(stat.has_executed_nothing() && !stat.is_at_work() && !stat.is_over());
@@ -203,6 +212,7 @@ mod tests {
             flags: 0,
             ticks: 0,
             threads,
+            started: 0,
         };
         assert!(of('Z', 1).is_over() && of('X', 0).is_over());
         assert!(!of('Z', 2).is_over() && !of('S', 1).is_over());
