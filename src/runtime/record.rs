@@ -273,6 +273,20 @@ pub fn remove(place: Place<'_>) -> Result<()> {
     remove_file(&place.file()?)
 }
 
+/// Whether the container of this record is known to be no more: it was deleted, or there is a later
+/// one by its id. What cannot be told is no.
+pub fn is_outdated(record: &Record) -> bool {
+    let place = Place {
+        root: &record.root,
+        id: &record.id,
+    };
+    match read(place) {
+        Ok(Some(now)) => !now.is_of_the_same_container_as(record),
+        Ok(None) => is_there(place).is_ok_and(|there| !there),
+        Err(_) => false,
+    }
+}
+
 /// Removes this record, unless another container has come by its id meanwhile.
 ///
 /// # Errors

@@ -105,15 +105,26 @@ impl<'r> Restored<'r> {
     /// # Errors
     /// Where it was put down.
     pub(super) fn settle(&self) -> Result<()> {
+        let interrupted = || {
+            let why = "the call ended before the container was restored";
+            Error::new(Kind::Internal, why)
+        };
+        // The engine may have deleted it since, and made another of this id. Then a runtime that
+        // went on cannot have noted down its processes, which are nobody's.
+        if record::is_outdated(self.record) {
+            let is_another = roots::exists(&self.record.root.join(&self.record.id)).unwrap_or(true);
+            if is_another || !self.is_there() {
+                return Ok(());
+            }
+            let killed = self.members().is_ok_and(|members| members.kill());
+            return Err(interrupted().hint(if killed { REMEDY } else { NOT_PUT_DOWN }));
+        }
         let why = match self.first() {
             Some(pid) => match labels::all_hold(pid, self.record) {
                 Ok(()) => return Ok(()),
                 Err(why) => why,
             },
-            None if self.is_there() => {
-                let why = "the call ended before the container was restored";
-                Error::new(Kind::Internal, why)
-            }
+            None if self.is_there() => interrupted(),
             None => return record::forget(self.record),
         };
         self.refused(why).1

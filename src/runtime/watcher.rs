@@ -151,6 +151,9 @@ impl Watcher<'_> {
                 Ok(origin) => origin,
                 // While the runtime writes its state, it may be half there; not any more by now.
                 Err(why) if ended && subject.is_none() => {
+                    if record::is_outdated(&self.record) {
+                        return true;
+                    }
                     self.refuse(why, Ok(Members::default()));
                     return true;
                 }
@@ -158,6 +161,10 @@ impl Watcher<'_> {
             };
             let waits = origin.as_ref().is_some_and(|origin| origin.waits);
             if let (None, Some(pid)) = (&subject, origin.and_then(|origin| origin.pid)) {
+                // A later container of this id is not ours to judge.
+                if record::is_outdated(&self.record) {
+                    return ended;
+                }
                 subject = match Subject::of(pid) {
                     Ok(found) => found,
                     Err(why) => {
