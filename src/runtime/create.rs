@@ -233,6 +233,7 @@ pub(super) fn record(
         container: request.container.clone(),
         sandbox: request.sandbox.clone(),
         pid_file: pid_file.map(|path| cwd.join(path)),
+        program: Some(runtime.program.clone()),
         ..record::empty(runtime.kind.name(), place, bundle)
     }
 }

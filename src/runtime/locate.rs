@@ -83,6 +83,39 @@ pub fn program(kind: LowLevel, settings: &LowLevelSettings) -> Result<Option<Loc
     Ok(None)
 }
 
+/// The other programs that a call by the name `argv0` could stand for: of each kind that it may
+/// mean, those that lie in the directories where they are looked for. Usually there is none.
+#[must_use]
+pub fn others(found: &Located, argv0: &OsStr, settings: &LowLevelSettings) -> Vec<Located> {
+    let kinds = match meant(argv0, settings) {
+        Some(kind) => vec![kind],
+        None => LowLevel::ALL.to_vec(),
+    };
+    let mut all: Vec<Located> = Vec::new();
+    for kind in kinds {
+        let places: Vec<PathBuf> = match settings.program(kind) {
+            Some(path) => vec![path.to_owned()],
+            None => {
+                let directories = settings.directories.iter().map(|d| d.as_path());
+                directories.map(|d| d.join(kind.name())).collect()
+            }
+        };
+        for path in places {
+            // One look tells where there is nothing.
+            if path != found.program
+                && let Ok(true) = path.try_exists()
+                && let Ok(program) = trusted::program(&path)
+                && program != found.program
+                && !all.iter().any(|other| other.program == program)
+                && !is_this_program(&program)
+            {
+                all.push(Located { kind, program });
+            }
+        }
+    }
+    all
+}
+
 /// Whether `path` is the program that runs, under whatever name, or a copy of it: two copies that
 /// find each other would call each other for ever.
 fn is_this_program(path: &Path) -> bool {

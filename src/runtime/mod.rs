@@ -10,6 +10,7 @@ mod create;
 mod delete;
 mod exec;
 pub mod holes;
+mod kept;
 pub mod labels;
 pub mod locate;
 pub mod options;
@@ -79,6 +80,7 @@ fn run(argv0: &OsStr, words: &[OsString], context: &mut Context) -> Result<u8> {
     // Only where the runtimes are: a broken configuration must not block `kill` and `delete`.
     let settings = LowLevelSettings::load_leniently();
     let located = locate::locate(argv0, &settings);
+    let located = located.map(|found| kept::runtime(found, argv0, &settings, words));
     let kind = match &located {
         Ok(runtime) => runtime.kind,
         // Only for where to report that there is none.

@@ -36,6 +36,9 @@ pub struct Record {
     pub version: u32,
     /// The low-level runtime's name.
     pub runtime: String,
+    /// Its program, which the container keeps.
+    #[serde(default)]
+    pub program: Option<PathBuf>,
     /// The directory of the runtime's containers.
     pub root: PathBuf,
     /// The container's id.
@@ -275,6 +278,7 @@ pub fn empty(runtime: &str, place: Place<'_>, bundle: &Path) -> Record {
     Record {
         version: VERSION,
         runtime: runtime.to_owned(),
+        program: None,
         root: place.root.to_owned(),
         id: place.id.to_owned(),
         bundle: bundle.to_owned(),

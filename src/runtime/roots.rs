@@ -129,6 +129,18 @@ pub fn origin(runtime: LowLevel, root: &Path, id: &str) -> Result<Option<Origin>
     }))
 }
 
+/// Whether a container is one that this kind of runtime made: several may share a root.
+#[must_use]
+pub fn has(runtime: LowLevel, root: &Path, id: &str) -> bool {
+    let is = |file: &str| root.join(id).join(file).try_exists().unwrap_or(true);
+    match runtime {
+        LowLevel::Crun => is("status"),
+        // youki keeps the state that every runtime shows, and beside it a file of its own.
+        LowLevel::Runc => is("state.json") && !is("youki_config.json"),
+        LowLevel::Youki => is("youki_config.json"),
+    }
+}
+
 /// Whether there is something of this name.
 fn exists(path: &Path) -> Result<bool> {
     match path.symlink_metadata() {

@@ -115,6 +115,7 @@ fn what_is_remembered() {
         json!({
             "version": 1,
             "runtime": "crun",
+            "program": "/run/bin/crun",
             "root": "/run/roots",
             "id": "c1",
             "bundle": BUNDLE,
