@@ -327,17 +327,31 @@ programs() {
 
 # --- What still needs us.
 
-# The ids of containers that have a record: engines call our programs by their path until the
-# last of them is deleted.
-containers() {
+# The ids of containers that have a record, be they gone.
+recorded() {
     for record in "$destdir"/run/oci-apparmor/containers/*/*; do
         [ ! -f "$record" ] || printf '%s ' "$(basename "$record")"
     done
 }
 
+# The containers that live and were made through the wrapper, with a profile or without one:
+# engines call our programs by their path until the last of them is deleted.
+containers() {
+    program=$(ours)
+    if [ -n "$destdir" ] || [ -z "$program" ]; then
+        recorded
+    else
+        "$program" living
+    fi
+}
+
 # Files that make an engine call us.
 callers() {
     for file in "$destdir"/etc/containerd/config.toml "$destdir"/etc/containerd/conf.d/* \
+        "$destdir"/var/lib/rancher/*/agent/etc/containerd/*.tmpl \
+        "$destdir"/var/lib/rancher/*/agent/etc/containerd/*.toml.d/* \
+        "$destdir"/etc/k0s/containerd.toml "$destdir"/etc/k0s/containerd.d/* \
+        "$destdir"/var/snap/microk8s/current/args/containerd-template.toml \
         "$destdir"/etc/crio/crio.conf "$destdir"/etc/crio/crio.conf.d/* \
         "$destdir"/etc/containers/containers.conf "$destdir"/etc/containers/containers.conf.d/* \
         "$destdir"/etc/docker/daemon.json \
@@ -457,8 +471,10 @@ END
 uninstall() {
     [ "$(id -u)" = 0 ] || [ -n "$destdir$dry_run" ] || die 'must be root to uninstall'
     if [ -z "$force" ]; then
-        ids=$(containers)
-        [ -z "$ids" ] || die "not uninstalled: these containers are managed and not deleted yet: ${ids% }; delete them, or give --force"
+        ids=$(containers) || die 'not uninstalled: it cannot be told which containers need it (give --force)'
+        [ -z "$ids" ] || die "not uninstalled: these containers were made through it and are not deleted yet: ${ids% }; delete them, or give --force"
+        ids=$(recorded)
+        [ -z "$ids" ] || die "not uninstalled: there are records of containers that are gone: ${ids% }; run: oci-apparmor gc, or give --force"
         [ -z "$(enabled)" ] || die 'not uninstalled: oci-apparmor-preload.service is enabled; run: systemctl disable --now oci-apparmor-preload.service, or give --force'
         unconfigure
         using=$(callers)

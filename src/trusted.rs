@@ -219,6 +219,8 @@ pub struct Base<'p> {
     root: &'p Path,
     /// Whether whoever runs this may own it: an image is made by anybody.
     own: bool,
+    /// A group whose members may write what is root's, since they are as good as root anyway.
+    group: Option<u32>,
 }
 
 impl<'p> Base<'p> {
@@ -231,7 +233,17 @@ impl<'p> Base<'p> {
     #[must_use]
     pub fn new(root: &'p Path) -> Self {
         let own = root != Path::new("/");
-        Self { root, own }
+        Self {
+            root,
+            own,
+            group: None,
+        }
+    }
+
+    /// The same, with a group whose members may write there.
+    #[must_use]
+    pub fn with_group(self, group: Option<u32>) -> Self {
+        Self { group, ..self }
     }
 
     /// The real path of `path` in this tree, every step of which only its owner can change.
@@ -256,6 +268,9 @@ impl<'p> Base<'p> {
     fn owns(&self, what: &str, meta: &Metadata) -> std::result::Result<(), Refusal> {
         let me = nix::unistd::geteuid();
         if self.own && !me.is_root() && meta.uid() == me.as_raw() {
+            return Ok(());
+        }
+        if Some(meta.gid()) == self.group && meta.uid() == 0 && meta.mode() & 0o002 == 0 {
             return Ok(());
         }
         owned_by_root(what, meta)
