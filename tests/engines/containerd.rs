@@ -30,13 +30,7 @@ pub(crate) fn installed(name: &str) -> PathBuf {
 /// Puts the programs there, by a rename over what may be in use, as package managers do.
 pub(crate) fn install() {
     fs::create_dir_all(installed("")).unwrap();
-    for (name, program) in [
-        (
-            "oci-apparmor-runtime",
-            env!("CARGO_BIN_EXE_oci-apparmor-runtime"),
-        ),
-        ("oci-apparmor", env!("CARGO_BIN_EXE_oci-apparmor")),
-    ] {
+    for (name, program) in [("oci-apparmor-runtime", RUNTIME), ("oci-apparmor", CLI)] {
         let new = installed("new");
         fs::copy(program, &new).unwrap();
         fs::rename(&new, installed(name)).unwrap();

@@ -139,7 +139,7 @@ fn eventually(mut condition: impl FnMut() -> bool) {
 }
 
 fn cli() -> &'static str {
-    env!("CARGO_BIN_EXE_oci-apparmor")
+    CLI
 }
 
 /// Removes containers, whatever they do, when the test ends.

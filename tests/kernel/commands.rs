@@ -12,7 +12,6 @@ use serde_json::Value;
 
 use crate::support::*;
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_oci-apparmor");
 const LINKS: &str = "/etc/apparmor.d/force-complain";
 
 /// The node without the sources and the links of other tests.
@@ -27,7 +26,7 @@ fn clean() -> std::sync::MutexGuard<'static, ()> {
 }
 
 fn cli(words: &[&str]) -> Done {
-    run(PROGRAM, words)
+    run(CLI, words)
 }
 
 fn status(name: &str) -> Value {
@@ -213,7 +212,7 @@ struct Watch {
 
 impl Watch {
     fn start(through: &[&str]) -> Self {
-        let words = [through, &[PROGRAM, "load", "--all", "--watch"]].concat();
+        let words = [through, &[CLI, "load", "--all", "--watch"]].concat();
         let mut child = Command::new(words[0])
             .args(&words[1..])
             .stdin(Stdio::null())
@@ -295,7 +294,7 @@ fn a_watch_loads_what_changes_with_one_capability_and_ends_when_told() {
     fs::write(path("first"), profile_text("first", "")).unwrap();
     watch.says("first: failed: ");
     assert_eq!(loaded("first").unwrap(), "first (complain)");
-    run(PROGRAM, ["load", "first"]).ok();
+    run(CLI, ["load", "first"]).ok();
     assert_eq!(loaded("first").unwrap(), "first (enforce)");
     fs::remove_file(CONFIG).unwrap();
     watch.says("0 loaded, 2 already right, 0 failed");

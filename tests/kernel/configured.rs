@@ -8,7 +8,7 @@ const IMAGE: &str = "localhost/configured";
 const DROPIN: &str = "/etc/containers/containers.conf.d/99-oci-apparmor.conf";
 
 fn cli(words: &[&str]) -> Done {
-    run(env!("CARGO_BIN_EXE_oci-apparmor"), words)
+    run(CLI, words)
 }
 
 fn podman(words: &[&str]) -> Done {

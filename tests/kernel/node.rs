@@ -63,7 +63,7 @@ fn a_floor_is_stacked_under_every_container_and_exec() {
         assert_eq!(label.trim(), container.label());
 
         // Each profile of the stack is as much in use as a profile alone.
-        let program = env!("CARGO_BIN_EXE_oci-apparmor");
+        let program = CLI;
         for name in ["own", "floor"] {
             let done = run(program, ["unload", name]);
             assert_eq!(done.code, 5, "{done:?}");
@@ -110,7 +110,7 @@ fn a_default_profile_is_for_those_that_ask_for_nothing() {
 #[test]
 fn check_and_explain_tell_the_truth() {
     let _world = world();
-    let program = env!("CARGO_BIN_EXE_oci-apparmor");
+    let program = CLI;
     let check = run(program, ["check", "--json"]);
     let parts: Vec<Value> = serde_json::from_str(&check.out).unwrap();
     let verdict = |part: &str| {
@@ -149,7 +149,7 @@ fn check_and_explain_tell_the_truth() {
 #[test]
 fn ps_shows_what_every_process_really_has() {
     let _world = world();
-    let program = env!("CARGO_BIN_EXE_oci-apparmor");
+    let program = CLI;
     let ps = |code: i32| -> Value {
         let done = run(program, ["ps", "--json"]);
         assert_eq!(done.code, code, "{done:?}");

@@ -305,7 +305,7 @@ fn what_is_execed_without_its_label_is_killed_where_the_node_wants_that_verified
             done.ok();
             assert!(runs());
             // An auditor sees it at any time.
-            let ps = run(env!("CARGO_BIN_EXE_oci-apparmor"), ["ps"]);
+            let ps = run(CLI, ["ps"]);
             assert_ne!(ps.code, 0, "{ps:?}");
             assert!(ps.out.contains("runs as unconfined"), "{ps:?}");
         }

@@ -5,7 +5,7 @@ use std::fs;
 
 use crate::call::one_line;
 use crate::create::ASKS;
-use crate::node::{BUNDLE, Node, node};
+use crate::node::{BUNDLE, Node, PROGRAM, node, programs};
 
 /// The line that makes a container.
 const CREATE: &[&str] = &["create", "--bundle", BUNDLE, "c1"];
@@ -145,13 +145,13 @@ fn a_runtime_that_is_missing_or_not_to_be_trusted() {
 #[test]
 fn a_runtime_that_is_this_program() {
     let Some(node) = node() else { return };
-    let this = env!("CARGO_BIN_EXE_oci-apparmor-runtime");
+    let this = programs().join("oci-apparmor-runtime");
     fs::create_dir(node.path("/run/hard")).unwrap();
-    fs::hard_link(this, node.path("/run/hard/runc")).unwrap();
+    fs::hard_link(&this, node.path("/run/hard/runc")).unwrap();
     fs::create_dir(node.path("/run/soft")).unwrap();
-    node.link(this, "/run/soft/runc");
+    node.link(PROGRAM, "/run/soft/runc");
     fs::create_dir(node.path("/run/copy")).unwrap();
-    fs::copy(this, node.path("/run/copy/runc")).unwrap();
+    fs::copy(&this, node.path("/run/copy/runc")).unwrap();
     node.bundle(r#"{"process":{}}"#);
     for kind in ["hard", "soft", "copy"] {
         node.write(
@@ -176,10 +176,10 @@ fn a_runtime_that_is_this_program() {
 #[test]
 fn two_copies_of_this_program_do_not_call_each_other_for_ever() {
     let Some(node) = node() else { return };
-    let this = env!("CARGO_BIN_EXE_oci-apparmor-runtime");
+    let this = programs().join("oci-apparmor-runtime");
     for copy in ["a", "b"] {
         fs::create_dir(node.path(&format!("/run/{copy}"))).unwrap();
-        fs::copy(this, node.path(&format!("/run/{copy}/runc"))).unwrap();
+        fs::copy(&this, node.path(&format!("/run/{copy}/runc"))).unwrap();
     }
     node.write(
         "/etc/oci-apparmor/config.toml",

@@ -25,6 +25,8 @@ mod cycles;
 mod exec;
 mod handed_on;
 mod hook;
+#[path = "../support/installed.rs"]
+mod installed;
 mod killed;
 mod life;
 mod lint;
