@@ -2,12 +2,12 @@
 # sh enter.sh NODE PROGRAMS DIRECTORY PRELUDE PROGRAM [WORD...]
 #
 # In a mount namespace of its own, puts the directories of NODE in the place of this machine's,
-# with PROGRAMS in it as /run/programs, and becomes PROGRAM: same process, nothing inherited but what PRELUDE opens.
+# with PROGRAMS in it as /run/programs/bin, and becomes PROGRAM: same process, nothing inherited but what PRELUDE opens.
 set -e
 node=$1 programs=$2 directory=$3 prelude=$4
 shift 4
 mount --rbind /dev "$node/dev"
-mount --bind "$programs" "$node/run/programs"
+mount --bind "$programs" "$node/run/programs/bin"
 # /run last: the checkout may lie below it.
 for name in etc sys usr/libexec; do
     mount --bind "$node/$name" "/$name"

@@ -21,7 +21,7 @@ use crate::policy::blob;
 pub(crate) const BUNDLE: &str = "/run/bundle";
 
 /// The wrapper, under its own name: all nodes have the same programs, installed there.
-pub(crate) const PROGRAM: &str = "/run/programs/oci-apparmor-runtime";
+pub(crate) const PROGRAM: &str = "/run/programs/bin/oci-apparmor-runtime";
 
 /// The engine's log of a refusal.
 const LOG: &str = "/run/log.json";
@@ -89,7 +89,7 @@ impl Node {
             "run/calls",
             "run/libexec",
             "run/parser",
-            "run/programs",
+            "run/programs/bin",
             "run/stand-in",
             "sys/kernel/security/apparmor/policy/profiles",
             "sys/kernel/security/apparmor/features/policy/versions",
@@ -125,7 +125,7 @@ impl Node {
         }
         for name in ["oci-apparmor", "oci-apparmor-hook", "oci-apparmor-runtime"] {
             node.link(
-                &format!("/run/programs/{name}"),
+                &format!("/run/programs/bin/{name}"),
                 &format!("/run/libexec/{name}"),
             );
         }
