@@ -23,6 +23,7 @@ use crate::settings::{Settings, Verify};
 use crate::spec::document::Document;
 use crate::spec::files::SpecFile;
 use crate::spec::preflight;
+use crate::spec::process::ProcessFile;
 
 pub(super) fn prepare(runtime: &Located, mut line: Line) -> Result<Next> {
     let root = roots::root(runtime.kind, line.global("root"));
@@ -75,12 +76,13 @@ pub(super) fn prepare(runtime: &Located, mut line: Line) -> Result<Next> {
     }
     match line.option("process").map(OsString::from) {
         Some(path) => {
-            let file = SpecFile::process(Path::new(&path))?;
+            let file = ProcessFile::open(Path::new(&path))?;
             let refused = |e: Error| e.within(&format!("{} is refused", file.path().display()));
             let document = Document::process(file.bytes()).map_err(refused)?;
             preflight::process(file.bytes()).map_err(refused)?;
-            if let Some(text) = document.with_label(&label) {
-                file.rewrite(&text)?;
+            let text = document.with_label(&label);
+            if let Some(copy) = file.hand_on(text.as_deref(), beyond_preserved(&line))? {
+                line.set_option("process", copy);
             }
         }
         None => {
@@ -96,6 +98,20 @@ pub(super) fn prepare(runtime: &Located, mut line: Line) -> Result<Next> {
         }
         _ => Ok(Next::HandOnAs(line)),
     }
+}
+
+/// The first descriptor that a runtime hands on to no process: after the standard ones it keeps as
+/// many as `--preserve-fds` says, and runc those of socket activation before these
+/// (`exec.go` in runc, `utils_linux.go`).
+fn beyond_preserved(line: &Line) -> i32 {
+    let count = |text: Option<String>| text.and_then(|t| t.trim().parse::<i32>().ok());
+    let preserved = line.option("preserve-fds");
+    let preserved = count(preserved.map(|v| v.to_string_lossy().into_owned()));
+    let sockets = count(std::env::var("LISTEN_FDS").ok());
+    [preserved, sockets]
+        .into_iter()
+        .flatten()
+        .fold(3, |sum: i32, n| sum.saturating_add(n.max(0)))
 }
 
 /// Has the runtime execute a process, and kills that if it runs without the label.

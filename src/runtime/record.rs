@@ -263,9 +263,25 @@ pub fn remove(place: Place<'_>) -> Result<()> {
     let path = place.file()?;
     match fs::remove_file(&path) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => {
-            Err(Error::io("remove the record", &path, &e))
+            return Err(Error::io("remove the record", &path, &e));
         }
-        _ => Ok(()),
+        _ => {}
+    }
+    if let Some(root) = path.parent() {
+        tidy_root(root);
+    }
+    Ok(())
+}
+
+/// Removes the directory of a root without records: of many roots there is never another
+/// container. Not while another process writes a record, which may have just made it; then it is
+/// left to the next one that ends, or to `gc`.
+fn tidy_root(root: &Path) {
+    if let Some(Ok(directory)) = root.parent().map(File::open)
+        && directory.try_lock().is_ok()
+    {
+        // Only an empty one can be removed.
+        let _ = fs::remove_dir(root);
     }
 }
 

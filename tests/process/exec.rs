@@ -161,13 +161,63 @@ fn a_process_that_others_could_change_or_misread_is_refused() {
     fresh("{}");
     node.chmod(PROCESS, 0o666);
     refused("others can write it");
+    // What a link leads to is read with the same eyes.
     node.remove(PROCESS);
     node.link("/run/second", PROCESS);
-    refused("it is a symbolic link");
+    node.chmod("/run/second", 0o666);
+    refused("others can write it");
+    node.chmod("/run/second", 0o600);
+    node.write("/run/second", r#"{"ApparmorProfile":"q"}"#);
+    refused("as apparmorProfile");
+    // A pipe that nothing is ever written to.
     node.remove(PROCESS);
     nix::unistd::mkfifo(&node.path(PROCESS), nix::sys::stat::Mode::S_IRWXU).unwrap();
-    refused("it is not a regular file");
-    assert_eq!(node.text("/run/second"), "{}");
+    refused("its end did not come");
+}
+
+#[test]
+fn a_process_from_a_pipe_or_through_a_link_is_handed_on_as_a_copy() {
+    let Some(node) = running() else { return };
+    const GIVEN: &str = r#"{"args":["sh"],"apparmorProfile":"unconfined"}"#;
+    const LABELLED: &str = r#"{"args":["sh"],"apparmorProfile":"p"}"#;
+    node.write("/run/file", GIVEN);
+    node.link("file", "/run/link");
+    nix::unistd::mkfifo(&node.path("/run/pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let write = format!("echo '{GIVEN}' >/run/pipe &");
+    for (path, prelude) in [
+        ("/run/link", ""),
+        ("/run/pipe", &*write),
+        ("/proc/self/fd/0", "exec </run/file"),
+        // As a shell's `<(…)` is.
+        ("/proc/self/fd/9", &format!("{write} exec 9</run/pipe")),
+    ] {
+        let words = ["exec", "-d", "--preserve-fds", "7", "--process", path, "c1"];
+        let call = node.call(&words).prelude(prelude);
+        call.outcome().silent_success();
+        let call = node.last_call();
+        let copy = call.words.iter().find_map(|w| w.strip_prefix("--process="));
+        let number = copy.and_then(|path| path.strip_prefix("/proc/self/fd/"));
+        let number = number.unwrap_or_else(|| panic!("{:?}", call.words));
+        assert!(
+            number.parse::<u32>().unwrap() >= 10,
+            "{number} is preserved"
+        );
+        assert_eq!(
+            String::from_utf8(call.process.unwrap()).unwrap().trim(),
+            LABELLED
+        );
+        // It is the only one of ours.
+        let ours = call.descriptors.iter().filter(|d| d.contains("memfd"));
+        assert_eq!(ours.count(), 1, "{:?}", call.descriptors);
+    }
+    // What was read stays as it was.
+    assert_eq!(node.text("/run/file"), GIVEN);
+    // The same label already: the copy is handed on all the same, since a pipe is empty then.
+    let write = format!("echo '{LABELLED}' >/run/pipe &");
+    let call = node.call(&["exec", "-p", "/run/pipe", "c1"]);
+    call.prelude(&write).outcome().silent_success();
+    let process = node.last_call().process.unwrap();
+    assert_eq!(String::from_utf8(process).unwrap().trim(), LABELLED);
 }
 
 #[test]
