@@ -285,12 +285,77 @@ fn process_files_that_somebody_else_may_change() {
         exec(file.to_str().unwrap()).refused(&["hard link", "exec of container"]);
         let _ = fs::remove_file(&second);
         symlink(&file, &second).unwrap();
-        exec(second.to_str().unwrap()).refused(&["symbolic link"]);
+        std::os::unix::fs::chown(&file, Some(1000), None).unwrap();
+        exec(second.to_str().unwrap()).refused(&["belongs to uid 1000"]);
+        std::os::unix::fs::chown(&file, Some(0), None).unwrap();
         fs::remove_file(&second).unwrap();
         run("mkfifo", [&second]).ok();
-        exec(second.to_str().unwrap()).refused(&["regular file"]);
+        exec(second.to_str().unwrap()).refused(&["its end did not come"]);
         exec(file.to_str().unwrap()).ok();
     }
+}
+
+/// As runc reads them (its own test "runc exec [tty consolesize]" gives `<(…)`).
+#[test]
+fn a_process_from_a_pipe_or_through_a_link_runs_under_its_containers_profile() {
+    let _world = world();
+    for runtime in RUNTIMES {
+        profile("p");
+        let bundle = Bundle::annotated(
+            ID,
+            &["/bin/sleep", "1000"],
+            &[("oci-apparmor/profile", "p")],
+        );
+        let container = Container::started(runtime, &bundle, ID);
+        let label = ["/bin/cat", "/proc/self/attr/current"];
+        let label = process_file("label.json", &label, Some("unconfined"));
+        // The one that `ls` itself reads by is gone when it looks at it.
+        let fds = [
+            "/bin/sh",
+            "-c",
+            "/bin/busybox ls -l /proc/self/fd 2>/dev/null; true",
+        ];
+        let fds = process_file("fds.json", &fds, None);
+        let link = label.with_extension("link");
+        let _ = fs::remove_file(&link);
+        symlink(&label, &link).unwrap();
+        let exec = |words: &str, file: &Path| {
+            let line = format!("exec \"$0\" exec {words} {ID}");
+            let words = [
+                "-c",
+                &line,
+                text(&container.runtime),
+                text(file),
+                text(&link),
+            ];
+            run("bash", words).ok()
+        };
+        for way in [
+            "--process <(cat \"$1\")",
+            "--process=\"$2\"",
+            "--process /dev/stdin <\"$1\"",
+            "--process /dev/stdin < <(cat \"$1\")",
+        ] {
+            // The shell puts a redirection wherever it stands.
+            assert_eq!(exec(way, &label), "p (enforce)\n", "{runtime} {way}");
+            if way.contains("$1") {
+                let open = exec(way, &fds);
+                assert_eq!(open.matches(" -> ").count(), 3, "{runtime} {way}: {open}");
+                assert!(!open.contains("memfd"), "{open}");
+            }
+        }
+        // A descriptor that is handed on is the caller's, and not ours in its place.
+        let way = "--preserve-fds 1 --process <(cat \"$1\") 3</bin/busybox";
+        let open = exec(way, &fds);
+        assert!(
+            open.contains("busybox") && !open.contains("memfd"),
+            "{open}"
+        );
+    }
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
 }
 
 #[test]
