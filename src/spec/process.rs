@@ -102,7 +102,7 @@ fn unfit(path: &Path, why: &str) -> Error {
         Kind::Internal,
         format!("cannot rewrite {}: {why}", path.display()),
     )
-    .hint("give it by a pipe, --process /dev/stdin, or as a file that only its owner can write")
+    .hint("hand it over by --process /dev/stdin, or as a file that only the caller can write")
 }
 
 /// Refuses a file that another user could change.
