@@ -11,6 +11,11 @@ set -u
 export OCI_APPARMOR_VM_TIMEOUT="${OCI_APPARMOR_VM_TIMEOUT:-2400}"
 cd "$(dirname "$0")/.." || exit 1
 
+# A root tree of Debian has devices in it, which /tmp and home directories may not allow.
+if [ -z "${OCI_APPARMOR_VM_CACHE:-}" ] && findmnt -n -o OPTIONS -T . | grep -qw nodev; then
+    export OCI_APPARMOR_VM_CACHE=/var/cache/oci-apparmor-tests
+fi
+
 case ${1-} in
     '') kernel=yes ;;
     quick) kernel=no ;;
