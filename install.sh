@@ -286,12 +286,49 @@ toolchain() {
         die "Rust $version is too old; $needed is needed (rustup update stable)"
 }
 
-# current DIR: whether it has our programs, as new as their sources.
+# architecture PROGRAM: class, byte order and machine of its ELF header (elf(5)).
+architecture() {
+    od -A n -t x1 -N 20 "$1" | tr -d ' \n' | cut -c 9-12,37-40
+}
+
+# current DIR: whether it has our programs, for this machine, and as new as their sources.
 current() {
     for name in oci-apparmor oci-apparmor-runtime oci-apparmor-hook; do
         [ -x "$1/$name" ] || return 1
+        [ "$(architecture "$1/$name")" = "$(architecture /proc/self/exe)" ] || return 1
         [ -z "$(find src Cargo.toml Cargo.lock .cargo -newer "$1/$name" | head -n 1)" ] || return 1
     done
+}
+
+# trusted PATH: refuses it where another user than root could replace what will be there, since
+# engines run that as root. `oci-apparmor configure` and `check` would refuse it, in the same words
+# (src/trusted.rs says why); here it is known before anything was changed.
+trusted() {
+    above=$1
+    while [ ! -d "$above" ]; do above=$(dirname "$above"); done
+    for at in "$above" "$(readlink -f "$above")"; do
+        while :; do
+            judge "$at"
+            [ "$at" != / ] || break
+            at=$(dirname "$at")
+        done
+    done
+}
+
+# judge DIRECTORY: adds it to $open if its group or others can replace what is in it. With the
+# sticky bit and for a group alone, as /nix/store, they cannot (src/trusted.rs).
+open=
+judge() {
+    [ ! -L "$1" ] || return 0
+    uid=$(stat -c %u "$1") bits=$(stat -c %a "$1")
+    [ "$uid" = 0 ] ||
+        die "$1 belongs to uid $uid, not to root, so engines must not run what is below it; give --prefix another directory, as /opt/oci-apparmor"
+    [ $((0$bits & 022)) != 0 ] && [ $((0$bits & 01022)) != $((01020)) ] || return 0
+    why="$1 is writable by group or others (mode $bits, group $(stat -c %g "$1"))"
+    # It is meant to be so, as /tmp is.
+    [ $((0$bits & 01000)) = 0 ] || die "$why, so engines must not run what is below it; give --prefix another directory, as /opt/oci-apparmor"
+    case " $open " in *" $1 "*) return 0 ;; esac
+    open="$open $1"
 }
 
 # Sets `bindir` to where the programs are, and builds them if need be.
@@ -396,6 +433,9 @@ unconfigure() {
 install_all() {
     if [ -z "$destdir" ]; then
         [ "$(id -u)" = 0 ] || [ -n "$dry_run" ] || die 'must be root to install (or give --destdir)'
+        trusted "$bin"
+        trusted "$libexec"
+        [ -z "$open" ] || die "$why, so others than root could replace what engines run as root; run: chmod go-w$open; or give --prefix another directory, as /opt/oci-apparmor"
         [ -x /sbin/apparmor_parser ] || [ -x /usr/sbin/apparmor_parser ] || packages apparmor
     fi
     programs

@@ -179,6 +179,9 @@ impl Default for LowLevelSettings {
                 "/usr/local/sbin",
                 "/usr/libexec/crio",
                 "/usr/lib/cri-o-runc/sbin",
+                // NixOS and Flatcar have none of these, or keep them read-only.
+                "/run/current-system/sw/bin",
+                "/opt/bin",
             ]),
             refuse_known_holes: false,
             runc: None,

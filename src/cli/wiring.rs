@@ -11,6 +11,7 @@ use crate::engine::seen::{Handler, Seen};
 use crate::engine::{self, Engine};
 use crate::error::{Kind, quoted};
 use crate::profiles::listing;
+use crate::runtime::marker;
 use crate::settings::Settings;
 use crate::trusted::{self, Refusal};
 
@@ -194,5 +195,6 @@ fn is_ours(program: &str) -> bool {
 }
 
 fn is_wrapper(real: &Path) -> bool {
-    real.file_name().is_some_and(|name| name == WRAPPER)
+    // By another name it is a copy, as an image that was made with `cp -L` has it.
+    real.file_name().is_some_and(|name| name == WRAPPER) || marker::is_wrapper(real)
 }

@@ -121,6 +121,7 @@ impl Place {
                 "it is not an executable file".to_owned(),
             ));
         }
+        self.base().owns("it", &meta)?;
         Ok(real)
     }
 

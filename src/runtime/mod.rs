@@ -12,6 +12,7 @@ mod exec;
 pub mod holes;
 pub mod labels;
 pub mod locate;
+pub mod marker;
 pub mod options;
 pub mod record;
 mod restore;
@@ -53,6 +54,7 @@ struct Context {
 /// The program.
 #[must_use]
 pub fn main() -> ExitCode {
+    marker::carry();
     report::on_panic();
     let mut words = env::args_os();
     let argv0 = words.next().unwrap_or_default();

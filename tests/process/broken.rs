@@ -191,4 +191,68 @@ fn two_copies_of_this_program_do_not_call_each_other_for_ever() {
         .outcome();
     assert_eq!(outcome.code, Some(1), "{outcome:?}");
     one_line(&outcome.stderr);
+    // Nor do two builds of it: the bytes differ, as of another version.
+    for copy in ["a", "b"] {
+        let path = node.path(&format!("/run/{copy}/runc"));
+        let mut bytes = fs::read(&this).unwrap();
+        bytes.extend(copy.repeat(1000).bytes());
+        fs::write(&path, bytes).unwrap();
+    }
+    let state = || {
+        let call = node.call(&["state", "c1"]).through(&["timeout", "5"]);
+        call.outcome()
+    };
+    let outcome = state();
+    assert_eq!(outcome.code, Some(1), "{outcome:?}");
+    assert!(one_line(&outcome.stderr).contains("runc is not found"));
+    node.write(
+        "/etc/oci-apparmor/config.toml",
+        "[low_level]\ndirectories = ['/run/a', '/run/b', '/run/bin']\n",
+    );
+    state().silent_success();
+    assert_eq!(node.last_call().program, "/run/bin/runc");
+}
+
+#[test]
+fn a_runtime_that_is_passed_over_is_named_where_there_is_no_other() {
+    let Some(node) = node() else { return };
+    // As Debian has made /usr/local: root:staff, mode 2775.
+    node.program("/run/local/bin/runc", include_str!("stand_in.sh"));
+    node.chmod("/run/local", 0o2775);
+    node.write(
+        "/etc/oci-apparmor/config.toml",
+        "[low_level]\ndirectories = ['/run/none', '/run/local/bin']\n",
+    );
+    node.bundle(r#"{"process":{}}"#);
+    let line = node.create_refused(CREATE);
+    let why = "/run/local/bin/runc is not trusted: /run/local is writable by group or others \
+               (mode 2775, group 0); run: chmod go-w /run/local";
+    assert!(
+        line.contains("runc is not found") && line.contains(why),
+        "{line}"
+    );
+    node.chmod("/run/local", 0o2755);
+    node.done(CREATE);
+}
+
+/// NixOS: a link of root's own leads through a store that its builders can add to.
+#[test]
+fn a_runtime_in_a_store_of_packages() {
+    let Some(node) = node() else { return };
+    node.program("/run/store/1-runc/bin/runc", include_str!("stand_in.sh"));
+    fs::create_dir_all(node.path("/run/store/2-system/sw/bin")).unwrap();
+    node.link(
+        "/run/store/1-runc/bin/runc",
+        "/run/store/2-system/sw/bin/runc",
+    );
+    node.link("/run/store/2-system", "/run/current-system");
+    node.chmod("/run/store", 0o1775);
+    std::os::unix::fs::chown(node.path("/run/store"), None, Some(30000)).unwrap();
+    node.write(
+        "/etc/oci-apparmor/config.toml",
+        "[low_level]\ndirectories = ['/run/current-system/sw/bin']\n",
+    );
+    node.bundle(r#"{"process":{}}"#);
+    node.done(CREATE);
+    assert_eq!(node.last_call().program, "/run/store/1-runc/bin/runc");
 }

@@ -2,7 +2,7 @@
 
 use crate::call::{Outcome, one_line};
 use crate::create::ASKS;
-use crate::node::{Node, node};
+use crate::node::{Node, node, programs};
 
 const PROGRAMS: &str = "/run/libexec";
 const DOCKER: &str = "/etc/docker/daemon.json";
@@ -74,7 +74,15 @@ fn a_program_that_no_engine_could_call_is_not_configured() {
     node.chmod(PROGRAMS, 0o777);
     let line = refused(&node, &[&configure[..], &[PROGRAMS]].concat(), 7);
     assert!(line.contains("is not trusted"), "{line}");
+    assert!(line.contains("; run: chmod go-w /run/libexec; "), "{line}");
     node.chmod(PROGRAMS, 0o755);
+    // As `check` does, it looks at the program itself.
+    let this = programs().join("oci-apparmor-runtime");
+    node.program("/run/copied/runc", "");
+    std::fs::copy(this, node.path("/run/copied/runc")).unwrap();
+    node.chown("/run/copied/runc", 1000);
+    let line = refused(&node, &[&configure[..], &["/run/copied"]].concat(), 7);
+    assert!(line.contains("it belongs to uid 1000"), "{line}");
     // Nor one that would find nothing to become.
     node.remove("/run/bin/runc");
     let line = refused(&node, &[&configure[..], &[PROGRAMS]].concat(), 3);
