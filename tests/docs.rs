@@ -538,16 +538,21 @@ fn a_dry_run_tells_all_and_changes_nothing() {
     );
 }
 
-/// `install.sh` in a checkout with nothing but these files.
-fn checkout(files: &[&str]) -> tempfile::TempDir {
+/// A checkout with what `install.sh` reads before it installs anything, and no source.
+fn checkout() -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     fs::create_dir(dir.path().join("src")).unwrap();
     fs::create_dir(dir.path().join(".cargo")).unwrap();
     let from = Path::new(env!("CARGO_MANIFEST_DIR"));
-    for file in [&["install.sh", "Cargo.toml", "Cargo.lock"], files].concat() {
-        let to = dir.path().join(file);
+    let mut wanted = ["install.sh", "Cargo.toml", "Cargo.lock"]
+        .map(|name| from.join(name))
+        .to_vec();
+    wanted.extend(files(&from.join("hooks")));
+    wanted.extend(files(&from.join("config")));
+    for file in wanted {
+        let to = dir.path().join(file.strip_prefix(from).unwrap());
         fs::create_dir_all(to.parent().unwrap()).unwrap();
-        fs::copy(from.join(file), to).unwrap();
+        fs::copy(file, to).unwrap();
     }
     dir
 }
@@ -555,7 +560,7 @@ fn checkout(files: &[&str]) -> tempfile::TempDir {
 /// Programs that were built for other machines are left alone, and ours are taken.
 #[test]
 fn programs_of_another_architecture_are_not_installed() {
-    let dir = checkout(&[]);
+    let dir = checkout();
     let built = Path::new(env!("CARGO_BIN_EXE_oci-apparmor"));
     let told = || {
         let output = Command::new(dir.path().join("install.sh"))
