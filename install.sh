@@ -32,7 +32,8 @@ Layout:
   PREFIX/bin/                         oci-apparmor, oci-apparmor-runtime
   PREFIX/libexec/oci-apparmor/        oci-apparmor-hook; runc, crun, youki: links to the wrapper
   PREFIX/share/oci-apparmor/          hook files, none of them active
-  PREFIX/lib/systemd/system/          oci-apparmor-preload.service, not enabled
+  PREFIX/lib/systemd/system/          oci-apparmor-preload.service, oci-apparmor-gc.timer and its
+                                      service; not enabled
   PREFIX/share/man/, PREFIX/share/doc/oci-apparmor/
   /etc/oci-apparmor/config.toml       never overwritten; a newer one goes to config.toml.new
   /etc/oci-apparmor/profiles/         for your profiles
@@ -121,6 +122,8 @@ files() {
 0644 hooks/always/oci-apparmor.json $share/always-hooks.d/oci-apparmor.json
 0644 hooks/podman/oci-apparmor-precreate.json $share/podman-hooks.d/oci-apparmor-precreate.json
 0644 config/systemd/oci-apparmor-preload.service $units/oci-apparmor-preload.service
+0644 config/systemd/oci-apparmor-gc.service $units/oci-apparmor-gc.service
+0644 config/systemd/oci-apparmor-gc.timer $units/oci-apparmor-gc.timer
 0644 docs/man/oci-apparmor.8 $man/man8/oci-apparmor.8
 0644 docs/man/oci-apparmor-runtime.8 $man/man8/oci-apparmor-runtime.8
 0644 docs/man/oci-apparmor-hook.8 $man/man8/oci-apparmor-hook.8
@@ -286,12 +289,49 @@ toolchain() {
         die "Rust $version is too old; $needed is needed (rustup update stable)"
 }
 
-# current DIR: whether it has our programs, as new as their sources.
+# architecture PROGRAM: class, byte order and machine of its ELF header (elf(5)).
+architecture() {
+    od -A n -t x1 -N 20 "$1" | tr -d ' \n' | cut -c 9-12,37-40
+}
+
+# current DIR: whether it has our programs, for this machine, and as new as their sources.
 current() {
     for name in oci-apparmor oci-apparmor-runtime oci-apparmor-hook; do
         [ -x "$1/$name" ] || return 1
+        [ "$(architecture "$1/$name")" = "$(architecture /proc/self/exe)" ] || return 1
         [ -z "$(find src Cargo.toml Cargo.lock .cargo -newer "$1/$name" | head -n 1)" ] || return 1
     done
+}
+
+# trusted PATH: refuses it where another user than root could replace what will be there, since
+# engines run that as root. `oci-apparmor configure` and `check` would refuse it, in the same words
+# (src/trusted.rs says why); here it is known before anything was changed.
+trusted() {
+    above=$1
+    while [ ! -d "$above" ]; do above=$(dirname "$above"); done
+    for at in "$above" "$(readlink -f "$above")"; do
+        while :; do
+            judge "$at"
+            [ "$at" != / ] || break
+            at=$(dirname "$at")
+        done
+    done
+}
+
+# judge DIRECTORY: adds it to $open if its group or others can replace what is in it. With the
+# sticky bit and for a group alone, as /nix/store, they cannot (src/trusted.rs).
+open=
+judge() {
+    [ ! -L "$1" ] || return 0
+    uid=$(stat -c %u "$1") bits=$(stat -c %a "$1")
+    [ "$uid" = 0 ] ||
+        die "$1 belongs to uid $uid, not to root, so engines must not run what is below it; give --prefix another directory, as /opt/oci-apparmor"
+    [ $((0$bits & 022)) != 0 ] && [ $((0$bits & 01022)) != $((01020)) ] || return 0
+    why="$1 is writable by group or others (mode $bits, group $(stat -c %g "$1"))"
+    # It is meant to be so, as /tmp is.
+    [ $((0$bits & 01000)) = 0 ] || die "$why, so engines must not run what is below it; give --prefix another directory, as /opt/oci-apparmor"
+    case " $open " in *" $1 "*) return 0 ;; esac
+    open="$open $1"
 }
 
 # Sets `bindir` to where the programs are, and builds them if need be.
@@ -327,17 +367,31 @@ programs() {
 
 # --- What still needs us.
 
-# The ids of containers that have a record: engines call our programs by their path until the
-# last of them is deleted.
-containers() {
+# The ids of containers that have a record, be they gone.
+recorded() {
     for record in "$destdir"/run/oci-apparmor/containers/*/*; do
         [ ! -f "$record" ] || printf '%s ' "$(basename "$record")"
     done
 }
 
+# The containers that live and were made through the wrapper, with a profile or without one:
+# engines call our programs by their path until the last of them is deleted.
+containers() {
+    program=$(ours)
+    if [ -n "$destdir" ] || [ -z "$program" ]; then
+        recorded
+    else
+        "$program" living
+    fi
+}
+
 # Files that make an engine call us.
 callers() {
     for file in "$destdir"/etc/containerd/config.toml "$destdir"/etc/containerd/conf.d/* \
+        "$destdir"/var/lib/rancher/*/agent/etc/containerd/*.tmpl \
+        "$destdir"/var/lib/rancher/*/agent/etc/containerd/*.toml.d/* \
+        "$destdir"/etc/k0s/containerd.toml "$destdir"/etc/k0s/containerd.d/* \
+        "$destdir"/var/snap/microk8s/current/args/containerd-template.toml \
         "$destdir"/etc/crio/crio.conf "$destdir"/etc/crio/crio.conf.d/* \
         "$destdir"/etc/containers/containers.conf "$destdir"/etc/containers/containers.conf.d/* \
         "$destdir"/etc/docker/daemon.json \
@@ -347,10 +401,12 @@ callers() {
     done
 }
 
-# Links by which systemd starts our unit.
+# Our units that systemd starts by itself.
 enabled() {
-    for link in "$destdir"/etc/systemd/system/*/oci-apparmor-preload.service; do
-        [ ! -L "$link" ] || printf '%s ' "$link"
+    for unit in oci-apparmor-preload.service oci-apparmor-gc.timer; do
+        for link in "$destdir"/etc/systemd/system/*/"$unit"; do
+            [ ! -L "$link" ] || printf '%s ' "$unit"
+        done
     done
 }
 
@@ -396,6 +452,9 @@ unconfigure() {
 install_all() {
     if [ -z "$destdir" ]; then
         [ "$(id -u)" = 0 ] || [ -n "$dry_run" ] || die 'must be root to install (or give --destdir)'
+        trusted "$bin"
+        trusted "$libexec"
+        [ -z "$open" ] || die "$why, so others than root could replace what engines run as root; run: chmod go-w$open; or give --prefix another directory, as /opt/oci-apparmor"
         [ -x /sbin/apparmor_parser ] || [ -x /usr/sbin/apparmor_parser ] || packages apparmor
     fi
     programs
@@ -439,8 +498,8 @@ END
     program=$bin/oci-apparmor
     if [ "$(command -v oci-apparmor || :)" = "$program" ]; then program=oci-apparmor; fi
     # systemd looks for units below these two (systemd.unit(5)); elsewhere it wants the path.
-    unit=oci-apparmor-preload.service
-    case $prefix in /usr | /usr/local) ;; *) unit=$units/$unit ;; esac
+    below= known='systemctl daemon-reload'
+    case $prefix in /usr | /usr/local) ;; *) below=$units/ known="systemctl link $units/oci-apparmor-gc.service" ;; esac
     cat <<END
 
 Installed. What to do now:
@@ -450,16 +509,21 @@ and then, for example:
 To let an engine call it without being told (containerd, crio, podman, docker):
   $program configure ENGINE
 To load all profiles at boot, before the engines, and whenever their files change:
-  systemctl daemon-reload && systemctl enable --now $unit
+  systemctl daemon-reload && systemctl enable --now ${below}oci-apparmor-preload.service
+To remove once a day what nothing needs any more (old records, locks, compiled policy):
+  $known && systemctl enable --now ${below}oci-apparmor-gc.timer
 END
 }
 
 uninstall() {
     [ "$(id -u)" = 0 ] || [ -n "$destdir$dry_run" ] || die 'must be root to uninstall'
     if [ -z "$force" ]; then
-        ids=$(containers)
-        [ -z "$ids" ] || die "not uninstalled: these containers are managed and not deleted yet: ${ids% }; delete them, or give --force"
-        [ -z "$(enabled)" ] || die 'not uninstalled: oci-apparmor-preload.service is enabled; run: systemctl disable --now oci-apparmor-preload.service, or give --force'
+        ids=$(containers) || die 'not uninstalled: it cannot be told which containers need it (give --force)'
+        [ -z "$ids" ] || die "not uninstalled: these containers were made through it and are not deleted yet: ${ids% }; delete them, or give --force"
+        ids=$(recorded)
+        [ -z "$ids" ] || die "not uninstalled: there are records of containers that are gone: ${ids% }; run: oci-apparmor gc, or give --force"
+        active=$(enabled)
+        [ -z "$active" ] || die "not uninstalled: systemd starts ${active% }; run: systemctl disable --now ${active% }, or give --force"
         unconfigure
         using=$(callers)
         [ -z "$using" ] || die "not uninstalled: still named in ${using% }; change that and restart the engine, or give --force"

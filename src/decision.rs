@@ -3,6 +3,8 @@
 //! Annotations never weaken: a pod author can ask for another profile that confines, not for
 //! less. The README has the rules as a table; `oci-apparmor explain` prints the trail.
 
+mod eligible;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -15,6 +17,8 @@ use crate::error::{Error, Kind, Result, quoted};
 use crate::request::{Key, Request, Wish};
 use crate::settings::{self, Settings};
 
+pub use eligible::{Asking, may_ask};
+
 /// What is known about one profile.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ProfileFacts {
@@ -22,6 +26,8 @@ pub struct ProfileFacts {
     pub loaded: Option<Mode>,
     /// The file that it can be built from.
     pub source: Option<PathBuf>,
+    /// Whether that file stands where the node keeps profiles for containers.
+    pub for_containers: bool,
     /// Whether the node itself has set it to complain (`force-complain/`).
     pub node_complains: bool,
 }
@@ -118,12 +124,12 @@ pub fn decide(request: &Request, settings: &Settings, facts: &Facts) -> Result<D
         // A bundle that runs twice already carries the floor.
         let names = own.components().iter().filter(|name| Some(*name) != floor);
         for name in names {
-            decision.component(name, &origin, settings, facts)?;
+            decision.component(name, &origin, request, settings, facts)?;
         }
         decision.label = Some(own.clone());
     }
     if let Some(floor) = floor {
-        decision.component(floor, &Origin::Node("floor"), settings, facts)?;
+        decision.component(floor, &Origin::Node("floor"), request, settings, facts)?;
         decision
             .trail
             .push(format!("floor: {floor} is stacked under it"));
@@ -166,6 +172,19 @@ fn own(
         .filter(|l| !l.components().is_empty());
     match &request.asked {
         None => Ok(by_node(request, settings, trail)),
+        // Some engines hand on what a pod's author wrote, others leave the field empty for the
+        // same pod: where the engine's word must enforce, it cannot shed the node's.
+        Some((Key::Spec, Wish::Label(label)))
+            if label.components().is_empty()
+                && settings.require_enforcing
+                && !settings.allow_unconfined =>
+        {
+            trail.push(format!(
+                "{}: the engine asks for unconfined, which counts as nothing: require_enforcing",
+                Key::Spec.as_str()
+            ));
+            Ok(by_node(request, settings, trail))
+        }
         Some((Key::Spec, Wish::Label(label))) => {
             trail.push(format!(
                 "{}: the engine asks for {label}",
@@ -276,6 +295,7 @@ impl Decision {
         &mut self,
         name: &ProfileName,
         origin: &Origin,
+        request: &Request,
         settings: &Settings,
         facts: &Facts,
     ) -> Result<()> {
@@ -289,7 +309,15 @@ impl Decision {
         let facts = facts.profiles.get(name).cloned().unwrap_or_default();
         let from = match origin {
             Origin::Annotation(key) => {
-                may_ask(name, key, settings)?;
+                let asking = Asking {
+                    name,
+                    key,
+                    engine: request.engine_label.as_ref(),
+                };
+                if let Some(rule) = may_ask(asking, settings, &facts)? {
+                    self.trail
+                        .push(format!("{name}: annotations may name it: {rule}"));
+                }
                 format!("the annotation {}", quoted(key))
             }
             Origin::Engine => "the engine".to_owned(),
@@ -327,33 +355,6 @@ impl Decision {
         });
         Ok(())
     }
-}
-
-/// Whether annotations may name this profile.
-///
-/// # Errors
-/// [`Kind::Policy`] with the rule.
-pub fn may_ask(name: &ProfileName, key: &str, settings: &Settings) -> Result<()> {
-    let refused = |rule: String| {
-        Error::new(
-            Kind::Policy,
-            format!(
-                "the annotation {} may not ask for {name}: {rule}",
-                quoted(key)
-            ),
-        )
-        .hint("choose another profile, or change the node's allow and deny")
-    };
-    if let Some(pattern) = settings.deny.iter().find(|p| p.matches(name)) {
-        return Err(refused(format!(
-            "deny has the pattern {:?}",
-            pattern.as_str()
-        )));
-    }
-    if !settings.allow.is_empty() && !settings.allow.iter().any(|p| p.matches(name)) {
-        return Err(refused("no pattern of allow matches it".to_owned()));
-    }
-    Ok(())
 }
 
 /// The refusal of a profile that cannot be had.

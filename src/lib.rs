@@ -19,7 +19,7 @@
 //! | [`audit`] | what the kernel's log says of refusals | no |
 //! | [`engine`] | configuration files of containerd, CRI-O, podman and docker | yes |
 //! | [`cli`] | the command line for people, one file per command | yes |
-//! | [`trusted`], [`rundir`], [`child`], [`report`], [`error`] | checked opens, `/run`, other programs, messages | yes |
+//! | [`trusted`], [`rundir`], [`temporary`], [`child`], [`report`], [`error`] | checked opens, `/run`, other programs, messages | yes |
 //!
 //! `docs/architecture.md` says what was decided and why.
 
@@ -38,4 +38,5 @@ pub mod rundir;
 pub mod runtime;
 pub mod settings;
 pub mod spec;
+pub mod temporary;
 pub mod trusted;

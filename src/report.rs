@@ -68,7 +68,10 @@ fn to_syslog(priority: u8, line: &str) {
     let Ok(socket) = UnixDatagram::unbound() else {
         return;
     };
-    let _ = socket.set_nonblocking(true);
+    // A listener that does not read must not hold a container up.
+    if socket.set_nonblocking(true).is_err() {
+        return;
+    }
     let message = format!(
         "<{priority}>oci-apparmor[{}]: {}",
         std::process::id(),

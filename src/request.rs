@@ -5,6 +5,8 @@
 //! containers, so a pod can carry the keys of another engine's family: which engine speaks is
 //! decided once, by what a pod author cannot set, and only that engine's keys are read.
 
+mod crio;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -95,6 +97,8 @@ pub struct Request {
     pub namespace: Option<String>,
     /// The pod's name.
     pub pod: Option<String>,
+    /// The pod's UID, which a pod that is made anew under the same name does not share.
+    pub uid: Option<String>,
     /// The container's name within its pod.
     pub container: Option<String>,
     /// The id of the sandbox that the container belongs to, or is.
@@ -110,8 +114,8 @@ pub struct Request {
 /// Reads what a container asks for.
 ///
 /// # Errors
-/// [`Kind::Policy`]: a value that names no single profile, a key that nobody reads, or keys of
-/// which cannot be told whether they mean this container.
+/// [`Kind::Policy`]: a value that names no single profile, a key that nobody reads, keys of which
+/// cannot be told whether they mean this container, or words on who it is that are forged.
 pub fn read(
     annotations: &Annotations,
     spec_profile: Option<&str>,
@@ -120,7 +124,7 @@ pub fn read(
     let engine_label = spec_profile
         .map(|text| Label::parse(text).map_err(|e| e.within(SPEC_KEY)))
         .transpose()?;
-    let mut request = identity(annotations, caller);
+    let mut request = identity(annotations, caller)?;
     request.engine_label = engine_label;
     if !request.is_sandbox {
         if let Some(unknown) = request
@@ -174,78 +178,60 @@ fn is_profile_key(key: &str) -> bool {
 }
 
 /// Who the container is, in the words of the engine that speaks.
-fn identity(annotations: &Annotations, caller: Caller<'_>) -> Request {
+fn identity(annotations: &Annotations, caller: Caller<'_>) -> Result<Request> {
     let get = |key: &str| annotations.get(key).filter(|v| !v.is_empty()).cloned();
     let keys = annotations.iter().filter(|(k, _)| is_profile_key(k));
     let mut request = Request {
-        engine: engine(annotations, caller),
+        engine: engine(annotations, caller)?,
         is_sandbox: false,
         namespace: None,
         pod: None,
+        uid: None,
         container: None,
         sandbox: None,
         keys: keys.map(|(k, v)| (k.clone(), v.clone())).collect(),
         asked: None,
         engine_label: None,
     };
-    let kind = match request.engine {
-        // Labels and CRI-O's own keys are written after the pod's annotations
-        // (internal/factory/container/container.go).
-        Engine::CriO => {
-            request.sandbox = get("io.kubernetes.cri-o.SandboxID");
-            get("io.kubernetes.cri-o.ContainerType")
-        }
+    match request.engine {
+        Engine::CriO => crio::identify(&mut request, annotations, caller)?,
+        // Written after what is passed on of the pod's annotations (containerd's
+        // internal/cri/server/container_create.go and podsandbox/sandbox_run_linux.go).
         Engine::Containerd => {
             request.sandbox = get("io.kubernetes.cri.sandbox-id");
-            // It exempts from the node's demands, and docker's users can write annotations too.
-            request.namespace =
-                get("io.kubernetes.cri.sandbox-namespace").filter(|_| in_task(caller, "k8s.io"));
             request.pod = get("io.kubernetes.cri.sandbox-name");
-            get("io.kubernetes.cri.container-type")
+            // The namespace exempts from the node's demands, and the UID tells pods apart; docker's
+            // users can write annotations too.
+            let by_cri = in_task(caller, "k8s.io");
+            request.namespace = get("io.kubernetes.cri.sandbox-namespace").filter(|_| by_cri);
+            request.uid = get("io.kubernetes.cri.sandbox-uid").filter(|_| by_cri);
+            request.is_sandbox = get("io.kubernetes.cri.container-type").as_deref()
+                == Some("sandbox")
+                && !caller.id.is_empty()
+                && request.sandbox.as_deref() == Some(caller.id);
+            if !request.is_sandbox {
+                request.container = get("io.kubernetes.cri.container-name");
+            }
         }
-        Engine::Podman | Engine::Other => None,
-    };
-    request.is_sandbox = kind.as_deref() == Some("sandbox")
-        && !caller.id.is_empty()
-        && request.sandbox.as_deref() == Some(caller.id);
-    match request.engine {
-        Engine::CriO if request.is_sandbox => {
-            request.namespace = get("io.kubernetes.cri-o.Namespace");
-            request.pod = get("io.kubernetes.cri-o.KubeName");
-        }
-        Engine::CriO => {
-            request.namespace = get("io.kubernetes.pod.namespace");
-            request.pod = get("io.kubernetes.pod.name");
-            request.container = get("io.kubernetes.container.name");
-        }
-        Engine::Containerd if !request.is_sandbox => {
-            request.container = get("io.kubernetes.cri.container-name");
-        }
-        _ => {}
+        Engine::Podman | Engine::Other => {}
     }
-    request
+    Ok(request)
 }
 
 /// Which engine speaks.
-fn engine(annotations: &Annotations, caller: Caller<'_>) -> Engine {
-    let get = |key: &str| annotations.get(key).map(String::as_str);
-    let manager = get("io.container.manager");
-    // A pod author cannot know the id that CRI-O will give to a container.
-    if manager == Some("cri-o")
-        && !caller.id.is_empty()
-        && get("io.kubernetes.cri-o.ContainerID") == Some(caller.id)
-    {
-        return Engine::CriO;
+fn engine(annotations: &Annotations, caller: Caller<'_>) -> Result<Engine> {
+    if crio::made_it(annotations, caller)? {
+        return Ok(Engine::CriO);
     }
     // podman leaves a manager that is already there, so any value means podman, unless the bundle
     // is where only containerd puts it; there a pod's annotation may have been passed through.
-    if manager.is_some() && !is_containerd_bundle(caller.bundle) {
-        return Engine::Podman;
+    if annotations.contains_key("io.container.manager") && !is_containerd_bundle(caller.bundle) {
+        return Ok(Engine::Podman);
     }
-    if get("io.kubernetes.cri.container-type").is_some() {
-        return Engine::Containerd;
+    if annotations.contains_key("io.kubernetes.cri.container-type") {
+        return Ok(Engine::Containerd);
     }
-    Engine::Other
+    Ok(Engine::Other)
 }
 
 /// Whether the bundle is where only containerd puts it:

@@ -8,7 +8,14 @@ use std::path::{Path, PathBuf};
 
 use crate::apparmor::kernel;
 use crate::error::{Error, Kind, Result};
-use crate::trusted;
+use crate::{temporary, trusted};
+
+/// The node's own, below a `/run` that is its root's.
+const NODE: &str = "/run/oci-apparmor";
+
+/// The run-time directory that a login gives to root (`pam_systemd(8)`), also in a container that
+/// is a system of its own. It goes with the last session, and services do not have it.
+const OF_ROOTS_SESSIONS: &str = "/run/user/0";
 
 /// The directory of this user: the node's own, or a rootless user's.
 ///
@@ -18,15 +25,41 @@ pub fn path() -> Result<PathBuf> {
     let own = env::var_os("XDG_RUNTIME_DIR")
         .map(PathBuf::from)
         .filter(|p| p.is_absolute());
-    match own {
-        // Engines that run as root may carry a caller's XDG_RUNTIME_DIR; there is one node.
-        _ if kernel::in_initial_namespace() && nix::unistd::geteuid().is_root() => {
-            Ok(PathBuf::from("/run/oci-apparmor"))
-        }
-        Some(own) => Ok(own.join("oci-apparmor")),
-        None => Err(Error::new(Kind::Internal, "XDG_RUNTIME_DIR is not set")
-            .hint("set it; without root the records of containers are kept there")),
+    let root = nix::unistd::geteuid().is_root();
+    // Engines that run as root may carry a caller's XDG_RUNTIME_DIR; there is one node.
+    if root && kernel::in_initial_namespace() {
+        return Ok(PathBuf::from(NODE));
     }
+    // A system of its own in a user namespace (an unprivileged container of LXC, a nested engine)
+    // has one /run for all, which belongs to its root.
+    let is_system = || root && trusted::own_directory_as_it_is(Path::new("/run")).is_ok();
+    match own {
+        // A rootless engine's user namespace has its user's directory, even where /run is its own
+        // as well (RootlessKit copies it up).
+        Some(own) if own != Path::new(OF_ROOTS_SESSIONS) || !is_system() => {
+            Ok(own.join("oci-apparmor"))
+        }
+        None if !is_system() => Err(nowhere()),
+        _ => Ok(PathBuf::from(NODE)),
+    }
+}
+
+/// The refusal of what needs a record where there is no place for one.
+fn nowhere() -> Error {
+    // In a user namespace, the number that its root has outside of it.
+    let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    let outside = map.split_whitespace().nth(1).unwrap_or_default();
+    let user = match nix::unistd::geteuid().as_raw() {
+        0 => outside.to_owned(),
+        user => user.to_string(),
+    };
+    Error::new(
+        Kind::Internal,
+        "there is no place for the records of containers: XDG_RUNTIME_DIR is not set",
+    )
+    .hint(format!(
+        "set it to a directory of this user: export XDG_RUNTIME_DIR=/run/user/{user}"
+    ))
 }
 
 /// One of our own files of at most `max` bytes; `None` where there is none that can be relied on.
@@ -69,7 +102,7 @@ pub fn replace(target: &Path, bytes: &[u8]) -> Result<()> {
     // What is below can only be ours.
     trusted::own_directory(&base, 0o700)?;
     let directory = base.join("tmp");
-    let temporary = directory.join(std::process::id().to_string());
+    let temporary = directory.join(temporary::mark());
     let make = |directory: &Path| {
         let mut builder = fs::DirBuilder::new();
         builder.recursive(true).mode(0o700).create(directory)
@@ -83,7 +116,7 @@ pub fn replace(target: &Path, bytes: &[u8]) -> Result<()> {
     };
     let written = (|| -> io::Result<()> {
         let mut file = match open() {
-            // Left over by a process of this id that was killed.
+            // Left over by a process of this mark that was killed.
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
                 fs::remove_file(&temporary)?;
                 open()?

@@ -83,13 +83,14 @@ pub enum Verify {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
-    /// Profiles that annotations may name; empty: every one that exists.
+    /// Profiles that annotations may name; empty: those for containers (`decision::may_ask`).
     pub allow: Vec<Pattern>,
-    /// Profiles that annotations may not name; stronger than `allow`.
+    /// Profiles that annotations may not name, with their children; stronger than `allow`.
     pub deny: Vec<Pattern>,
     /// Whether an annotation may turn confinement off.
     pub allow_unconfined: bool,
-    /// Whether a profile that the engine names must enforce, too.
+    /// Whether a profile that the engine names must enforce, too; its `unconfined` is then no
+    /// request.
     pub require_enforcing: bool,
     /// The profile of containers for which nothing speaks.
     pub default_profile: Option<ProfileName>,
@@ -179,6 +180,9 @@ impl Default for LowLevelSettings {
                 "/usr/local/sbin",
                 "/usr/libexec/crio",
                 "/usr/lib/cri-o-runc/sbin",
+                // NixOS and Flatcar have none of these, or keep them read-only.
+                "/run/current-system/sw/bin",
+                "/opt/bin",
             ]),
             refuse_known_holes: false,
             runc: None,

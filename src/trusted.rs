@@ -3,6 +3,14 @@
 //! Trust is a property of the whole way to a file: every directory on it, every directory that a
 //! symbolic link on it leads through, and the file itself must belong to root and be writable by
 //! nobody else. What was checked is what is read: the checks run on the opened descriptor.
+//!
+//! A directory that its group can write is none: its members could put another file in the place
+//! of root's. That holds for Debian's group `staff` and `/usr/local`, too, whether or not that
+//! group has members now. The exception is a directory on the way with the sticky bit, as
+//! `/nix/store` is (root:nixbld, mode 1775): there only root can rename or remove what is root's
+//! (`rename(2)`, `unlink(2)`: EPERM), so what root's own paths lead to stays what it is. Members can add
+//! entries, which belong to them and are refused. `/tmp`, which anybody can write, is no exception:
+//! what is kept there goes away after a while, and then its name is anybody's.
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
@@ -164,12 +172,13 @@ pub fn program(path: &Path) -> std::result::Result<PathBuf, Refusal> {
 /// # Errors
 /// See [`Refusal`].
 pub fn directory(path: &Path) -> std::result::Result<(), Refusal> {
-    let meta = fs::metadata(resolve(path)?)?;
-    if meta.is_dir() {
-        Ok(())
-    } else {
-        Err(Refusal::Untrusted("it is not a directory".to_owned()))
+    let real = resolve(path)?;
+    let meta = fs::metadata(&real)?;
+    if !meta.is_dir() {
+        return Err(Refusal::Untrusted("it is not a directory".to_owned()));
     }
+    // Here it matters which names there are.
+    owned_by_root(&real.display().to_string(), &meta)
 }
 
 /// A directory of our own below `path`, made with `mode` where it is missing.
@@ -219,6 +228,8 @@ pub struct Base<'p> {
     root: &'p Path,
     /// Whether whoever runs this may own it: an image is made by anybody.
     own: bool,
+    /// A group whose members may write what is root's, since they are as good as root anyway.
+    group: Option<u32>,
 }
 
 impl<'p> Base<'p> {
@@ -231,7 +242,17 @@ impl<'p> Base<'p> {
     #[must_use]
     pub fn new(root: &'p Path) -> Self {
         let own = root != Path::new("/");
-        Self { root, own }
+        Self {
+            root,
+            own,
+            group: None,
+        }
+    }
+
+    /// The same, with a group whose members may write there.
+    #[must_use]
+    pub fn with_group(self, group: Option<u32>) -> Self {
+        Self { group, ..self }
     }
 
     /// The real path of `path` in this tree, every step of which only its owner can change.
@@ -253,12 +274,28 @@ impl<'p> Base<'p> {
         }
     }
 
-    fn owns(&self, what: &str, meta: &Metadata) -> std::result::Result<(), Refusal> {
-        let me = nix::unistd::geteuid();
-        if self.own && !me.is_root() && meta.uid() == me.as_raw() {
+    /// Refuses what another user than the tree's owner owns or may write.
+    pub(crate) fn owns(&self, what: &str, meta: &Metadata) -> std::result::Result<(), Refusal> {
+        if self.is_own(meta) {
+            return Ok(());
+        }
+        if Some(meta.gid()) == self.group && meta.uid() == 0 && meta.mode() & 0o002 == 0 {
             return Ok(());
         }
         owned_by_root(what, meta)
+    }
+
+    fn is_own(&self, meta: &Metadata) -> bool {
+        let me = nix::unistd::geteuid();
+        self.own && !me.is_root() && meta.uid() == me.as_raw()
+    }
+
+    /// Refuses a directory in which what is root's might be replaced.
+    fn keeps(&self, directory: &Path, meta: &Metadata) -> std::result::Result<(), Refusal> {
+        match is_shared(meta) && !self.is_own(meta) {
+            true => belongs_to_root(&directory.display().to_string(), meta),
+            false => self.owns(&directory.display().to_string(), meta),
+        }
     }
 }
 
@@ -277,7 +314,7 @@ fn resolve_by(
     }
     let mut at = base.root.to_owned();
     if !ways.0.contains(&at) {
-        base.owns(&at.display().to_string(), &fs::symlink_metadata(&at)?)?;
+        base.keeps(&at, &fs::symlink_metadata(&at)?)?;
         ways.0.insert(at.clone());
     }
     let mut pending = steps(path);
@@ -300,6 +337,10 @@ fn resolve_by(
             if links > MAX_LINKS {
                 return Err(Refusal::Untrusted("too many symbolic links".to_owned()));
             }
+            // What a link says cannot be changed, but members of the group can add one.
+            if is_shared(&fs::symlink_metadata(&at)?) && !base.is_own(&meta) {
+                belongs_to_root(&next.display().to_string(), &meta)?;
+            }
             let target = fs::read_link(&next)?;
             if target.is_absolute() {
                 at = base.root.to_owned();
@@ -307,7 +348,7 @@ fn resolve_by(
             pending.extend(steps(&target));
         } else {
             if meta.is_dir() {
-                base.owns(&next.display().to_string(), &meta)?;
+                base.keeps(&next, &meta)?;
                 ways.0.insert(next.clone());
             } else if !pending.is_empty() {
                 return Err(Refusal::Missing);
@@ -332,16 +373,33 @@ fn steps(path: &Path) -> Vec<OsString> {
 
 /// Refuses what somebody other than root owns or may write.
 fn owned_by_root(what: &str, meta: &Metadata) -> std::result::Result<(), Refusal> {
+    belongs_to_root(what, meta)?;
+    if meta.mode() & 0o022 != 0 {
+        // A sticky one is meant to be so, as /tmp is.
+        let meant = meta.mode() & 0o1000 != 0;
+        let remedy = match meta.is_dir() && what.starts_with('/') && !meant {
+            true => format!("; run: chmod go-w {what}"),
+            false => String::new(),
+        };
+        return Err(Refusal::Untrusted(format!(
+            "{what} is writable by group or others (mode {:04o}, group {}){remedy}",
+            meta.mode() & 0o7777,
+            meta.gid()
+        )));
+    }
+    Ok(())
+}
+
+/// Whether a directory's group may add entries, but not touch those of root.
+fn is_shared(meta: &Metadata) -> bool {
+    meta.is_dir() && meta.mode() & 0o1022 == 0o1020
+}
+
+fn belongs_to_root(what: &str, meta: &Metadata) -> std::result::Result<(), Refusal> {
     if meta.uid() != 0 && Some(meta.uid()) != foreign_root() {
         return Err(Refusal::Untrusted(format!(
             "{what} belongs to uid {}, not to root",
             meta.uid()
-        )));
-    }
-    if meta.mode() & 0o022 != 0 {
-        return Err(Refusal::Untrusted(format!(
-            "{what} is writable by group or others (mode {:04o})",
-            meta.mode() & 0o7777
         )));
     }
     Ok(())
@@ -425,6 +483,59 @@ mod tests {
             read(&d.path().join("loop"), 9),
             Err(Refusal::Untrusted(_))
         ));
+    }
+
+    /// As `/nix/store` is: root:nixbld, mode 1775.
+    #[test]
+    fn a_directory_that_keeps_what_is_roots_may_be_on_the_way() {
+        let d = dir();
+        let store = d.path().join("store");
+        let f = store.join("runc-1.2/bin/runc");
+        fs::create_dir_all(f.parent().unwrap()).unwrap();
+        fs::write(&f, "text").unwrap();
+        let mode = |path: &Path, mode: u32| {
+            fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        };
+        mode(&f, 0o755);
+        std::os::unix::fs::chown(&store, None, Some(30000)).unwrap();
+        let untrusted = |path: &Path| match read(path, 9) {
+            Err(Refusal::Untrusted(why)) => why,
+            other => panic!("{other:?}"),
+        };
+        mode(&store, 0o1775);
+        symlink(&f, d.path().join("runc")).unwrap();
+        for path in [&f, &d.path().join("runc")] {
+            assert_eq!(read(path, 9).unwrap(), b"text");
+            program(path).unwrap();
+        }
+        // It is no directory of which it matters what is in it.
+        assert!(matches!(directory(&store), Err(Refusal::Untrusted(_))));
+        // What its members add is theirs: a file, a directory, a link.
+        fs::write(store.join("file"), "text").unwrap();
+        std::os::unix::fs::chown(store.join("file"), Some(1234), None).unwrap();
+        assert!(untrusted(&store.join("file")).contains("belongs to uid 1234"));
+        let link = store.join("link");
+        symlink("runc-1.2", &link).unwrap();
+        assert_eq!(read(&link.join("bin/runc"), 9).unwrap(), b"text");
+        std::os::unix::fs::lchown(&link, Some(1234), None).unwrap();
+        let why = untrusted(&link.join("bin/runc"));
+        assert!(
+            why.contains("link belongs to uid 1234, not to root"),
+            "{why}"
+        );
+        std::os::unix::fs::chown(store.join("runc-1.2"), Some(1234), None).unwrap();
+        assert!(untrusted(&f).contains("belongs to uid 1234"));
+        std::os::unix::fs::chown(store.join("runc-1.2"), Some(0), None).unwrap();
+        // Without the bit, as /usr/local of group staff; or for anybody, as /tmp.
+        for open in [0o2775, 0o1777, 0o1757] {
+            mode(&store, open);
+            let why = untrusted(&f);
+            let remedy = format!("group 30000); run: chmod go-w {}", store.display());
+            assert!(why.contains("is writable by group or others"), "{why}");
+            assert_eq!(why.ends_with(&remedy), open & 0o1000 == 0, "{why}");
+        }
+        mode(&store, 0o2775 & !0o022);
+        assert_eq!(read(&f, 9).unwrap(), b"text");
     }
 
     #[test]

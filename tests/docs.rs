@@ -87,17 +87,15 @@ fn long_options(command: &clap::Command) -> Words {
 fn the_manual_has_each_command_and_option_and_no_other() {
     let page = manual("oci-apparmor.8");
     let definition = oci_apparmor::cli::definition();
-    let commands: Words = definition
-        .get_subcommands()
-        .map(|c| c.get_name().to_owned())
-        .collect();
+    let shown = || definition.get_subcommands().filter(|c| !c.is_hide_set());
+    let commands: Words = shown().map(|c| c.get_name().to_owned()).collect();
     let described: Words = page
         .lines()
         .filter_map(|l| l.strip_prefix(".SS "))
         .map(str::to_owned)
         .collect();
     assert_eq!(described, commands);
-    for command in definition.get_subcommands() {
+    for command in shown() {
         let described = options(part(&page, &format!(".SS {}", command.get_name())));
         assert_eq!(described, long_options(command), "{}", command.get_name());
     }
@@ -538,6 +536,120 @@ fn a_dry_run_tells_all_and_changes_nothing() {
     );
 }
 
+/// A checkout with what `install.sh` reads before it installs anything, and no source.
+fn checkout() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir(dir.path().join("src")).unwrap();
+    fs::create_dir(dir.path().join(".cargo")).unwrap();
+    let from = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut wanted = ["install.sh", "Cargo.toml", "Cargo.lock"]
+        .map(|name| from.join(name))
+        .to_vec();
+    wanted.extend(files(&from.join("hooks")));
+    wanted.extend(files(&from.join("config")));
+    for file in wanted {
+        let to = dir.path().join(file.strip_prefix(from).unwrap());
+        fs::create_dir_all(to.parent().unwrap()).unwrap();
+        fs::copy(file, to).unwrap();
+    }
+    dir
+}
+
+/// Programs that were built for other machines are left alone, and ours are taken.
+#[test]
+fn programs_of_another_architecture_are_not_installed() {
+    let dir = checkout();
+    let built = Path::new(env!("CARGO_BIN_EXE_oci-apparmor"));
+    let told = || {
+        let output = Command::new(dir.path().join("install.sh"))
+            .args(["--dry-run", "--destdir"])
+            .arg(dir.path().join("root"))
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let put = |triple: &str, machine: Option<u8>| {
+        let release = dir.path().join("target").join(triple).join("release");
+        fs::create_dir_all(&release).unwrap();
+        for name in ["oci-apparmor", "oci-apparmor-runtime", "oci-apparmor-hook"] {
+            let mut program = fs::read(built).unwrap();
+            // `e_machine` of the ELF header.
+            program[18] = machine.unwrap_or(program[18]);
+            fs::write(release.join(name), program).unwrap();
+            fs::set_permissions(release.join(name), fs::Permissions::from_mode(0o755)).unwrap();
+        }
+    };
+    // The first in the order of names; 0xf3 is RISC-V.
+    put("a-foreign", Some(0xf3));
+    assert!(told().contains(" cargo build "), "{}", told());
+    put("z-own", None);
+    assert!(!told().contains(" cargo build "), "{}", told());
+}
+
+/// What `install.sh` refuses, `configure` and `check` would refuse in the same words
+/// (`trusted::tests::a_directory_that_keeps_what_is_roots_may_be_on_the_way`).
+#[test]
+fn a_prefix_that_others_can_change_is_refused_before_anything_is_changed() {
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("not run: only root can install into a machine itself");
+        return;
+    }
+    let base = tempfile::Builder::new()
+        .prefix("oci-apparmor-test")
+        .tempdir_in("/var/lib")
+        .unwrap();
+    let local = base.path().join("local");
+    fs::create_dir(&local).unwrap();
+    let mode = |path: &Path, mode| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    mode(base.path(), 0o755);
+    let linked = base.path().join("linked");
+    std::os::unix::fs::symlink("local", &linked).unwrap();
+    let run = |prefix: &Path| {
+        let programs = Path::new(env!("CARGO_BIN_EXE_oci-apparmor"));
+        Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("install.sh"))
+            .args(["--dry-run", "--bindir"])
+            .arg(programs.parent().unwrap())
+            .arg("--prefix")
+            .arg(prefix)
+            .output()
+            .unwrap()
+    };
+    for prefix in [&local, &linked] {
+        for (bits, fine) in [
+            (0o755, true),
+            (0o2755, true),
+            // Debian's /usr/local, in the group staff.
+            (0o2775, false),
+            (0o777, false),
+            (0o1777, false),
+            (0o1775, true),
+        ] {
+            mode(&local, bits);
+            std::os::unix::fs::chown(&local, None, Some(50)).unwrap();
+            mode(&local, bits);
+            let output = run(prefix);
+            let said = String::from_utf8(output.stderr).unwrap();
+            assert_eq!(output.status.success(), fine, "{bits:o} {said}");
+            let why = format!(
+                "{} is writable by group or others (mode {bits:o}, group 50)",
+                local.display()
+            );
+            assert!(fine || said.contains(&why), "{said}");
+            let remedy = format!("run: chmod go-w {};", local.display());
+            // One that is sticky for all is meant to be so.
+            assert_eq!(said.contains(&remedy), !fine && bits != 0o1777, "{said}");
+            assert_eq!(output.stdout.is_empty(), !fine);
+        }
+    }
+    mode(&local, 0o755);
+    std::os::unix::fs::chown(&local, Some(1000), None).unwrap();
+    let said = String::from_utf8(run(&local).stderr).unwrap();
+    assert!(said.contains("belongs to uid 1000"), "{said}");
+}
+
 #[test]
 fn what_is_installed_has_its_place_and_mode() {
     let base = tempfile::tempdir().unwrap();
@@ -583,15 +695,24 @@ fn what_is_installed_has_its_place_and_mode() {
             "/opt/oa/libexec/oci-apparmor/oci-apparmor-hook"
         );
     }
-    let unit = fs::read_to_string(at("opt/oa/lib/systemd/system/oci-apparmor-preload.service"));
-    let unit = unit.unwrap();
-    assert!(!unit.contains("@BINDIR@"), "{unit}");
-    let start = unit.lines().find_map(|l| l.strip_prefix("ExecStart="));
-    let mut words = start.unwrap().split(' ');
-    assert_eq!(words.next().unwrap(), "/opt/oa/bin/oci-apparmor");
-    let call = std::iter::once("oci-apparmor").chain(words);
-    let call = oci_apparmor::cli::definition().try_get_matches_from(call);
-    assert_eq!(call.unwrap().subcommand_name(), Some("load"));
+    for (unit, command) in [("preload", "load"), ("gc", "gc")] {
+        let unit = format!("opt/oa/lib/systemd/system/oci-apparmor-{unit}.service");
+        let unit = fs::read_to_string(at(&unit)).unwrap();
+        assert!(!unit.contains("@BINDIR@"), "{unit}");
+        let start = unit.lines().find_map(|l| l.strip_prefix("ExecStart="));
+        let mut words = start.unwrap().split(' ');
+        assert_eq!(words.next().unwrap(), "/opt/oa/bin/oci-apparmor");
+        let call = std::iter::once("oci-apparmor").chain(words);
+        let call = oci_apparmor::cli::definition().try_get_matches_from(call);
+        assert_eq!(call.unwrap().subcommand_name(), Some(command));
+    }
+    // A timer starts the service of its name (systemd.timer(5)).
+    let timer = fs::read_to_string(at("opt/oa/lib/systemd/system/oci-apparmor-gc.timer"));
+    let timer = timer.unwrap();
+    assert!(
+        timer.contains("OnCalendar=daily\n") && !timer.contains("Unit="),
+        "{timer}"
+    );
     // Nothing is active, and nothing half-done is left.
     let all = files(&dir);
     assert!(
@@ -682,13 +803,13 @@ fn uninstalling_refuses_while_containers_or_engines_need_us() {
         .path()
         .join("etc/systemd/system/multi-user.target.wants");
     fs::create_dir_all(&wants).unwrap();
+    for unit in ["oci-apparmor-gc.timer", "oci-apparmor-preload.service"] {
+        let _ = fs::remove_file(wants.join("oci-apparmor-gc.timer"));
+        let unit_file = Path::new("/opt/oa/lib/systemd/system").join(unit);
+        symlink(unit_file, wants.join(unit)).unwrap();
+        refused(&format!("run: systemctl disable --now {unit}, or"));
+    }
     let link = wants.join("oci-apparmor-preload.service");
-    symlink(
-        "/opt/oa/lib/systemd/system/oci-apparmor-preload.service",
-        &link,
-    )
-    .unwrap();
-    refused("systemctl disable --now oci-apparmor-preload.service");
     assert!(all.iter().all(|f| f.exists()));
     installed(dir.path(), &["--uninstall", "--force"]);
     fs::remove_file(link).unwrap();
@@ -789,6 +910,77 @@ fn tests() -> Vec<String> {
         }
     }
     found
+}
+
+/// Who reads where to report a hole must find it: no key of `Cargo.toml` that is not there.
+#[test]
+fn security_points_to_nothing_that_is_missing() {
+    let page = text("SECURITY.md");
+    let keys = text("Cargo.toml");
+    for key in ["repository", "homepage", "authors", "documentation"] {
+        let there = keys.lines().any(|l| l.starts_with(&format!("{key} =")));
+        assert!(
+            there || !page.contains(&format!("`{key}`")) && !page.contains("`Cargo.toml`'s"),
+            "Cargo.toml has no {key}"
+        );
+    }
+}
+
+/// The map of the source says that a module imports only what stands below it.
+#[test]
+fn modules_import_only_what_stands_below_them() {
+    let page = text("docs/architecture.md");
+    let mut order: Vec<String> = Vec::new();
+    let rows = section(&page, "## The map of src").lines();
+    for row in rows.filter(|line| line.starts_with("| `")) {
+        let files = row.split('|').nth(1).unwrap();
+        for file in files.split('`').skip(1).step_by(2) {
+            let module = file.split('/').next().unwrap().trim_end_matches(".rs");
+            // The files of one directory are in one row, after its name.
+            if file.contains('/') || Path::new(&format!("src/{file}")).exists() {
+                assert!(
+                    order.last().is_none_or(|last| last == module)
+                        || order.iter().all(|known| known != module),
+                    "the rows of {module} are apart"
+                );
+                order.push(module.to_owned());
+            }
+        }
+    }
+    order.dedup();
+    let place = |module: &str| order.iter().position(|known| known == module);
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut seen = 0;
+    for file in files(&root) {
+        let inside = file.strip_prefix(&root).unwrap().to_str().unwrap();
+        let module = inside.split('/').next().unwrap().trim_end_matches(".rs");
+        if ["lib", "bin"].contains(&module) || inside.ends_with("tests.rs") {
+            continue;
+        }
+        let above = place(module).unwrap_or_else(|| panic!("{module} is not on the map"));
+        let code = fs::read_to_string(&file).unwrap();
+        let code = code.split("#[cfg(test)]").next().unwrap();
+        let code = code.lines().filter(|l| !l.trim_start().starts_with("//"));
+        let code = code.collect::<Vec<_>>().join("\n");
+        for rest in code.split("crate::").skip(1) {
+            // `crate::{a, b::c}` or `crate::a::b`.
+            let list = rest
+                .strip_prefix('{')
+                .and_then(|rest| rest.split('}').next());
+            let names = list.map_or(vec![rest], |list| list.split(',').collect());
+            for name in names {
+                let end = |c: char| c != '_' && !c.is_ascii_lowercase();
+                let name = name.trim().split(end).next().unwrap();
+                let below = place(name).unwrap_or_else(|| panic!("{inside}: {name}"));
+                assert!(
+                    name == module || below > above,
+                    "{inside} imports {name}, which stands above it"
+                );
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen > 300, "{seen}");
 }
 
 #[test]

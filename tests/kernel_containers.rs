@@ -34,12 +34,18 @@ mod leaks;
 mod lint;
 #[path = "kernel/manifests.rs"]
 mod manifests;
+#[path = "kernel/neighbours.rs"]
+mod neighbours;
 #[path = "kernel/node.rs"]
 mod node;
+#[path = "kernel/orphaned.rs"]
+mod orphaned;
 #[path = "kernel/race.rs"]
 mod race;
 #[path = "kernel/refusals.rs"]
 mod refusals;
+#[path = "kernel/removed.rs"]
+mod removed;
 #[path = "kernel/restore.rs"]
 mod restore;
 #[path = "kernel/rootless.rs"]

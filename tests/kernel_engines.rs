@@ -29,6 +29,16 @@ mod containerd;
 mod cri;
 #[path = "engines/cri_messages.rs"]
 mod cri_messages;
+#[path = "engines/crio.rs"]
+mod crio;
+#[path = "engines/crio_annotations.rs"]
+mod crio_annotations;
+#[path = "engines/crio_calls.rs"]
+mod crio_calls;
+#[path = "engines/crio_forged.rs"]
+mod crio_forged;
+#[path = "engines/crio_real.rs"]
+mod crio_real;
 #[path = "engines/crio_recorded.rs"]
 mod crio_recorded;
 #[path = "engines/ctr.rs"]

@@ -54,6 +54,6 @@ fn whoever_does_not_runs_as_ever() {
 #[test]
 fn check_says_so() {
     let _world = world();
-    let done = run(env!("CARGO_BIN_EXE_oci-apparmor"), ["check"]);
+    let done = run(CLI, ["check"]);
     assert!(done.code == 6 && done.out.contains("NOT able"), "{done:?}");
 }

@@ -19,6 +19,8 @@
 #[path = "kernel/support.rs"]
 mod support;
 
+#[path = "kernel/children.rs"]
+mod children;
 #[path = "kernel/compiled.rs"]
 mod compiled;
 #[path = "kernel/drift.rs"]

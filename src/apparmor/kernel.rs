@@ -4,8 +4,8 @@
 //! business of [`loaded`](crate::apparmor::loaded).
 
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io::{self, Write};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -162,16 +162,27 @@ impl Kernel {
     /// wait.
     #[must_use]
     pub fn revision(&self) -> Option<u64> {
-        let mut file = File::options()
-            .read(true)
-            .custom_flags(libc::O_NONBLOCK)
-            .open(self.securityfs.join("revision"))
-            .ok()?;
-        let mut number = [0; 32];
-        let length = file.read(&mut number).ok()?;
-        let text = std::str::from_utf8(number.get(..length)?).ok()?;
-        text.trim().parse().ok()
+        revision_in(&self.revision_file()?)
     }
+
+    /// The file of that number. It can be polled: it is readable when the number is another one
+    /// than was last read of this file (`ns_revision_poll()`).
+    #[must_use]
+    pub fn revision_file(&self) -> Option<File> {
+        let mut options = File::options();
+        options.read(true).custom_flags(libc::O_NONBLOCK);
+        options.open(self.securityfs.join("revision")).ok()
+    }
+}
+
+/// The number in the file of [`Kernel::revision_file`]; nothing where it is still the one that was
+/// last read.
+#[must_use]
+pub fn revision_in(file: &File) -> Option<u64> {
+    let mut number = [0; 32];
+    let length = file.read_at(&mut number, 0).ok()?;
+    let text = std::str::from_utf8(number.get(..length)?).ok()?;
+    text.trim().parse().ok()
 }
 
 /// A digest of the names and contents of a tree of small files.

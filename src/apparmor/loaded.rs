@@ -16,6 +16,9 @@ use crate::apparmor::kernel::Kernel;
 use crate::apparmor::name::ProfileName;
 use crate::error::{Error, Kind, Result};
 
+/// Where a profile's directory has those of its children.
+const CHILDREN: &str = "profiles";
+
 /// The mode of a loaded profile, as `policy/profiles/*/mode` tells it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -81,7 +84,8 @@ impl Kernel {
     #[must_use]
     pub fn at(&self, directory: &str, name: &str) -> Option<Loaded> {
         let path = self.profiles().join(directory);
-        let last = name.rsplit("//").next().unwrap_or_default();
+        // From the left, as the kernel does: a child may be named like a path, `parent///bin/x`.
+        let last = name.split("//").last().unwrap_or_default();
         // Names with the same letters share a stem; and nothing but this says whose it is.
         if line(&path.join("name"))? != last {
             return None;
@@ -89,8 +93,9 @@ impl Kernel {
         self.described(directory)
     }
 
-    /// What the kernel says of the profile in this directory.
-    fn described(&self, directory: &str) -> Option<Loaded> {
+    /// What the kernel says of the profile in this directory, whose name was read before.
+    #[must_use]
+    pub fn described(&self, directory: &str) -> Option<Loaded> {
         let path = self.profiles().join(directory);
         Some(Loaded {
             mode: Mode::parse(&line(&path.join("mode"))?),
@@ -167,13 +172,53 @@ impl Kernel {
         Ok(all)
     }
 
+    /// The directories of a profile's children, and of theirs; of those that it has at this
+    /// moment, whoever loaded them. Only names of directories are read.
+    ///
+    /// # Errors
+    /// Where the kernel's tree cannot be read.
+    pub fn children(&self, directory: &str) -> Result<Vec<String>> {
+        let inside = self.profiles().join(directory).join(CHILDREN);
+        let mut children = Vec::new();
+        let entries = match fs::read_dir(&inside) {
+            Ok(entries) => entries,
+            // Most profiles have none, and no directory for them.
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(children),
+            Err(e) => return Err(Error::io("list", &inside, &e)),
+        };
+        for entry in entries {
+            let entry = entry.map_err(|e| Error::io("list", &inside, &e))?;
+            let child = entry.file_name();
+            let child = format!("{directory}/{CHILDREN}/{}", child.to_string_lossy());
+            let below = self.children(&child)?;
+            children.push(child);
+            children.extend(below);
+        }
+        Ok(children)
+    }
+
+    /// The full name of the profile in this directory; nothing where it is gone.
+    #[must_use]
+    pub fn name_at(&self, directory: &str) -> Option<String> {
+        let mut path = self.profiles();
+        let mut parts = Vec::new();
+        for (depth, part) in directory.split(&format!("/{CHILDREN}/")).enumerate() {
+            if depth > 0 {
+                path.push(CHILDREN);
+            }
+            path.push(part);
+            parts.push(line(&path.join("name"))?);
+        }
+        Some(parts.join("//"))
+    }
+
     fn find(&self, name: &str) -> Result<Option<Loaded>> {
         let mut inside = self.profiles();
         let mut directory = PathBuf::new();
         for (depth, part) in name.split("//").enumerate() {
             if depth > 0 {
-                directory.push("profiles");
-                inside.push("profiles");
+                directory.push(CHILDREN);
+                inside.push(CHILDREN);
             }
             let Some(entry) = entry_of(&inside, part)? else {
                 return Ok(None);
@@ -312,6 +357,32 @@ mod tests {
             assert_eq!(found.unwrap(), None);
             assert!(there.unwrap().is_some());
         });
+    }
+
+    #[test]
+    fn children_of_every_depth_are_listed_with_their_names() {
+        let (_d, kernel) = sys(&[
+            ("p.1", "p", "enforce"),
+            ("p.1/profiles/a.2", "a", "enforce"),
+            ("p.1/profiles/bin.x.3", "/bin/x", "enforce"),
+            ("p.1/profiles/a.2/profiles/b.4", "b", "enforce"),
+            ("q.5", "q", "enforce"),
+        ]);
+        let mut children = kernel.children("p.1").unwrap();
+        children.sort();
+        let names: Vec<_> = children
+            .iter()
+            .map(|d| kernel.name_at(d).unwrap())
+            .collect();
+        assert_eq!(names, ["p//a", "p//a//b", "p///bin/x"]);
+        for (directory, name) in children.iter().zip(&names) {
+            assert_eq!(kernel.named(name).unwrap().unwrap().directory, *directory);
+            assert!(kernel.at(directory, name).is_some(), "{name}");
+        }
+        assert_eq!(kernel.name_at("q.5").as_deref(), Some("q"));
+        assert_eq!(kernel.name_at("q.5/profiles/none.6"), None);
+        assert!(kernel.children("q.5").unwrap().is_empty());
+        assert!(kernel.children("none.6").unwrap().is_empty());
     }
 
     #[test]

@@ -56,6 +56,13 @@ impl ProfileName {
         Self(self.0.split("//").next().unwrap_or_default().to_owned())
     }
 
+    /// This name, and that of every profile that it is a child of, from the top down.
+    pub fn lineage(&self) -> impl Iterator<Item = &str> {
+        let ends = self.0.match_indices("//").map(|(end, _)| end);
+        ends.chain([self.0.len()])
+            .filter_map(|end| self.0.get(..end))
+    }
+
     /// Whether `name` is this profile or one of its children.
     #[must_use]
     pub fn covers(&self, name: &str) -> bool {
@@ -303,6 +310,23 @@ mod tests {
         for bad in ["", "a//&", "//&a", "a//&unconfined", "unconf", "a//&u"] {
             assert!(Label::parse(bad).is_err(), "{bad:?}");
         }
+    }
+
+    /// `profile web { profile /bin/x { … } }` is `web///bin/x` to the kernel, which takes the first
+    /// `//` for the end of the parent's name (`__lookup_parent()`, security/apparmor/policy.c).
+    #[test]
+    fn a_child_may_be_named_by_a_path() {
+        let name = ProfileName::parse("web///bin/x").unwrap();
+        assert_eq!(name.root().as_str(), "web");
+        let lineage: Vec<_> = name.lineage().collect();
+        assert_eq!(lineage, ["web", "web///bin/x"]);
+        assert!(name.root().covers(name.as_str()));
+        let below = ProfileName::parse("/usr/bin/x///bin/y//z").unwrap();
+        let lineage: Vec<_> = below.lineage().collect();
+        assert_eq!(
+            lineage,
+            ["/usr/bin/x", "/usr/bin/x///bin/y", "/usr/bin/x///bin/y//z"]
+        );
     }
 
     #[test]

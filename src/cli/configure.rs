@@ -1,18 +1,16 @@
-//! `configure` and `unconfigure`: an engine calls us, or does not any more.
+//! `configure`: an engine calls us.
 
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 
-use crate::cli::print;
-use crate::engine::memory::Memory;
+use crate::cli::called::Called;
+use crate::cli::target::Target;
+use crate::cli::{distribution, print};
 use crate::engine::place::Place;
 use crate::engine::{self, Engine, Outcome, Wish};
 use crate::error::{Error, Kind, Result};
-use crate::runtime::carriers::State;
-use crate::runtime::locate;
-use crate::runtime::record::{self, Record};
-use crate::settings::{LowLevel, Settings};
+use crate::settings::LowLevel;
 use crate::trusted::Refusal;
 
 /// An engine, as it is named on the command line.
@@ -29,7 +27,7 @@ pub(super) enum Name {
 }
 
 impl Name {
-    fn engine(self) -> Engine {
+    pub(super) fn engine(self) -> Engine {
         match self {
             Self::Containerd => Engine::Containerd,
             Self::Crio => Engine::Crio,
@@ -53,15 +51,15 @@ pub(super) enum Kinds {
 /// What both commands take.
 #[derive(Debug, Args)]
 pub(super) struct Where {
-    /// The file to change, or the drop-in to make; by default the engine's usual one
+    /// The file to change, or the drop-in to make; by default the one that matters on this node
     #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
+    pub(super) config: Option<PathBuf>,
     /// Work on the tree of a node's image instead of this node; no engine has to run or be there
     #[arg(long, value_name = "DIR", default_value = "/")]
-    root: PathBuf,
+    pub(super) root: PathBuf,
     /// Show what would change, as diff(1) does, and change nothing
     #[arg(long)]
-    dry_run: bool,
+    pub(super) dry_run: bool,
 }
 
 #[derive(Debug, Args)]
@@ -85,46 +83,12 @@ pub(super) struct Configure {
     programs: Option<PathBuf>,
 }
 
-#[derive(Debug, Args)]
-pub(super) struct Unconfigure {
-    /// The engine
-    #[arg(required_unless_present = "all")]
-    engine: Option<Name>,
-    /// Every engine that was configured
-    #[arg(long, conflicts_with_all = ["engine", "config"])]
-    all: bool,
-    #[command(flatten)]
-    place: Where,
-    /// The runtime's name in the engine, where it was not `configure` that made it
-    #[arg(long, value_name = "NAME", default_value = DEFAULT_NAME)]
-    runtime_name: String,
-    /// Do it although containers live that were made through the wrapper
-    #[arg(long)]
-    force: bool,
-}
-
-const DEFAULT_NAME: &str = "oci-apparmor";
-
-/// The configuration of an engine: the file that somebody names, or the usual one.
-fn main_file(engine: Engine, config: Option<&Path>) -> Result<PathBuf> {
-    let main = config.unwrap_or(engine.configuration());
-    if !main.is_absolute() || main.file_name().is_none() {
-        return Err(Error::new(
-            Kind::Usage,
-            format!(
-                "--config must be an absolute path of a file, not {}",
-                main.display()
-            ),
-        )
-        .hint("name it as the engine sees it, without the directory of --root"));
-    }
-    Ok(main.to_owned())
-}
+pub(super) const DEFAULT_NAME: &str = "oci-apparmor";
 
 pub(super) fn configure(arguments: &Configure) -> Result<u8> {
     let engine = arguments.engine.engine();
-    let main = main_file(engine, arguments.place.config.as_deref())?;
     let place = Place::new(&arguments.place.root)?;
+    let target = Target::of(engine, &place, arguments.place.config.as_deref())?;
     engine::check_name(&arguments.runtime_name)?;
     let programs = match &arguments.programs {
         Some(programs) if programs.is_absolute() => programs.clone(),
@@ -151,12 +115,21 @@ pub(super) fn configure(arguments: &Configure) -> Result<u8> {
         usual: usual(engine, &place),
         default: arguments.set_default,
     };
-    let outcome = engine::configure(engine, &place, &main, &wish)?;
+    distribution::knows_our_template(&place, &target)?;
+    let outcome = engine::configure(engine, &place, &target.main, &wish)?;
     let less = outcome.less;
     let mut notes = outcome.notes.clone();
     if let Some(program) = &outcome.program {
-        notes.extend(callable(program, &place)?);
+        let missing = callable(program, &place)?;
+        notes.extend(missing);
+        let engine = Called {
+            engine,
+            target: &target,
+            configured: outcome.replaces.as_deref(),
+        };
+        notes.extend(engine.same_program(&place, program)?);
     }
+    distribution::accepted(engine, &place, &target, &outcome, wish.default)?;
     if !finish(engine, &place, outcome, arguments.place.dry_run)? {
         return Ok(0);
     }
@@ -164,63 +137,19 @@ pub(super) fn configure(arguments: &Configure) -> Result<u8> {
         print(&format!("note: {note}\n"))?;
     }
     if !arguments.place.dry_run {
-        print(&next(engine, &place, &wish, less))?;
+        let restart = restart(engine, &place, &target, less);
+        print(&format!("{restart}It is for {}.\n", next(engine, &wish)))?;
     }
     Ok(0)
-}
-
-pub(super) fn unconfigure(arguments: &Unconfigure) -> Result<u8> {
-    engine::check_name(&arguments.runtime_name)?;
-    let place = Place::new(&arguments.place.root)?;
-    let named = arguments.engine.map(Name::engine);
-    let todo: Vec<(Engine, PathBuf)> = match named {
-        Some(engine) => vec![(
-            engine,
-            main_file(engine, arguments.place.config.as_deref())?,
-        )],
-        None => {
-            let all = Memory::all(&place)?.into_iter();
-            all.filter_map(|m| Some((Engine::named(&m.engine)?, m.configuration)))
-                .collect()
-        }
-    };
-    if todo.is_empty() {
-        print("no engine is configured\n")?;
-    }
-    let dry_run = arguments.place.dry_run;
-    for (engine, main) in todo {
-        let memory = Memory::load(&place, engine, &main)?;
-        let name = memory.map_or_else(|| arguments.runtime_name.clone(), |memory| memory.runtime);
-        let outcome = engine::unconfigure(engine, &place, &main, &name)?;
-        if place.is_node() && !arguments.force && !dry_run && !outcome.steps.is_empty() {
-            nobody_lives(engine)?;
-        }
-        if finish(engine, &place, outcome, dry_run)? && !dry_run {
-            print(&restart(engine, &place, true))?;
-        }
-    }
-    Ok(0)
-}
-
-/// Refuses while an engine has containers that would lose the wrapper.
-fn nobody_lives(engine: Engine) -> Result<()> {
-    let living = living(engine)?;
-    match living.is_empty() {
-        true => Ok(()),
-        false => Err(Error::new(
-            Kind::Policy,
-            format!(
-                "containers live that were made through the wrapper, and {} would lose it: {}",
-                engine.title(),
-                living.join(" ")
-            ),
-        )
-        .hint("remove them first, or give --force; nothing was changed")),
-    }
 }
 
 /// Does what is to be done, or shows it; whether there is anything.
-fn finish(engine: Engine, place: &Place, outcome: Outcome, dry_run: bool) -> Result<bool> {
+pub(super) fn finish(
+    engine: Engine,
+    place: &Place,
+    outcome: Outcome,
+    dry_run: bool,
+) -> Result<bool> {
     let steps = outcome.steps.clone();
     if dry_run {
         for step in &steps {
@@ -244,9 +173,9 @@ fn finish(engine: Engine, place: &Place, outcome: Outcome, dry_run: bool) -> Res
 }
 
 /// What to do now.
-fn next(engine: Engine, place: &Place, wish: &Wish, less: bool) -> String {
+fn next(engine: Engine, wish: &Wish) -> String {
     let name = &wish.name;
-    let use_it = match (engine, wish.default) {
+    match (engine, wish.default) {
         (Engine::Containerd | Engine::Crio, true) => {
             "all pods whose RuntimeClass names no other runtime".to_owned()
         }
@@ -255,17 +184,20 @@ fn next(engine: Engine, place: &Place, wish: &Wish, less: bool) -> String {
         }
         (_, true) => "all containers for which no other runtime is named".to_owned(),
         (_, false) => format!("containers that are made with --runtime {name}"),
-    };
-    format!("{}It is for {use_it}.\n", restart(engine, place, less))
+    }
 }
 
-fn restart(engine: Engine, place: &Place, less: bool) -> String {
-    match engine.restart(less).filter(|_| place.is_node()) {
-        Some(command) => format!(
-            "{} does not know it yet; now run: {command}\n",
-            engine.title()
-        ),
-        None => String::new(),
+/// What to run, so that the engine knows it.
+pub(super) fn restart(engine: Engine, place: &Place, target: &Target, less: bool) -> String {
+    let who = match (engine, target.owner) {
+        (Engine::Containerd, owner) => owner.title(),
+        _ => engine.title(),
+    };
+    match target.restart(engine, place, less) {
+        _ if !place.is_node() => String::new(),
+        Some(command) => format!("{who} does not know it yet; now run: {command}\n"),
+        None if engine == Engine::Podman => String::new(),
+        None => format!("{who} sees that by itself, and restarts its containerd\n"),
     }
 }
 
@@ -310,8 +242,7 @@ fn usual(engine: Engine, place: &Place) -> LowLevel {
     }
 }
 
-/// Whether engines will be able to call this program, and it what it stands for; with what is to
-/// be said about that.
+/// Whether engines will be able to call this program; with what is to be said about that.
 fn callable(program: &Path, place: &Place) -> Result<Vec<String>> {
     let here = place.here(program);
     match place.program(program) {
@@ -332,39 +263,5 @@ fn callable(program: &Path, place: &Place) -> Result<Vec<String>> {
                 .hint("run install.sh; nothing was changed"));
         }
     }
-    if !place.is_node() {
-        return Ok(Vec::new());
-    }
-    let name = program.file_name().unwrap_or_default();
-    let located = locate::locate(name, &Settings::load()?.low_level)
-        .map_err(|e| e.within("the wrapper would find nothing to become"))?;
-    log::debug!(
-        "{} becomes {}",
-        program.display(),
-        located.program.display()
-    );
     Ok(Vec::new())
-}
-
-/// The containers that an engine has, were made through the wrapper, and are not gone.
-fn living(engine: Engine) -> Result<Vec<String>> {
-    let records = record::all()?.into_iter();
-    let ids = records
-        .filter(|record| concerns(engine, record) && State::of(record) != State::Gone)
-        .map(|record| record.id);
-    Ok(ids.collect())
-}
-
-/// Whether a container may be one of this engine: containerd and docker have roots of their own,
-/// the others take those of the low-level runtimes.
-fn concerns(engine: Engine, record: &Record) -> bool {
-    let root = record.root.to_string_lossy();
-    // containerd: ROOT/runc/NAMESPACE; docker: EXEC-ROOT/runtime-NAME/moby.
-    let docker = root.contains("/runtime-");
-    let containerd = !docker && root.contains("containerd");
-    match engine {
-        Engine::Docker => docker,
-        Engine::Containerd => containerd,
-        Engine::Crio | Engine::Podman => !docker && !containerd,
-    }
 }

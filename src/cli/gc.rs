@@ -6,16 +6,19 @@ use crate::cli::print;
 use crate::error::Result;
 use crate::profiles::Store;
 use crate::runtime::carriers::State;
-use crate::runtime::record;
+use crate::runtime::{pods, record};
 use crate::settings::Settings;
 
 pub(super) fn run(as_json: bool) -> Result<u8> {
     let settings = Settings::load()?;
+    let before = record::all()?;
     let records = record::tidy(|record| State::of(record) == State::Gone)?;
+    let pods = pods::tidy(&before)?;
     let tidied = Store::new(&settings).tidy()?;
     let text = if as_json {
         let value = json!({
             "records": records,
+            "pods": pods,
             "locks": tidied.locks,
             "remembered": tidied.remembered,
             "temporary": tidied.temporary,
@@ -25,7 +28,7 @@ pub(super) fn run(as_json: bool) -> Result<u8> {
         format!("{value:#}\n")
     } else {
         format!(
-            "removed: {records} record(s) of containers that are gone, {} lock(s), {} remembered \
+            "removed: {records} record(s) of containers that are gone, {pods} pod(s), {} lock(s), {} remembered \
              profile(s), {} temporary file(s), {} compiled profile(s) of {} KiB\n",
             tidied.locks,
             tidied.remembered,

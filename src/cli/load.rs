@@ -159,6 +159,20 @@ pub(super) fn all(
     Ok(rows)
 }
 
+/// Loads what of all this is not in the kernel, for whatever reason, as far as it is `wanted`;
+/// what is there is not judged.
+pub(super) fn missing(settings: &Settings, wanted: impl Fn(&str) -> bool) -> Result<Vec<Row>> {
+    let store = Store::new(settings);
+    let mut rows = Vec::new();
+    for listed in &listing::sources(settings).profiles {
+        let Listed { name, source } = listed;
+        if source.disabled.is_none() && !store.is_there(name)? && wanted(name.as_str()) {
+            rows.push(one(&store, listed, Word::Settings));
+        }
+    }
+    Ok(rows)
+}
+
 /// One of all. What is loaded from a directory that is not ours belongs to whoever loaded it.
 fn one(store: &Store<'_>, listed: &Listed, word: Word) -> Row {
     let Listed { name, source } = listed;

@@ -1,18 +1,25 @@
 //! `oci-apparmor`: the command line for people, one file per command.
 
+mod called;
+mod changes;
 mod check;
 mod configure;
 mod denials;
+mod distribution;
 mod explain;
 mod gc;
 mod hooks;
 mod lint;
+mod living;
 mod load;
+mod lost;
 mod mode;
 mod notify;
 mod ps;
 mod render;
 mod status;
+mod target;
+mod unconfigure;
 mod unload;
 mod users;
 mod watch;
@@ -147,7 +154,10 @@ enum Command {
     /// Let an engine call the wrapper: add it to the engine's configuration
     Configure(configure::Configure),
     /// Put an engine's configuration back as it was without the wrapper
-    Unconfigure(configure::Unconfigure),
+    Unconfigure(unconfigure::Unconfigure),
+    /// Print the containers that need the wrapper until they are deleted; for install.sh
+    #[command(hide = true)]
+    Living,
     /// Tell whether this node is able to do the job, and what is missing
     Check {
         /// Judge this configuration instead of the node's
@@ -209,7 +219,8 @@ pub fn main() -> ExitCode {
         Command::Load { names, json, .. } => load::run(names, *json),
         Command::Mode { name, mode } => mode::run(name, *mode),
         Command::Configure(arguments) => configure::configure(arguments),
-        Command::Unconfigure(arguments) => configure::unconfigure(arguments),
+        Command::Unconfigure(arguments) => unconfigure::unconfigure(arguments),
+        Command::Living => living::run(),
         Command::Check { config, json } => check::run(config.as_deref(), *json),
     };
     match done {

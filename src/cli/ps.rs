@@ -20,20 +20,21 @@ struct Row {
 }
 
 impl Row {
-    fn of(record: Record) -> Self {
+    fn of(record: Record) -> Result<Self> {
         let state = State::of(&record);
         let pid = match state {
             State::Running(pid) => Some(pid),
             _ => None,
         };
-        let processes = pid
-            .map(|pid| labels::of_container(pid, &record))
-            .unwrap_or_default();
-        Self {
+        let processes = match pid {
+            Some(pid) => labels::of_container(pid, &record)?,
+            None => Vec::new(),
+        };
+        Ok(Self {
             record,
             state,
             processes,
-        }
+        })
     }
 
     fn escaped(&self) -> usize {
@@ -65,7 +66,8 @@ impl Row {
 }
 
 pub(super) fn run(as_json: bool) -> Result<u8> {
-    let rows: Vec<Row> = record::all()?.into_iter().map(Row::of).collect();
+    let rows = record::all()?.into_iter().map(Row::of);
+    let rows = rows.collect::<Result<Vec<Row>>>()?;
     let text = match as_json {
         true => format!("{:#}\n", Value::from_iter(rows.iter().map(Row::to_json))),
         false => table(&rows),

@@ -23,6 +23,8 @@ struct Row {
     loaded: Option<Loaded>,
     drift: Drift,
     containers: Vec<String>,
+    /// Those of them that run without it, since it was removed.
+    lost: Vec<String>,
     processes: usize,
 }
 
@@ -79,6 +81,7 @@ fn everything(
         loaded: Some(loaded),
         drift: Drift::None,
         containers: Vec::new(),
+        lost: Vec::new(),
     }));
     rows.extend(unusable.into_iter().map(|(path, e)| Row {
         name: None,
@@ -87,6 +90,7 @@ fn everything(
         loaded: None,
         drift: Drift::Unknown(e.to_string()),
         containers: Vec::new(),
+        lost: Vec::new(),
         processes: 0,
     }));
     Ok(rows)
@@ -104,14 +108,15 @@ fn profile(
         Some(source) => store.drift(name, source, loaded.as_ref())?,
         None => Drift::None,
     };
-    let containers = users.containers(name.as_str());
+    let owned = |ids: Vec<&str>| ids.into_iter().map(str::to_owned).collect();
     Ok(Row {
         name: Some(name.to_string()),
         path: source.as_ref().map(|s| s.path.clone()),
         source,
         loaded,
         drift,
-        containers: containers.into_iter().map(str::to_owned).collect(),
+        containers: owned(users.containers(name.as_str())),
+        lost: owned(users.lost(name.as_str())),
         processes: users.processes(name.as_str()),
     })
 }
@@ -124,6 +129,7 @@ impl Row {
             Drift::NotLoaded => (Some("not loaded"), None),
             Drift::Mode => (Some("mode"), None),
             Drift::Content => (Some("content"), None),
+            Drift::Children(which) => (Some("children"), Some(which)),
             Drift::Unknown(why) => (Some("unknown"), Some(why)),
         }
     }
@@ -185,6 +191,7 @@ impl Row {
             "drift": drift,
             "why": why,
             "containers": self.containers,
+            "lost": self.lost,
             "processes": self.processes,
         })
     }
@@ -219,6 +226,14 @@ fn table(rows: &[Row]) -> String {
                 _ => what,
             };
             let _ = writeln!(text, "  !! {what}: {why}");
+        }
+        for id in &row.lost {
+            let name = row.name.as_deref().unwrap_or_default();
+            let _ = writeln!(
+                text,
+                "  !! {name}: it was removed while container {id} ran, which runs without it; \
+                 restart the container"
+            );
         }
     }
     text

@@ -4,14 +4,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
+use crate::apparmor::kernel::Kernel;
 use crate::runtime::carriers::State;
-use crate::runtime::record;
+use crate::runtime::{lost, record};
 
 /// All who carry a profile.
 #[derive(Debug, Default)]
 pub(super) struct Users {
     processes: BTreeMap<String, usize>,
     containers: BTreeMap<String, BTreeSet<String>>,
+    lost: BTreeMap<String, BTreeSet<String>>,
 }
 
 impl Users {
@@ -28,6 +30,10 @@ impl Users {
                 let ids = users.containers.entry(profile).or_default();
                 ids.insert(record.id.clone());
             }
+        }
+        for lost in lost::all(&Kernel::default()).unwrap_or_default() {
+            let profile = lost.profile.root().to_string();
+            users.lost.entry(profile).or_default().insert(lost.id);
         }
         for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
             let current = entry.path().join("attr/apparmor/current");
@@ -50,6 +56,12 @@ impl Users {
     /// How many processes carry a profile or one of its children, in a stack or alone.
     pub(super) fn processes(&self, profile: &str) -> usize {
         self.processes.get(profile).copied().unwrap_or_default()
+    }
+
+    /// The ids of the containers that run without it, since it was removed under them.
+    pub(super) fn lost(&self, profile: &str) -> Vec<&str> {
+        let ids = self.lost.get(profile);
+        ids.into_iter().flatten().map(String::as_str).collect()
     }
 
     /// The ids of the containers that need it.

@@ -1,50 +1,33 @@
-//! `load --all --watch`: all sources, and again whenever they change, until SIGTERM.
+//! `load --all --watch`: all sources, and again whenever they change, until SIGTERM; and what is
+//! missing, whenever the kernel's policy changes.
 //!
-//! This is what oci-apparmor-preload.service runs. Nothing here ends it but a signal, or a system
-//! that cannot watch: a source or a configuration that is broken is reported, and looked at again
-//! when it changes.
+//! This is what oci-apparmor-preload.service runs. Nothing here ends it but a signal, or a kernel
+//! that takes no policy: a source or a configuration that is broken is reported, and looked at
+//! again when it changes.
 
-use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::env;
 use std::fs;
 use std::io::Write;
-use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use nix::errno::Errno;
-use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
-use nix::sys::signal::{SigSet, Signal};
-use nix::sys::signalfd::{SfdFlags, SignalFd};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-
-use crate::apparmor::kernel;
+use crate::apparmor::kernel::{self, Kernel};
+use crate::cli::changes::{Event, Files, Policy, Signals};
 use crate::cli::load::{self, Outcome, Progress, Row, Sum};
 use crate::cli::{notify, print};
-use crate::error::{Error, Kind, Result, reason};
-use crate::profiles::{Store, Word, listing};
-use crate::settings::{self, Settings};
+use crate::error::{Error, Kind, Result};
+use crate::profiles::{Store, Word};
+use crate::runtime::lost::{self, Lost};
+use crate::settings::Settings;
 
-/// An editor or a package writes several files; all of them are loaded at once, when nothing more
-/// has come for this long, but after `LONGEST` in any case.
-const QUIET: Duration = Duration::from_millis(200);
-const LONGEST: Duration = Duration::from_secs(2);
+/// How often all is looked at where changes cannot be seen as they happen.
+const LOOK: Duration = Duration::from_secs(30);
 
-/// Where this node says that a file is not to be loaded, or only to complain.
-const LISTS: [&str; 2] = ["/etc/apparmor.d/disable", "/etc/apparmor.d/force-complain"];
-
-/// What happened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Event {
-    /// Somebody wants us to end.
-    End,
-    /// Somebody wants us to look again, or something has changed.
-    Again,
-    /// Nothing, in the time that was given.
-    Nothing,
-}
+/// How long the kernel is left alone after something was loaded because it was missing: at first,
+/// and at most. Where another program keeps removing it, neither may take all the processor.
+const PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 pub(super) fn run() -> Result<u8> {
     if let Err(why) = kernel::may_load() {
@@ -55,10 +38,13 @@ pub(super) fn run() -> Result<u8> {
     }
     let signals = Signals::catch()?;
     let mut known = Known::default();
+    let mut policy = Policy::of(&Kernel::default());
+    let mut pace = Pace::default();
     loop {
         // Before it is looked: what changes meanwhile is then seen.
+        policy.has_changed();
         let settings = Settings::load();
-        let changes = Changes::watch(settings.as_ref().ok())?;
+        let files = Files::watch(settings.as_ref().ok());
         let sum = match &settings {
             Ok(settings) => known.load(settings, &signals)?,
             Err(e) => {
@@ -69,14 +55,78 @@ pub(super) fn run() -> Result<u8> {
         // Those who wait for this wait no longer, whatever failed: a profile that is needed is
         // tried again when its container is made. Later ones only change the status.
         notify::tell(&format!("READY=1\nSTATUS={sum}"));
-        let mut event = signals.next();
-        while event == Event::Nothing {
-            event = changes.wait(&signals, None)?;
+        known.blind(files.blind.as_ref());
+        known.lost(&Kernel::default());
+        loop {
+            match next(&files, &signals, &mut policy, &pace)? {
+                Event::End => {
+                    notify::tell("STOPPING=1");
+                    return Ok(0);
+                }
+                Event::Files => break,
+                Event::Kernel | Event::Nothing => {
+                    let loaded = match &settings {
+                        Ok(settings) => known.missing(settings, &signals)?,
+                        Err(_) => false,
+                    };
+                    pace.after(loaded);
+                    known.lost(&Kernel::default());
+                }
+            }
         }
-        if event == Event::End || changes.settle(&signals)? == Event::End {
-            notify::tell("STOPPING=1");
-            return Ok(0);
+    }
+}
+
+/// Waits for something to do.
+fn next(files: &Files, signals: &Signals, policy: &mut Policy, pace: &Pace) -> Result<Event> {
+    match signals.next() {
+        Event::Nothing => {}
+        event => return Ok(event),
+    }
+    let begun = Instant::now();
+    loop {
+        let rest = pace.rest();
+        let look = (files.blind.is_some() || !policy.tells())
+            .then(|| LOOK.saturating_sub(begun.elapsed()));
+        let limit = rest.into_iter().chain(look).min();
+        let followed = if rest.is_none() {
+            Some(&mut *policy)
+        } else {
+            None
+        };
+        match files.wait(signals, followed, limit)? {
+            Event::Nothing if look.is_some() && begun.elapsed() >= LOOK => {
+                return Ok(Event::Files);
+            }
+            Event::Nothing => {}
+            event => return files.settle(event, signals),
         }
+    }
+}
+
+/// How soon the kernel's next change is looked at.
+#[derive(Debug, Default)]
+struct Pace {
+    pause: Duration,
+    until: Option<Instant>,
+}
+
+impl Pace {
+    /// After what was missing was loaded, or nothing was missing.
+    fn after(&mut self, loaded: bool) {
+        self.pause = match loaded {
+            true => self.pause.saturating_mul(2).clamp(PAUSE, LONGEST_PAUSE),
+            false => Duration::ZERO,
+        };
+        self.until = loaded
+            .then(|| Instant::now().checked_add(self.pause))
+            .flatten();
+    }
+
+    /// How long it is left alone from now on, if at all.
+    fn rest(&self) -> Option<Duration> {
+        let rest = self.until?.saturating_duration_since(Instant::now());
+        (!rest.is_zero()).then_some(rest)
     }
 }
 
@@ -87,6 +137,10 @@ struct Known {
     failed: BTreeMap<String, Failure>,
     sum: Option<String>,
     configuration: Option<String>,
+    /// Why files are not watched.
+    blind: Option<String>,
+    /// Containers that have lost a profile.
+    lost: BTreeSet<Lost>,
 }
 
 impl Known {
@@ -121,6 +175,51 @@ impl Known {
         Ok(sum)
     }
 
+    /// Loads again what the kernel has lost; whether there was something. What failed before is
+    /// left to a change of its file, and to the containers that need it.
+    fn missing(&mut self, settings: &Settings, signals: &Signals) -> Result<bool> {
+        if let Some(off) = Store::new(settings).takes_none() {
+            return Err(off);
+        }
+        let wanted = |name: &str| !self.failed.contains_key(name) && !signals.ends();
+        let rows = load::missing(settings, wanted)?;
+        for row in &rows {
+            match row.outcome {
+                Outcome::Failed(_) => {
+                    complain(&row.line());
+                    self.failed.insert(row.name.clone(), failure(row));
+                }
+                _ => print(&format!("{}\n", row.line()))?,
+            }
+        }
+        Ok(!rows.is_empty())
+    }
+
+    /// Tells of containers that have lost a profile, each once.
+    fn lost(&mut self, kernel: &Kernel) {
+        let lost = match lost::all(kernel) {
+            Ok(lost) => BTreeSet::from_iter(lost),
+            Err(e) => return complain(&e.to_string()),
+        };
+        for one in lost.difference(&self.lost) {
+            complain(&format!(
+                "container {}: the profile {} was removed from the kernel, and what runs in the \
+                 container runs without it; restart the container",
+                one.id, one.profile
+            ));
+        }
+        self.lost = lost;
+    }
+
+    /// Tells that changes of files cannot be seen, once.
+    fn blind(&mut self, why: Option<&Error>) {
+        let why = why.map(|e| format!("{e}; all is looked at every {} s", LOOK.as_secs()));
+        if let Some(why) = why.as_ref().filter(|why| self.blind.as_ref() != Some(why)) {
+            complain(why);
+        }
+        self.blind = why;
+    }
+
     fn failed(&mut self, configuration: &str) {
         if self.configuration.as_deref() != Some(configuration) {
             complain(configuration);
@@ -147,214 +246,23 @@ fn complain(line: &str) {
     let _ = std::io::stderr().write_all(format!("{priority}oci-apparmor: {line}\n").as_bytes());
 }
 
-/// The signals that are for us, taken when there is time for them.
-struct Signals {
-    caught: SignalFd,
-    /// One that ends us was seen; it comes but once.
-    ended: Cell<bool>,
-}
-
-impl Signals {
-    fn catch() -> Result<Self> {
-        let failed = |e: Errno| Error::new(Kind::Internal, format!("cannot wait for signals: {e}"));
-        let mask: SigSet = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP]
-            .into_iter()
-            .collect();
-        mask.thread_block().map_err(failed)?;
-        let flags = SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC;
-        let caught = SignalFd::with_flags(&mask, flags).map_err(failed)?;
-        let ended = Cell::new(false);
-        Ok(Self { caught, ended })
-    }
-
-    /// The next one that has come.
-    fn next(&self) -> Event {
-        match self.caught.read_signal() {
-            _ if self.ended.get() => Event::End,
-            Ok(Some(signal)) if signal.ssi_signo == Signal::SIGHUP as u32 => Event::Again,
-            Ok(Some(_)) => {
-                self.ended.set(true);
-                Event::End
-            }
-            Ok(None) | Err(_) => Event::Nothing,
-        }
-    }
-
-    /// Whether it is to end now. A SIGHUP that is taken here changes nothing: all is being
-    /// looked at.
-    fn ends(&self) -> bool {
-        self.next() == Event::End
-    }
-}
-
-/// Changes of what is loaded from.
-struct Changes(Inotify);
-
-impl Changes {
-    /// Watches the directories of sources, the lists of this node, and its configuration.
-    fn watch(settings: Option<&Settings>) -> Result<Self> {
-        let failed = |e: Errno| {
-            let why = reason(&e.into());
-            Error::new(
-                Kind::Internal,
-                format!("cannot watch the directories of profiles: {why}"),
-            )
-            .hint("raise fs.inotify.max_user_instances and max_user_watches")
-        };
-        let inotify =
-            Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC).map_err(failed)?;
-        let configuration = Path::new(settings::PATH).parent();
-        let mut directories: Vec<&Path> = settings
-            .into_iter()
-            .flat_map(listing::directories)
-            .collect();
-        directories.extend(LISTS.iter().map(Path::new).chain(configuration));
-        for directory in directories {
-            watch(&inotify, directory).map_err(failed)?;
-            // A link that is made to lead elsewhere.
-            if directory.is_symlink()
-                && let Some(parent) = directory.parent()
-            {
-                watch(&inotify, parent).map_err(failed)?;
-            }
-        }
-        Ok(Self(inotify))
-    }
-
-    /// Waits for a change or a signal; for `limit` at most.
-    fn wait(&self, signals: &Signals, limit: Option<Duration>) -> Result<Event> {
-        let limit = limit.map(|limit| Timespec {
-            tv_sec: i64::try_from(limit.as_secs()).unwrap_or(i64::MAX),
-            tv_nsec: limit.subsec_nanos().into(),
-        });
-        let (signal, change) = (signals.caught.as_fd(), self.0.as_fd());
-        let mut ready = [
-            PollFd::new(&signal, PollFlags::IN),
-            PollFd::new(&change, PollFlags::IN),
-        ];
-        match poll(&mut ready, limit.as_ref()) {
-            Ok(0) | Err(rustix::io::Errno::INTR) => return Ok(Event::Nothing),
-            Ok(_) => {}
-            Err(e) => return Err(Error::new(Kind::Internal, format!("cannot wait: {e}"))),
-        }
-        match signals.next() {
-            Event::Nothing => Ok(if self.drain() {
-                Event::Again
-            } else {
-                Event::Nothing
-            }),
-            event => Ok(event),
-        }
-    }
-
-    /// Waits until no more changes come.
-    fn settle(&self, signals: &Signals) -> Result<Event> {
-        let begun = Instant::now();
-        loop {
-            match self.wait(signals, Some(QUIET))? {
-                Event::Again if begun.elapsed() < LONGEST => {}
-                event => return Ok(event),
-            }
-        }
-    }
-
-    /// Takes all that was reported; which it was does not matter.
-    fn drain(&self) -> bool {
-        let mut any = false;
-        while self.0.read_events().is_ok_and(|events| !events.is_empty()) {
-            any = true;
-        }
-        any
-    }
-}
-
-/// Watches a directory; as long as there is none, the one in which it, or its parent, may appear.
-fn watch(inotify: &Inotify, directory: &Path) -> nix::Result<()> {
-    let flags = AddWatchFlags::IN_CLOSE_WRITE
-        | AddWatchFlags::IN_CREATE
-        | AddWatchFlags::IN_DELETE
-        | AddWatchFlags::IN_MOVE
-        | AddWatchFlags::IN_ATTRIB
-        | AddWatchFlags::IN_DELETE_SELF
-        | AddWatchFlags::IN_MOVE_SELF;
-    let mut missing = Errno::ENOENT;
-    for path in directory.ancestors().map(PathBuf::from) {
-        match inotify.add_watch(&path, flags) {
-            Ok(_) => return Ok(()),
-            Err(e @ (Errno::ENOENT | Errno::ENOTDIR)) => missing = e,
-            Err(e) => return Err(e),
-        }
-    }
-    Err(missing)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn changes(directory: &Path) -> (Signals, Changes) {
-        let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC).unwrap();
-        watch(&inotify, directory).unwrap();
-        (Signals::catch().unwrap(), Changes(inotify))
-    }
-
-    fn next((signals, changes): &(Signals, Changes)) -> Event {
-        changes
-            .wait(signals, Some(Duration::from_millis(100)))
-            .unwrap()
-    }
-
     #[test]
-    fn each_way_to_change_a_directory_is_seen_and_reading_is_not() {
-        let dir = tempfile::tempdir().unwrap();
-        let at = |name: &str| dir.path().join(name);
-        fs::write(at("p"), "1").unwrap();
-        let seen = changes(dir.path());
-        let steps: [&dyn Fn(); 6] = [
-            &|| fs::write(at("p"), "2").unwrap(),
-            &|| fs::write(at("q"), "1").unwrap(),
-            &|| fs::rename(at("q"), at("p")).unwrap(),
-            &|| std::os::unix::fs::symlink("p", at("l")).unwrap(),
-            &|| std::os::unix::fs::chown(at("p"), Some(0), None).unwrap(),
-            &|| fs::remove_file(at("p")).unwrap(),
-        ];
-        for (number, step) in steps.iter().enumerate() {
-            step();
-            assert_eq!(next(&seen), Event::Again, "{number}");
-            assert_eq!(next(&seen), Event::Nothing, "{number}");
-            fs::read_dir(dir.path()).unwrap().count();
-            let _ = fs::read(at("p"));
-            assert_eq!(next(&seen), Event::Nothing, "{number}");
-        }
-        fs::remove_file(at("l")).unwrap();
-        fs::remove_dir(dir.path()).unwrap();
-        assert_eq!(next(&seen), Event::Again);
-    }
-
-    #[test]
-    fn a_directory_that_is_missing_is_waited_for() {
-        let dir = tempfile::tempdir().unwrap();
-        let seen = changes(&dir.path().join("a/b"));
-        fs::create_dir(dir.path().join("a")).unwrap();
-        assert_eq!(next(&seen), Event::Again);
-    }
-
-    #[test]
-    fn a_burst_is_one_change_and_an_endless_one_ends() {
-        let dir = tempfile::tempdir().unwrap();
-        let (signals, changes) = changes(dir.path());
-        let path = dir.path().join("p");
-        let writer = std::thread::spawn(move || {
-            let end = Instant::now() + Duration::from_secs(4);
-            while Instant::now() < end {
-                fs::write(&path, "x").unwrap();
-                std::thread::sleep(Duration::from_millis(20));
-            }
+    fn who_keeps_removing_is_answered_ever_more_slowly() {
+        let mut pace = Pace::default();
+        assert_eq!(pace.rest(), None);
+        let pauses = (0..8).map(|_| {
+            pace.after(true);
+            assert!(pace.rest().is_some_and(|rest| rest <= pace.pause));
+            pace.pause.as_secs()
         });
-        let begun = Instant::now();
-        assert_eq!(changes.settle(&signals).unwrap(), Event::Again);
-        assert!(begun.elapsed() >= LONGEST && begun.elapsed() < LONGEST * 2);
-        writer.join().unwrap();
-        assert_eq!(changes.settle(&signals).unwrap(), Event::Nothing);
+        assert_eq!(Vec::from_iter(pauses), [1, 2, 4, 8, 16, 32, 60, 60]);
+        pace.after(false);
+        assert_eq!(pace.rest(), None);
+        pace.after(true);
+        assert_eq!(pace.pause, PAUSE);
     }
 }

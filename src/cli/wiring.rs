@@ -5,12 +5,15 @@ use std::path::{Path, PathBuf};
 
 use crate::cli::check::Finding;
 use crate::cli::hooks::Hooks;
+use crate::cli::lost;
+use crate::engine::layout::{self, Owner};
 use crate::engine::memory::Memory;
 use crate::engine::place::Place;
-use crate::engine::seen::{Handler, Seen};
-use crate::engine::{self, Engine};
+use crate::engine::seen::{Handler, Mistake, Seen};
+use crate::engine::{self, Engine, started};
 use crate::error::{Kind, quoted};
 use crate::profiles::listing;
+use crate::runtime::marker;
 use crate::settings::Settings;
 use crate::trusted::{self, Refusal};
 
@@ -22,8 +25,19 @@ pub(super) fn findings() -> Vec<Finding> {
     let mut hooks = Hooks::default();
     match Place::new(Path::new("/")) {
         Ok(node) => {
-            for (engine, main) in configurations(&node, &mut found) {
-                found.extend(wired(engine, &node, &main, &mut hooks));
+            let memories = remembered(&node, &mut found);
+            let running: Vec<PathBuf> = match node.is_node() {
+                true => started::containerds().into_iter().map(|(_, f)| f).collect(),
+                false => Vec::new(),
+            };
+            for (engine, main) in configurations(&node, &memories, &running) {
+                let memory = memories
+                    .iter()
+                    .find(|memory| memory.engine == engine.name() && memory.configuration == main);
+                found.extend(wired(engine, &node, &main, memory, &mut hooks));
+                if let Some(memory) = memory {
+                    found.extend(lost::of(engine, &node, memory, &running, &is_ours));
+                }
             }
         }
         Err(e) => found.push(Finding::error("wiring", &e)),
@@ -68,27 +82,96 @@ pub(super) fn preloading(settings: &Settings) -> Option<Finding> {
     )
 }
 
-/// The engines' usual configurations, and those that were configured elsewhere.
-fn configurations(node: &Place, found: &mut Vec<Finding>) -> Vec<(Engine, PathBuf)> {
-    let usual = Engine::ALL.map(|engine| (engine, engine.configuration().to_owned()));
-    let mut all = usual.to_vec();
-    match Memory::all(node) {
-        Ok(remembered) => {
-            for memory in remembered {
-                let one =
-                    Engine::named(&memory.engine).map(|engine| (engine, memory.configuration));
-                all.extend(one.filter(|one| !usual.contains(one)));
+/// What was configured; one that cannot be read is a finding.
+fn remembered(node: &Place, found: &mut Vec<Finding>) -> Vec<Memory> {
+    Memory::all(node).unwrap_or_else(|e| {
+        found.push(Finding::error("wiring", &e));
+        Vec::new()
+    })
+}
+
+/// The configurations that engines read on this node, and those that were configured elsewhere.
+fn configurations(
+    node: &Place,
+    memories: &[Memory],
+    running: &[PathBuf],
+) -> Vec<(Engine, PathBuf)> {
+    let mut all = Vec::new();
+    for engine in Engine::ALL {
+        match engine {
+            Engine::Containerd => {
+                let reads = match running.is_empty() {
+                    true => on_disk(node),
+                    false => running.to_vec(),
+                };
+                let known = |reads: &PathBuf| {
+                    let mut known = memories.iter().filter(|m| m.engine == engine.name());
+                    let known = known.find(|m| layout::read_by_it(&m.configuration) == *reads);
+                    known.map(|memory| memory.configuration.clone())
+                };
+                let main = |reads: &PathBuf| {
+                    let main = known(reads).or_else(|| layout::to_change(node, reads).ok());
+                    main.unwrap_or_else(|| reads.clone())
+                };
+                all.extend(reads.iter().map(|reads| (engine, main(reads))));
             }
+            Engine::Docker => {
+                let starts = started::dockerd(node);
+                let named = started::docker_configuration(&starts);
+                all.push((
+                    engine,
+                    named.unwrap_or_else(|| engine.configuration().to_owned()),
+                ));
+            }
+            Engine::Crio | Engine::Podman => all.push((engine, engine.configuration().to_owned())),
         }
-        Err(e) => found.push(Finding::error("wiring", &e)),
+    }
+    for memory in memories {
+        if let Some(engine) = Engine::named(&memory.engine) {
+            all.push((engine, memory.configuration.clone()));
+        }
+    }
+    let mut unique: Vec<(Engine, PathBuf)> = Vec::new();
+    for one in all {
+        if !unique.contains(&one) {
+            unique.push(one);
+        }
+    }
+    unique
+}
+
+/// What containerds would read that lie on this node, where none runs.
+fn on_disk(node: &Place) -> Vec<PathBuf> {
+    let (owners, system) = layout::on_disk(node);
+    let mut all: Vec<PathBuf> = owners
+        .iter()
+        .map(|owner| owner.reads().to_owned())
+        .collect();
+    if system || all.is_empty() {
+        all.push(Engine::Containerd.configuration().to_owned());
     }
     all
 }
 
 /// What is to be said about an engine that is installed, or that is told to call us.
-fn wired(engine: Engine, node: &Place, main: &Path, hooks: &mut Hooks) -> Vec<Finding> {
-    let (title, name) = (engine.title(), engine.name());
-    let here = engine.programs().iter().any(|p| Path::new(p).exists());
+fn wired(
+    engine: Engine,
+    node: &Place,
+    main: &Path,
+    memory: Option<&Memory>,
+    hooks: &mut Hooks,
+) -> Vec<Finding> {
+    let name = engine.name();
+    let owner = match engine {
+        Engine::Containerd => Owner::of(main, None),
+        _ => Owner::System,
+    };
+    let title = match owner {
+        Owner::System => engine.title().to_owned(),
+        other => format!("containerd of {}", other.title()),
+    };
+    let title = title.as_str();
+    let here = owner != Owner::System || engine.programs().iter().any(|p| Path::new(p).exists());
     let seen = match engine::look(engine, node, main, &is_ours) {
         Ok(seen) => seen,
         Err(e) if here => return vec![Finding::error("wiring", &e)],
@@ -98,17 +181,34 @@ fn wired(engine: Engine, node: &Place, main: &Path, hooks: &mut Hooks) -> Vec<Fi
     let ours = |handler: &&Handler| handler.program.as_deref().is_some_and(is_ours);
     let handlers: Vec<&Handler> = seen.handlers.iter().filter(ours).collect();
     let mut found: Vec<Finding> = handlers.iter().filter_map(|h| unusable(title, h)).collect();
-    found.extend(seen.mistakes.iter().map(|mistake| match mistake.fails {
-        true => Finding::failure(
-            "wiring",
-            Kind::Configuration,
-            &mistake.text,
-            &mistake.remedy,
-        ),
-        false => Finding::warning("wiring", &mistake.text, &mistake.remedy),
-    }));
+    if engine == Engine::Docker {
+        let default = seen
+            .default
+            .as_deref()
+            .is_some_and(|default| default != "runc");
+        let conflict = started::no_conflict(&started::dockerd(node), main, default);
+        found.extend(conflict.err().map(|e| Finding::error("wiring", &e)));
+    }
+    // What `configure` has written, and is not there any more, was needed.
+    let lost = |mistake: &Mistake| engine == Engine::Podman && memory.is_some() && !mistake.fails;
+    found.extend(
+        seen.mistakes
+            .iter()
+            .map(|mistake| match mistake.fails || lost(mistake) {
+                true => Finding::failure(
+                    "wiring",
+                    Kind::Configuration,
+                    &mistake.text,
+                    &mistake.remedy,
+                ),
+                false => Finding::warning("wiring", &mistake.text, &mistake.remedy),
+            }),
+    );
     // What was meant for us, and does not work, is said already.
     if handlers.is_empty() && (!here || seen.mistakes.iter().any(|mistake| mistake.fails)) {
+        return found;
+    }
+    if memory.is_some() && handlers.is_empty() {
         return found;
     }
     if handlers.is_empty() {
@@ -130,7 +230,9 @@ fn wired(engine: Engine, node: &Place, main: &Path, hooks: &mut Hooks) -> Vec<Fi
         let text = format!("{title} is configured to call us");
         found.push(Finding::ok("wiring", text));
     }
-    found.extend(not_default(engine, &seen, &handlers));
+    if memory.is_none_or(|memory| !memory.default) {
+        found.extend(not_default(engine, &seen, &handlers));
+    }
     found
 }
 
@@ -189,10 +291,11 @@ fn not_default(engine: Engine, seen: &Seen, ours: &[&Handler]) -> Option<Finding
 
 /// Whether a program is meant to be the wrapper: by where it leads, or by its name, since it may
 /// be missing, or not what its name says.
-fn is_ours(program: &str) -> bool {
+pub(super) fn is_ours(program: &str) -> bool {
     engine::is_ours(program) || fs::canonicalize(program).is_ok_and(|real| is_wrapper(&real))
 }
 
 fn is_wrapper(real: &Path) -> bool {
-    real.file_name().is_some_and(|name| name == WRAPPER)
+    // By another name it is a copy, as an image that was made with `cp -L` has it.
+    real.file_name().is_some_and(|name| name == WRAPPER) || marker::is_wrapper(real)
 }

@@ -41,6 +41,13 @@ impl Node {
 
     fn source(mut self, name: &str) -> Self {
         self.fact(name).source = Some(Path::new("/src").join(name));
+        self.fact(name).for_containers = true;
+        self
+    }
+
+    /// A source among those of the host's programs.
+    fn hosts(mut self, name: &str) -> Self {
+        self.fact(name).source = Some(Path::new("/etc/apparmor.d").join(name));
         self
     }
 
@@ -365,12 +372,14 @@ fn a_sandbox_has_its_own_key() {
 fn what_must_enforce_is_found_enforcing_or_can_be_built() {
     use Mode::{Complain, Enforce, Kill, Unconfined, User};
     let asked = asking(TWO, "p", None);
+    // What has no source may be named only where the node lists it.
+    let listed = || node("allow = ['p']");
     for mode in [Enforce, Kill] {
-        assert_eq!(node("").loaded("p", mode).outcome(&asked), "p: p!");
+        assert_eq!(listed().loaded("p", mode).outcome(&asked), "p: p!");
     }
     for mode in [Complain, Unconfined, User] {
         assert_eq!(
-            node("").loaded("p", mode).outcome(&asked),
+            listed().loaded("p", mode).outcome(&asked),
             "Policy",
             "{mode}"
         );
@@ -381,7 +390,7 @@ fn what_must_enforce_is_found_enforcing_or_can_be_built() {
             "{mode}"
         );
         // The node itself wants it so.
-        let complaining = node("").loaded("p", mode).complaining("p");
+        let complaining = listed().loaded("p", mode).complaining("p");
         assert_eq!(complaining.outcome(&asked), "p: p?", "{mode}");
         // The engine's own choice is taken as it is.
         assert_eq!(
@@ -397,7 +406,7 @@ fn what_must_enforce_is_found_enforcing_or_can_be_built() {
         let node = node("sandbox_profile = 'p'").loaded("p", mode);
         assert_eq!(node.outcome(&sandbox(None)), "Policy", "{mode}");
     }
-    let refusal = node("")
+    let refusal = listed()
         .loaded("p", Complain)
         .decide(&asked)
         .unwrap_err()
@@ -411,7 +420,7 @@ fn what_must_enforce_is_found_enforcing_or_can_be_built() {
 #[test]
 fn a_profile_that_does_not_enforce_is_reported() {
     let reports = |node: Node, request: &Request| node.decide(request).unwrap().reports;
-    let complaining = || node("").loaded("p", Mode::Complain);
+    let complaining = || node("allow = ['p']").loaded("p", Mode::Complain);
     let spec = silent(Some("p"));
     assert_eq!(
         reports(complaining(), &spec),
@@ -556,5 +565,279 @@ fn what_the_engine_names_must_enforce_where_the_node_says_so() {
         let node = node(toml).loaded("p", Mode::Complain);
         assert_eq!(node.outcome(&request), complaining, "{toml}");
         assert_eq!(stocked(toml).outcome(&request), not_loaded, "{toml}");
+    }
+}
+
+/// A pod that could name any loaded profile could trade the engine's for one of the host's
+/// programs that may change to unconfined.
+#[test]
+fn annotations_name_what_is_meant_for_containers() {
+    let enforce = Mode::Enforce;
+    let loaded = |toml: &str, name: &str| node(toml).loaded(name, enforce);
+    for (node, name, spec, outcome) in [
+        // Where its source stands decides, whether it is loaded or not.
+        (node("").source("p"), "p", None, "p: p!"),
+        (loaded("", "p").source("p"), "p", None, "p: p!"),
+        (loaded("", "p"), "p", None, "Policy"),
+        (node("").hosts("p"), "p", None, "Policy"),
+        (loaded("", "p").hosts("p"), "p", None, "Policy"),
+        (loaded("", "/usr/bin/x"), "/usr/bin/x", None, "Policy"),
+        (node(""), "p", None, "NotFound"),
+        // Engines' own, which have no source.
+        (
+            loaded("", "crio-default"),
+            "crio-default",
+            None,
+            "crio-default: crio-default!",
+        ),
+        (
+            loaded("", "containers-default-0.62.2"),
+            "containers-default-0.62.2",
+            None,
+            "containers-default-0.62.2: containers-default-0.62.2!",
+        ),
+        (
+            loaded("", "containers-default-x"),
+            "containers-default-x",
+            None,
+            "Policy",
+        ),
+        (loaded("", "crio-default2"), "crio-default2", None, "Policy"),
+        (
+            loaded("", "crio-default//p"),
+            "crio-default//p",
+            None,
+            "Policy",
+        ),
+        (node(""), "docker-default", None, "NotFound"),
+        // What the engine chose for this very container, if it chose that and nothing else.
+        (loaded("", "p"), "p", Some("p"), "p: p!"),
+        (loaded("", "p"), "p", Some("q"), "Policy"),
+        (loaded("", "p"), "p", Some("p//&q"), "Policy"),
+        (loaded("", "p//c"), "p//c", Some("p"), "Policy"),
+        // The node's own.
+        (loaded("default_profile = 'p'", "p"), "p", None, "p: p!"),
+        (
+            loaded("floor = 'floor'", "p").source("floor"),
+            "p",
+            Some("p//&floor"),
+            "p//&floor: p! floor!",
+        ),
+        (loaded("sandbox_profile = 'p'", "p"), "p", None, "Policy"),
+        // What the node lists, and then nothing else.
+        (loaded("allow = ['p']", "p"), "p", None, "p: p!"),
+        (loaded("allow = ['p']", "p").hosts("p"), "p", None, "p: p!"),
+        (node("allow = ['q']").source("p"), "p", None, "Policy"),
+        (
+            loaded("allow = ['q']", "crio-default"),
+            "crio-default",
+            None,
+            "Policy",
+        ),
+        (
+            loaded("allow = ['q']\ndefault_profile = 'p'", "p"),
+            "p",
+            None,
+            "Policy",
+        ),
+        (loaded("allow = ['q']", "p"), "p", Some("p"), "Policy"),
+        // deny is stronger than all of it.
+        (
+            loaded("deny = ['*']", "crio-default"),
+            "crio-default",
+            None,
+            "Policy",
+        ),
+        (
+            loaded("deny = ['p']\ndefault_profile = 'p'", "p").source("p"),
+            "p",
+            Some("p"),
+            "Policy",
+        ),
+    ] {
+        for key in [ONE, TWO, BETA] {
+            let request = asking(key, &format!("localhost/{name}"), spec);
+            let outcome_now = node.outcome(&request);
+            assert_eq!(outcome_now, outcome, "{name} {spec:?} {:?}", node.settings);
+        }
+        // None of that is for what the engine asks for.
+        if node
+            .facts
+            .profiles
+            .contains_key(&ProfileName::parse(name).unwrap())
+        {
+            let request = silent(Some(name));
+            assert!(node.outcome(&request).starts_with(name), "{name}");
+        }
+    }
+}
+
+#[test]
+fn what_may_not_be_named_is_refused_with_what_lets_it() {
+    let line = |node: Node, name: &str| {
+        let refusal = node.decide(&asking(TWO, name, None)).unwrap_err();
+        assert_eq!(refusal.kind(), Kind::Policy);
+        refusal.to_string()
+    };
+    let loaded = |name| node("").loaded(name, Mode::Enforce);
+    let hosts = line(loaded("lxc").hosts("lxc"), "lxc");
+    assert!(
+        hosts.contains("/etc/apparmor.d/lxc is a profile of the host")
+            && hosts.contains("mv /etc/apparmor.d/lxc /etc/oci-apparmor/profiles/; ")
+            && hosts.contains("list \"lxc\" in allow"),
+        "{hosts}"
+    );
+    let nowhere = line(loaded("k8s.io/x//c"), "k8s.io/x//c");
+    assert!(
+        nowhere.contains("it is loaded, but has no source")
+            && nowhere.contains("into /etc/oci-apparmor/profiles as k8s.io.x, or list"),
+        "{nowhere}"
+    );
+    let pattern = line(loaded("a*[b"), "a*[b");
+    assert!(pattern.contains(r#"list "a[*][[]b" in allow"#), "{pattern}");
+    let listed = node("allow = ['a[*][[]b']").loaded("a*[b", Mode::Enforce);
+    assert_eq!(listed.outcome(&asking(TWO, "a*[b", None)), "a*[b: a*[b!");
+    // To move what attaches to a program would not help.
+    let program = line(loaded("/usr/bin/lxc-start"), "/usr/bin/lxc-start");
+    assert!(
+        !program.contains("/etc/oci-apparmor/profiles")
+            && program.contains("; list \"/usr/bin/lxc-start\" in allow"),
+        "{program}"
+    );
+}
+
+#[test]
+fn the_trail_says_why_a_name_may_be_asked_for() {
+    for (node, name, rule) in [
+        (stocked(""), "p", "/src/p is for containers"),
+        (
+            stocked("allow = ['x', 'p*']"),
+            "p",
+            "allow has the pattern \"p*\"",
+        ),
+        (
+            node("").loaded("docker-default", Mode::Enforce),
+            "docker-default",
+            "it is an engine's own default",
+        ),
+        (
+            node("default_profile = 'p'").loaded("p", Mode::Enforce),
+            "p",
+            "it is the node's default_profile",
+        ),
+    ] {
+        let trail = node.decide(&asking(TWO, name, None)).unwrap().trail;
+        let why = format!("{name}: annotations may name it: {rule}");
+        assert!(trail.contains(&why), "{trail:?}");
+    }
+}
+
+#[test]
+fn deny_holds_for_children_too() {
+    for (deny, name, outcome) in [
+        ("web", "web//helper", "Policy"),
+        ("web", "web//helper//inner", "Policy"),
+        ("web//helper", "web//helper//inner", "Policy"),
+        ("web", "web///bin/x", "Policy"),
+        ("*/x", "a/x//child", "Policy"),
+        ("web//helper", "web", "web: web!"),
+        ("web//helper", "web//other", "web//other: web//other!"),
+        ("web", "website", "website: website!"),
+        ("web", "a//web", "a//web: a//web!"),
+    ] {
+        let node = node(&format!("deny = ['{deny}']")).source(name);
+        let outcome_now = node.outcome(&asking(TWO, name, None));
+        assert_eq!(outcome_now, outcome, "{deny} {name}");
+    }
+    // A parent that is listed lets no child be named.
+    let node = node("allow = ['web']").source("web//helper");
+    assert_eq!(node.outcome(&asking(TWO, "web//helper", None)), "Policy");
+}
+
+proptest::proptest! {
+    /// Whatever a pattern denies, it denies with all that is below it.
+    #[test]
+    fn a_denied_name_denies_what_is_below_it(
+        name in "[a-c]{1,2}(//?[a-c]{1,2}){0,2}",
+        below in "(//[a-c/]{0,3}[a-c]){0,2}",
+        pattern in "[a-c*?/]{1,4}",
+    ) {
+        let Ok(settings) = Settings::parse(Path::new("/c"), format!("deny = ['{pattern}']").as_bytes()) else {
+            return Ok(());
+        };
+        let (Ok(name), Ok(child)) = (
+            ProfileName::parse(&name),
+            ProfileName::parse(&format!("{name}{below}")),
+        ) else {
+            return Ok(());
+        };
+        let facts = ProfileFacts {
+            source: Some("/src".into()),
+            for_containers: true,
+            ..ProfileFacts::default()
+        };
+        let may = |name| {
+            let asking = Asking { name, key: TWO, engine: None };
+            may_ask(asking, &settings, &facts).is_ok()
+        };
+        proptest::prop_assert!(may(&name) || !may(&child), "{} {} {}", pattern, name, child);
+        if settings.deny[0].matches(&child) {
+            proptest::prop_assert!(!may(&child));
+        }
+    }
+}
+
+/// CRI-O hands on a pod's `appArmorProfile: Unconfined`, containerd leaves the field empty.
+#[test]
+fn an_engines_unconfined_sheds_no_default_where_its_word_must_enforce() {
+    const STRICT: &str = "require_enforcing = true\n";
+    const BOTH: &str = "default_profile = 'default'\nfloor = 'floor'\n";
+    let default = "default_profile = 'default'\n";
+    for (toml, outcome) in [
+        (default.to_owned(), "-"),
+        (format!("{STRICT}{default}"), "default: default!"),
+        (format!("{STRICT}{default}allow_unconfined = true"), "-"),
+        (STRICT.to_owned(), "-"),
+        (BOTH.to_owned(), "floor: floor!"),
+        (
+            format!("{STRICT}{BOTH}"),
+            "default//&floor: default! floor!",
+        ),
+        (
+            format!("{STRICT}{BOTH}allow_unconfined = true"),
+            "floor: floor!",
+        ),
+        (format!("{STRICT}floor = 'floor'"), "floor: floor!"),
+        (format!("{STRICT}{BOTH}exempt_namespaces = ['team']"), "-"),
+        (
+            format!("{default}[[rule]]\nnamespaces = ['team']\n{STRICT}"),
+            "default: default!",
+        ),
+    ] {
+        let node = stocked(&toml);
+        assert_eq!(node.outcome(&silent(Some("unconfined"))), outcome, "{toml}");
+        // It is what a container gets whose engine says nothing.
+        if toml.contains(STRICT) && !toml.contains("allow_unconfined") {
+            assert_eq!(node.outcome(&silent(None)), outcome, "{toml}");
+        }
+        // A bundle that runs twice carries what was decided.
+        let carried = match node.decide(&silent(Some("unconfined"))).unwrap().label {
+            Some(label) => label.to_string(),
+            None => "unconfined".to_owned(),
+        };
+        let again = node.decide(&silent(Some(&carried))).unwrap().label;
+        let again = again.map_or("unconfined".to_owned(), |label| label.to_string());
+        assert_eq!(again, carried, "{toml}");
+    }
+    let strict = stocked(&format!("{STRICT}sandbox_profile = 'pause'"));
+    assert_eq!(
+        strict.outcome(&sandbox(Some("unconfined"))),
+        "pause: pause!"
+    );
+    // An annotation cannot ask for it there either.
+    let strict = stocked(&format!("{STRICT}{default}"));
+    for key in [ONE, TWO, BETA] {
+        let request = asking(key, "unconfined", Some("unconfined"));
+        assert_eq!(strict.outcome(&request), "Policy");
     }
 }

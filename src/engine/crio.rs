@@ -93,6 +93,7 @@ pub(super) fn configure(dropin: &Path, files: &[Text], wish: &Wish) -> Result<Ch
             text: format!("{HEAD}{}", document.to_string().trim_start()),
         },
         program: ours,
+        replaces: program.filter(|_| other_kind.is_none()).map(str::to_owned),
         former_default: None,
         notes: Vec::new(),
     })

@@ -75,6 +75,7 @@ pub(super) fn configure(path: &Path, file: Option<&Text>, wish: &Wish) -> Result
             text,
         },
         program: ours,
+        replaces: called,
         former_default: former.filter(|_| wish.default),
         notes: Vec::new(),
     })

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::engine::layout::{Way, read_by_it};
 use crate::engine::place::Place;
 use crate::engine::seen::Seen;
 use crate::engine::{Engine, Text, containerd, crio, docker, podman};
@@ -14,6 +15,8 @@ const MAX_FILES: usize = 64;
 #[derive(Debug, Default)]
 pub(super) struct Files {
     pub(super) read: Vec<Text>,
+    /// What the first of them is made from, where it is not changed itself.
+    pub(super) template: Option<Text>,
     /// Those that lie where others are read, and are not.
     pub(super) strays: Vec<Text>,
 }
@@ -27,15 +30,24 @@ impl Files {
         match engine {
             Engine::Docker => files.read.extend(place.read(main)?),
             Engine::Containerd => {
-                files.read.extend(place.read(main)?);
-                let mut at = 0;
-                while let Some(file) = files.read.get(at).cloned() {
-                    for path in imported(place, &file)? {
-                        if files.get(&path).is_none() && files.read.len() < MAX_FILES {
-                            files.read.extend(place.read(&path)?);
-                        }
+                files.read.extend(place.read(&read_by_it(main))?);
+                match Way::of(main) {
+                    // MicroK8s' is TOML, so it is read as if it were what is made from it.
+                    Way::File => files.read = place.read(main)?.into_iter().collect(),
+                    Way::Template => files.template = place.read(main)?,
+                    Way::DropIn => {}
+                }
+                import_all(place, &mut files.read)?;
+                // k0s before 1.36 merges its drop-ins into one file, and imports that.
+                let dropins = match Way::of(main) {
+                    Way::DropIn => place.list(beside),
+                    _ => Vec::new(),
+                };
+                for path in dropins.into_iter().take(MAX_FILES) {
+                    let is_toml = path.extension().is_some_and(|e| e == "toml");
+                    if is_toml && files.get(&path).is_none() {
+                        files.read.extend(place.read(&path)?);
                     }
-                    at = at.saturating_add(1);
                 }
                 for path in place.list(&beside.join("conf.d")) {
                     let is_toml = path.extension().is_some_and(|e| e == "toml");
@@ -70,12 +82,17 @@ impl Files {
     }
 
     pub(super) fn get(&self, path: &Path) -> Option<&Text> {
-        self.read.iter().find(|file| file.path == path)
+        let mut all = self.read.iter().chain(&self.template);
+        all.find(|file| file.path == path)
     }
 
     /// The files once a path has this text, or none.
     pub(super) fn with(&self, engine: Engine, path: &Path, text: Option<&str>) -> Vec<Text> {
         let mut files = self.read.clone();
+        if engine == Engine::Containerd && Way::of(path) == Way::Template {
+            // What is made from it is as it is until the next start.
+            return files;
+        }
         let new = text.map(|text| Text {
             path: path.to_owned(),
             text: text.to_owned(),
@@ -91,7 +108,7 @@ impl Files {
             }
             (None, Some(new)) => {
                 // containerd's and docker's own file comes first; drop-ins by name behind theirs.
-                let dropin = matches!(engine, Engine::Crio | Engine::Podman);
+                let dropin = engine.takes_a_drop_in(path);
                 let behind =
                     |file: &Text| file.path.parent() == path.parent() && file.path.as_path() > path;
                 let at = match dropin {
@@ -104,6 +121,25 @@ impl Files {
         }
         files
     }
+}
+
+/// Adds what these files of containerd import, and what that imports.
+fn import_all(place: &Place, files: &mut Vec<Text>) -> Result<()> {
+    let mut at = 0;
+    while let Some(file) = files.get(at).cloned() {
+        for path in imported(place, &file)? {
+            if files.len() < MAX_FILES && !files.iter().any(|file| file.path == path) {
+                files.extend(place.read(&path)?);
+            }
+        }
+        at = at.saturating_add(1);
+    }
+    Ok(())
+}
+
+/// What one of containerd's files imports, as it is written there.
+pub(super) fn imports_of(file: &Text) -> Result<Vec<String>> {
+    containerd::imports(file)
 }
 
 /// The files that one of containerd's imports: paths with `*` in their last part, absolute or
@@ -130,6 +166,26 @@ fn imported(place: &Place, file: &Text) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
+/// The text of a file of containerd's that may lie elsewhere: what it imports is named by absolute
+/// paths, and `other` by another path, which it may not import yet.
+pub(super) fn relocated(
+    place: &Place,
+    file: &Text,
+    other: Option<(&Path, PathBuf)>,
+) -> Result<String> {
+    let mut imports = imported(place, file)?;
+    if imports.is_empty() && other.is_none() {
+        return Ok(file.text.clone());
+    }
+    if let Some((path, instead)) = other {
+        match imports.iter_mut().find(|import| *import == path) {
+            Some(import) => *import = instead,
+            None => imports.push(instead),
+        }
+    }
+    containerd::importing(file, &imports)
+}
+
 /// What the files of an engine whose configuration is `main` say; `ours` knows our programs by
 /// their paths.
 ///
@@ -143,6 +199,34 @@ pub fn look(
 ) -> Result<Seen> {
     let files = Files::gather(engine, place, main)?;
     inspect(engine, &files.read, &files.strays, ours)
+}
+
+/// What is written in the file that `configure` changes or makes: of a template, whatever is made
+/// from it.
+///
+/// # Errors
+/// As for [`look`].
+pub fn written(
+    engine: Engine,
+    place: &Place,
+    main: &Path,
+    ours: &dyn Fn(&str) -> bool,
+) -> Result<Seen> {
+    let files = Files::gather(engine, place, main)?;
+    match &files.template {
+        Some(template) => Ok(containerd::added::seen(template)),
+        None => inspect(engine, &files.read, &files.strays, ours),
+    }
+}
+
+/// What containerd reads in `main`, whatever that is made from.
+///
+/// # Errors
+/// As for [`look`].
+pub fn look_at(place: &Place, main: &Path, ours: &dyn Fn(&str) -> bool) -> Result<Seen> {
+    let mut read: Vec<Text> = place.read(main)?.into_iter().collect();
+    import_all(place, &mut read)?;
+    inspect(Engine::Containerd, &read, &[], ours)
 }
 
 pub(super) fn inspect(

@@ -34,6 +34,9 @@ pub struct Memory {
     pub runtime: String,
     /// The program that it calls.
     pub program: PathBuf,
+    /// Whether our runtime was made the engine's default.
+    #[serde(default)]
+    pub default: bool,
     /// The engine's default runtime before, where the file that was changed named it, and it is
     /// ours now.
     pub former_default: Option<String>,
@@ -59,6 +62,7 @@ impl Memory {
             configuration: configuration.to_owned(),
             runtime: String::new(),
             program: PathBuf::new(),
+            default: false,
             former_default: None,
             file: new.path.clone(),
             made: old.is_none(),

@@ -10,17 +10,22 @@ pub mod diff;
 mod docker;
 mod files;
 mod json;
+pub mod judge;
+pub mod layout;
 pub mod memory;
 pub mod pattern;
 pub mod place;
 mod plan;
 mod podman;
+pub mod running;
 pub mod seen;
+pub mod started;
 mod tables;
+pub mod unit;
 
 use std::path::{Path, PathBuf};
 
-pub use files::look;
+pub use files::{look, look_at, written};
 pub use plan::{Outcome, Step, configure, unconfigure};
 
 use crate::error::{Error, Kind, Result, quoted};
@@ -95,6 +100,16 @@ impl Engine {
         })
     }
 
+    /// Whether what is changed or made at `path` is a drop-in of our own.
+    #[must_use]
+    pub fn takes_a_drop_in(self, path: &Path) -> bool {
+        match self {
+            Self::Crio | Self::Podman => true,
+            Self::Containerd => layout::Way::of(path) == layout::Way::DropIn,
+            Self::Docker => false,
+        }
+    }
+
     /// What a person has to run, so that the engine reads its configuration; `less`: something
     /// was taken out of it.
     #[must_use]
@@ -142,6 +157,8 @@ pub(crate) struct Change {
     file: Text,
     /// The program that the engine will call.
     program: PathBuf,
+    /// The program that it calls now, as its configuration names it; none: it looks for one.
+    replaces: Option<String>,
     /// The engine's default runtime until now, where a file that is changed names it.
     former_default: Option<String>,
     /// What the reader should know.

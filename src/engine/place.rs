@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use crate::engine::Text;
 use crate::error::{Error, Kind, Result, reason};
+use crate::temporary;
 use crate::trusted::{Base, Refusal};
 
 /// The largest configuration that is read; large ones have some 20 KiB.
@@ -61,6 +62,28 @@ impl Place {
         Base::new(&self.root)
     }
 
+    /// The same for one file: MicroK8s lets its group write its configuration (`configure` of the
+    /// snap), and the socket of its containerd, which makes the group's members root anyway.
+    fn base_of(&self, path: &Path) -> Base<'_> {
+        match path.starts_with("/var/snap/microk8s") {
+            true => self
+                .base()
+                .with_group(self.group(&["microk8s", "snap_microk8s"])),
+            false => self.base(),
+        }
+    }
+
+    /// The number of the first of these groups that there is.
+    fn group(&self, names: &[&str]) -> Option<u32> {
+        let groups = self.base().read(Path::new("/etc/group"), MAX).ok()?;
+        let groups = String::from_utf8_lossy(&groups).into_owned();
+        groups.lines().find_map(|line| {
+            let mut fields = line.split(':');
+            let name = fields.next().filter(|name| names.contains(name));
+            name.and(fields.nth(1)?.parse().ok())
+        })
+    }
+
     fn refused(&self, path: &Path, refusal: &Refusal) -> Error {
         refusal
             .about(&self.here(path), Kind::Configuration)
@@ -72,7 +95,7 @@ impl Place {
     /// # Errors
     /// [`Kind::Configuration`]: somebody else can write it, or it is no text.
     pub fn read(&self, path: &Path) -> Result<Option<Text>> {
-        let bytes = match self.base().read(path, MAX) {
+        let bytes = match self.base_of(path).read(path, MAX) {
             Ok(bytes) => bytes,
             Err(Refusal::Missing) => return Ok(None),
             Err(refusal) => return Err(self.refused(path, &refusal)),
@@ -91,7 +114,7 @@ impl Place {
     /// The files in a directory, by name; none where there is none.
     #[must_use]
     pub fn list(&self, directory: &Path) -> Vec<PathBuf> {
-        let Ok(real) = self.base().resolve(directory) else {
+        let Ok(real) = self.base_of(directory).resolve(directory) else {
             return Vec::new();
         };
         let entries = fs::read_dir(real).into_iter().flatten().flatten();
@@ -106,7 +129,7 @@ impl Place {
     /// Whether there is anything at a path.
     #[must_use]
     pub fn has(&self, path: &Path) -> bool {
-        self.base().resolve(path).is_ok()
+        self.base_of(path).resolve(path).is_ok()
     }
 
     /// The real path of a program in this tree that only its owner can change.
@@ -121,6 +144,7 @@ impl Place {
                 "it is not an executable file".to_owned(),
             ));
         }
+        self.base().owns("it", &meta)?;
         Ok(real)
     }
 
@@ -146,7 +170,7 @@ impl Place {
             .hint("try again"));
         }
         let mut made = Vec::new();
-        let real = match self.base().resolve(path) {
+        let real = match self.base_of(path).resolve(path) {
             Ok(real) => real,
             Err(Refusal::Missing) => {
                 let (parent, name) = (path.parent(), path.file_name());
@@ -174,7 +198,7 @@ impl Place {
 
     /// The real path of a directory, made where it is missing.
     fn directory(&self, path: &Path, made: &mut Vec<PathBuf>) -> Result<PathBuf> {
-        match self.base().resolve(path) {
+        match self.base_of(path).resolve(path) {
             Ok(real) => Ok(real),
             Err(Refusal::Missing) => {
                 let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
@@ -201,7 +225,7 @@ impl Place {
     /// # Errors
     /// Where it cannot be removed.
     pub fn remove(&self, path: &Path, directories: &[PathBuf]) -> Result<()> {
-        match self.base().resolve(path) {
+        match self.base_of(path).resolve(path) {
             Ok(real) => fs::remove_file(&real).map_err(|e| Error::io("remove", &real, &e))?,
             Err(Refusal::Missing) => {}
             Err(refusal) => return Err(self.refused(path, &refusal)),
@@ -218,7 +242,7 @@ impl Place {
 
 fn replace(real: &Path, text: &str, mode: u32) -> io::Result<()> {
     let name = real.file_name().unwrap_or_default().to_string_lossy();
-    let temporary = real.with_file_name(format!(".{name}.{}", std::process::id()));
+    let temporary = real.with_file_name(format!(".{name}.{}", temporary::mark()));
     let done = (|| {
         match fs::remove_file(&temporary) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),

@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::engine::containerd::added;
 use crate::engine::files::{Files, inspect};
+use crate::engine::layout::{self, Way};
 use crate::engine::memory::Memory;
 use crate::engine::place::Place;
 use crate::engine::{
@@ -54,6 +56,9 @@ pub struct Outcome {
     pub steps: Vec<Step>,
     /// The program that the engine calls, or called.
     pub program: Option<PathBuf>,
+    /// The program that the engine called before, as its configuration names it; none: it looks
+    /// for one.
+    pub replaces: Option<String>,
     /// What the reader should know.
     pub notes: Vec<String>,
     /// Whether something of ours is taken out of the files.
@@ -115,15 +120,20 @@ impl Outcome {
 pub fn configure(engine: Engine, place: &Place, main: &Path, wish: &Wish) -> Result<Outcome> {
     let files = Files::gather(engine, place, main)?;
     let memory = Memory::load(place, engine, main)?;
-    let dropin = matches!(engine, Engine::Crio | Engine::Podman);
+    let dropin = engine.takes_a_drop_in(main);
+    let template = engine == Engine::Containerd && Way::of(main) == Way::Template;
     // What was configured before is taken back first, so that the way back always leads to what
     // was there without us.
     let mut base = files.read.clone();
+    let mut template_before = files.template.as_ref().map(|file| file.text.clone());
     let mut undone = None;
     if let Some(memory) = &memory {
         let text = files.get(&memory.file).map(|f| f.text.as_str());
         let before = undo(engine, &files, memory, text)?;
         base = files.with(engine, &memory.file, before.as_deref());
+        if template {
+            template_before.clone_from(&before);
+        }
         undone = Some((memory.file.clone(), before, memory.directories.clone()));
     }
     if dropin {
@@ -145,14 +155,22 @@ pub fn configure(engine: Engine, place: &Place, main: &Path, wish: &Wish) -> Res
     let Change {
         file,
         program,
+        replaces,
         former_default,
         mut notes,
     } = match engine {
+        Engine::Containerd if template => {
+            added::template(main, template_before.as_deref(), &base, wish)?
+        }
+        Engine::Containerd if dropin => added::drop_in(main, &base, wish)?,
         Engine::Containerd => containerd::configure(main, &base, wish)?,
         Engine::Crio => crio::configure(main, &base, wish)?,
         Engine::Podman => podman::configure(main, &base, wish)?,
         Engine::Docker => docker::configure(main, base.first(), wish)?,
     };
+    if engine == Engine::Containerd {
+        layout::not_generated(place, &file.path)?;
+    }
     let now = |path: &Path| files.get(path).map(|f| f.text.clone());
     let mut steps = Vec::new();
     if let Some((path, before, directories)) =
@@ -165,14 +183,18 @@ pub fn configure(engine: Engine, place: &Place, main: &Path, wish: &Wish) -> Res
             directories: directories.clone(),
         });
     }
-    let before = base
-        .iter()
-        .find(|f| f.path == file.path)
-        .map(|f| f.text.as_str());
+    let before = match template {
+        true => template_before.as_deref(),
+        false => {
+            let before = base.iter().find(|f| f.path == file.path);
+            before.map(|f| f.text.as_str())
+        }
+    };
     let mut remembered = Memory::of(engine, main, before, &file);
     remembered.runtime.clone_from(&wish.name);
     remembered.program.clone_from(&program);
     remembered.former_default = former_default;
+    remembered.default = wish.default;
     if let Some(memory) = memory.filter(|memory| memory.file == file.path) {
         remembered.directories = memory.directories;
     }
@@ -182,7 +204,7 @@ pub fn configure(engine: Engine, place: &Place, main: &Path, wish: &Wish) -> Res
         &[],
         &super::is_ours,
     )?;
-    if wish.default && seen.default.as_deref() != Some(&wish.name) {
+    if wish.default && !template && seen.default.as_deref() != Some(&wish.name) {
         notes.push(format!(
             "a file that is read later sets another default runtime, {}: take that out",
             seen.default.unwrap_or_default()
@@ -204,6 +226,7 @@ pub fn configure(engine: Engine, place: &Place, main: &Path, wish: &Wish) -> Res
     Ok(Outcome {
         steps,
         program: Some(program),
+        replaces,
         notes,
         less: undone.is_some(),
         engine,
@@ -231,7 +254,7 @@ pub fn unconfigure(engine: Engine, place: &Place, main: &Path, name: &str) -> Re
             });
         }
         None => {
-            for file in &files.read {
+            for file in files.read.iter().chain(&files.template) {
                 let left = without(engine, &files, file, name, None)?;
                 let ours = file.text.starts_with(HEAD) && says_nothing(engine, file, &left)?;
                 steps.push(Step {
@@ -247,6 +270,7 @@ pub fn unconfigure(engine: Engine, place: &Place, main: &Path, name: &str) -> Re
     Ok(Outcome {
         steps,
         program: memory.map(|memory| memory.program),
+        replaces: None,
         notes: Vec::new(),
         less: true,
         engine,
@@ -316,6 +340,9 @@ fn without(
     former: Option<&str>,
 ) -> Result<String> {
     let left = match engine {
+        Engine::Containerd if Way::of(&file.path) == Way::Template => {
+            Ok(added::without(&file.text))
+        }
         Engine::Containerd => {
             containerd::without(file, containerd::main_version(&files.read)?, name, former)
         }
@@ -338,6 +365,9 @@ fn says_nothing(engine: Engine, file: &Text, left: &str) -> Result<bool> {
     };
     match engine {
         Engine::Docker => Ok(docker::is_empty(&left)),
+        Engine::Containerd if Way::of(&left.path) == Way::Template => {
+            Ok(added::says_nothing(&left.text))
+        }
         Engine::Containerd => containerd::is_empty(&left),
         Engine::Crio => Ok(tables::says_nothing(
             tables::parse(&left.path, &left.text)?.as_table(),

@@ -66,6 +66,7 @@ pub(super) fn configure(dropin: &Path, files: &[Text], wish: &Wish) -> Result<Ch
             text: format!("{HEAD}{}", document.to_string().trim_start()),
         },
         program: ours,
+        replaces: program,
         former_default: None,
         notes: vec![format!(
             "podman remembers the runtime of each container by its name: containers that were made as {} need it until they are removed",

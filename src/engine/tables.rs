@@ -6,13 +6,34 @@ use toml_edit::{DocumentMut, Item, RawString, Table, TableLike, Value};
 
 use crate::error::{Error, Kind, Result, foreign};
 
-/// Reads a file of an engine.
+/// Reads a file of an engine that is to be changed.
 ///
 /// # Errors
 /// [`Kind::Configuration`], with the line: it is not TOML, or has what would not come out as it
-/// was (line ends of other systems, a byte order mark).
+/// was (line ends of other systems, a byte order mark, a key that is quoted in two ways).
 pub(super) fn parse(path: &Path, text: &str) -> Result<DocumentMut> {
-    let document: DocumentMut = text.parse().map_err(|e: toml_edit::TomlError| {
+    let document = read(path, text)?;
+    // The last line gets an end; where that is all, nothing is written.
+    let printed = document.to_string();
+    if printed != text && printed.strip_suffix('\n') != Some(text) {
+        return Err(refused(
+            path,
+            "it has a byte order mark, line ends other than \\n, or a key that is quoted in two ways",
+        )
+        .hint(
+            "convert it (dos2unix), or quote the key in one way, so that nothing but our own \
+             lines changes; nothing was changed",
+        ));
+    }
+    Ok(document)
+}
+
+/// Reads a file of an engine.
+///
+/// # Errors
+/// [`Kind::Configuration`], with the line: it is not TOML.
+pub(super) fn read(path: &Path, text: &str) -> Result<DocumentMut> {
+    text.parse().map_err(|e: toml_edit::TomlError| {
         let before = e.span().and_then(|span| text.get(..span.start));
         let line = before.map_or(0, |head| head.matches('\n').count());
         refused(
@@ -20,15 +41,7 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<DocumentMut> {
             &format!("line {}: {}", line.saturating_add(1), foreign(e.message())),
         )
         .hint("correct it, or take it out of the way; nothing was changed")
-    })?;
-    // The last line gets an end; where that is all, nothing is written.
-    let printed = document.to_string();
-    if printed != text && printed.strip_suffix('\n') != Some(text) {
-        return Err(refused(path, "it has a byte order mark or line ends other than \\n").hint(
-            "convert it (dos2unix), so that nothing but our own lines changes; nothing was changed",
-        ));
-    }
-    Ok(document)
+    })
 }
 
 fn refused(path: &Path, why: &str) -> Error {

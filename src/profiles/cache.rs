@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime};
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
-use crate::trusted;
+use crate::{temporary, trusted};
 
 /// How every entry begins; its digest and the policy follow.
 const MAGIC: &[u8] = b"oci-apparmor policy 1\n";
@@ -25,7 +25,7 @@ const MAX: u64 = (32 << 20) + 64;
 /// How much later a use is worth a write.
 const RECENTLY: Duration = Duration::from_secs(60);
 
-/// What a temporary file's name begins with; its process follows.
+/// What a temporary file's name begins with; its [`mark`](temporary::mark) follows.
 const TEMPORARY: &str = "tmp-";
 
 /// The cache of one node.
@@ -110,9 +110,9 @@ impl<'s> Cache<'s> {
         let path = self.directory.join(key.file_name());
         let temporary = self
             .directory
-            .join(format!("{TEMPORARY}{}", std::process::id()));
+            .join(format!("{TEMPORARY}{}", temporary::mark()));
         let written = (|| -> io::Result<()> {
-            // Left over by a process of this id that was killed.
+            // Left over by a process of this mark that was killed.
             match fs::remove_file(&temporary) {
                 Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
                 _ => {}
@@ -158,7 +158,7 @@ impl<'s> Cache<'s> {
             let name = entry.file_name();
             let writer = name.to_str().and_then(|n| n.strip_prefix(TEMPORARY));
             match writer {
-                Some(pid) if !Path::new("/proc").join(pid).exists() => {
+                Some(mark) if temporary::is_left_over(mark, &meta) => {
                     remove(&entry.path(), meta.len());
                 }
                 Some(_) => {}
@@ -272,8 +272,8 @@ mod tests {
         }
         // Used just now.
         cache.get(&key(1)).unwrap();
-        fs::write(dir.path().join("tmp-0"), "left over").unwrap();
-        let own = dir.path().join(format!("tmp-{}", std::process::id()));
+        fs::write(dir.path().join("tmp-4294967295"), "left over").unwrap();
+        let own = dir.path().join(format!("tmp-{}", temporary::mark()));
         fs::write(&own, "being written").unwrap();
         assert_eq!(cache.shrink(1 << 20).unwrap(), (1, 9));
         assert_eq!(cache.shrink(2500).unwrap().0, 2);

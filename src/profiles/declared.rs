@@ -7,6 +7,12 @@ use crate::apparmor::name::ProfileName;
 use crate::decision::{self, Component};
 use crate::error::{Error, Kind, Result, quoted};
 
+/// The longest name of a profile, or of a child by itself, that the kernel takes for sure: its
+/// directory there is `NAME.NUMBER` and has at most 255 bytes (`__aafs_profile_mkdir()`,
+/// security/apparmor/apparmorfs.c), and the number grows with every load. Where it does not fit,
+/// the load fails halfway, and 6.1 then refuses later loads, also of other profiles, with EEXIST.
+const LONGEST: usize = 244;
+
 /// Checks what a compiled policy declares: the wanted profile, its children, and nothing else.
 pub(super) fn check(component: &Component, declared: &[Declared]) -> Result<()> {
     let name = &component.name;
@@ -59,6 +65,12 @@ pub(super) fn only<'a>(wanted: &ProfileName, names: impl Iterator<Item = &'a str
         }
         if seen.contains(&name) {
             return refused(format!("it declares the profile {name} twice"));
+        }
+        if name.split("//").any(|part| part.len() > LONGEST) {
+            let why = format!("it declares the profile {name}, whose name is too long");
+            return Err(Error::new(Kind::Policy, why).hint(format!(
+                "give it one of at most {LONGEST} bytes: the kernel adds a number"
+            )));
         }
         seen.push(name);
     }
@@ -122,6 +134,19 @@ mod tests {
         ] {
             assert!(!checked(names), "{names:?}");
         }
+        let (fits, long) = ("a".repeat(LONGEST), "a".repeat(LONGEST + 1));
+        for name in [&fits, &format!("p//{fits}"), &format!("p//{fits}//{fits}")] {
+            let root = name.split("//").next().unwrap();
+            let both = [root, name];
+            let names = &both[usize::from(root == name)..];
+            assert!(check(&wanted(root), &declared(names)).is_ok(), "{name}");
+        }
+        let why = |names: &[&str]| {
+            let e = check(&wanted(names[0]), &declared(names)).unwrap_err();
+            assert!(e.to_string().contains("whose name is too long"), "{e}");
+        };
+        why(&[&long]);
+        why(&["p", &format!("p//{long}")]);
         assert!(check(&wanted("p//a"), &declared(&["p", "p//a"])).is_ok());
         assert!(check(&wanted("p//a"), &declared(&["p"])).is_err());
     }

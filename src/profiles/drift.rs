@@ -4,10 +4,11 @@ use crate::apparmor::kernel;
 use crate::apparmor::loaded::Loaded;
 use crate::apparmor::name::ProfileName;
 use crate::decision::{Component, Wanted};
-use crate::error::Result;
-use crate::profiles::ensure::Store;
+use crate::error::{Error, Result};
+use crate::profiles::ensure::{Against, Store};
+use crate::profiles::load::undeclared;
 use crate::profiles::policy::Policy;
-use crate::profiles::remembered::Remembered;
+use crate::profiles::remembered::{Held, Remembered};
 use crate::profiles::source::Source;
 
 /// How the kernel differs from a source.
@@ -21,6 +22,8 @@ pub enum Drift {
     Mode,
     /// It has another content, in the mode that it should have.
     Content,
+    /// It has children that the source does not declare, and that allow something; which.
+    Children(String),
     /// That cannot be told; why.
     Unknown(String),
 }
@@ -51,7 +54,13 @@ impl Store<'_> {
         if self.is_as_built(name, source) {
             return Ok(Drift::None);
         }
-        match self.policy(name, source) {
+        let policy = || {
+            let mut policy = self.policy(name, source)?;
+            let view = self.view(name, Against::Mode)?;
+            self.add_closing(name, source, &mut policy, &view)?;
+            Ok::<_, Error>(policy)
+        };
+        match policy() {
             Ok(policy) => self.differs(name, &policy, loaded),
             Err(e) => Ok(Drift::Unknown(e.to_string())),
         }
@@ -62,8 +71,24 @@ impl Store<'_> {
     #[must_use]
     pub fn is_as_built(&self, name: &ProfileName, source: &Source) -> bool {
         Remembered::of(name).is_some_and(|r| {
-            r.is_held(&self.kernel) && r.built.is_some_and(|built| built.is_current(source))
+            r.declares(name)
+                && r.is_held(&self.kernel)
+                && r.built.is_some_and(|built| built.is_current(source))
         })
+    }
+
+    /// Whether the kernel has a profile, with the children that it had when it was found right.
+    ///
+    /// # Errors
+    /// Where the kernel's tree cannot be read.
+    pub fn is_there(&self, name: &ProfileName) -> Result<bool> {
+        let remembered = Remembered::of(name);
+        let revision = self.kernel.revision();
+        if self.look(name, remembered.as_ref(), revision)?.is_none() {
+            return Ok(false);
+        }
+        let is_held = |held: &Held| self.kernel.at(&held.directory, &held.name).is_some();
+        Ok(remembered.is_none_or(|r| r.held.iter().all(is_held)))
     }
 
     /// What a source makes of a profile, in whatever mode.
@@ -80,9 +105,11 @@ impl Store<'_> {
         if declared.is_some_and(|d| d.mode != loaded.mode) {
             return Ok(Drift::Mode);
         }
-        Ok(match self.holds(name, policy)? {
-            Some(true) => Drift::None,
+        let present = self.present(name, policy, None, self.kernel.revision())?;
+        Ok(match present.same {
             Some(false) => Drift::Content,
+            _ if !present.undeclared.is_empty() => Drift::Children(undeclared(&present.undeclared)),
+            Some(true) => Drift::None,
             None => Drift::Unknown("this kernel keeps no hash of what it has loaded".to_owned()),
         })
     }

@@ -158,14 +158,7 @@ impl<'s> Store<'s> {
         let enforcement = self.kernel.enforcement();
         let mut profiles = BTreeMap::new();
         for name in names {
-            let view = self.view(&name, Against::Source)?;
-            let source = view.source.as_ref();
-            let facts = ProfileFacts {
-                loaded: view.loaded.as_ref().map(|l| l.mode),
-                node_complains: source.is_some_and(|s| s.complain),
-                source: source.map(|s| s.path.clone()),
-            };
-            self.views.borrow_mut().insert(name.clone(), view);
+            let facts = self.facts_of(&name)?;
             profiles.insert(name, facts);
         }
         Ok(Facts {
@@ -174,8 +167,25 @@ impl<'s> Store<'s> {
         })
     }
 
+    /// What is known about one profile; what was seen for it is kept for ensuring it.
+    ///
+    /// # Errors
+    /// As for [`Store::facts`].
+    pub fn facts_of(&self, name: &ProfileName) -> Result<ProfileFacts> {
+        let view = self.view(name, Against::Source)?;
+        let source = view.source.as_ref();
+        let facts = ProfileFacts {
+            loaded: view.loaded.as_ref().map(|l| l.mode),
+            node_complains: source.is_some_and(|s| s.complain),
+            for_containers: source.is_some_and(|s| s.is_for_containers(name)),
+            source: source.map(|s| s.path.clone()),
+        };
+        self.views.borrow_mut().insert(name.clone(), view);
+        Ok(facts)
+    }
+
     /// What is to be seen of a profile now; its source only if it is judged by that.
-    fn view(&self, name: &ProfileName, against: Against) -> Result<View> {
+    pub(super) fn view(&self, name: &ProfileName, against: Against) -> Result<View> {
         let remembered = Remembered::of(name);
         let revision = self.kernel.revision();
         Ok(View {
@@ -207,7 +217,8 @@ impl<'s> Store<'s> {
         self.look(name, Remembered::of(name).as_ref(), revision)
     }
 
-    fn look(
+    /// The same, where that is at hand.
+    pub(super) fn look(
         &self,
         name: &ProfileName,
         remembered: Option<&Remembered>,
@@ -235,13 +246,17 @@ impl<'s> Store<'s> {
             lock: Some(lock),
         };
         let limit = self.waiting();
+        let seen = self.views.borrow_mut().remove(name);
+        // A lock is a file, and names come from pods: there is none for what is not there.
+        let first = match seen {
+            Some(view) => view,
+            None => self.view(name, against)?,
+        };
+        self.can_be_there(component, against, &first)?;
         // From here on nobody unloads it.
         let locks = Locks::of(name, limit)?;
         let together = locks.shared()?;
-        let view = match self.views.borrow_mut().remove(name) {
-            Some(view) => self.still(name, view, against)?,
-            None => self.view(name, against)?,
-        };
+        let view = self.still(name, first, against)?;
         if let Some(loaded) = self.right(component, against, &view) {
             return Ok(ensured((loaded, Change::Nothing), together));
         }
@@ -259,6 +274,28 @@ impl<'s> Store<'s> {
             }
         };
         Ok(ensured(done, together))
+    }
+
+    /// Refuses a profile that is not loaded and cannot be.
+    fn can_be_there(&self, component: &Component, against: Against, view: &View) -> Result<()> {
+        if view.loaded.is_some() {
+            return Ok(());
+        }
+        if let Err(why) = kernel::may_load() {
+            return Err(cannot_load(component, view, &why));
+        }
+        let has_source = match against {
+            Against::Source => view.source.is_some(),
+            Against::Mode => Source::of(&component.name, self.settings)?.is_some(),
+        };
+        match has_source {
+            true => Ok(()),
+            false => Err(decision::nowhere(
+                &component.name,
+                "the container",
+                self.settings,
+            )),
+        }
     }
 
     /// How long to wait for who works on a profile: for two runs of the compiler, or three.
@@ -279,13 +316,15 @@ impl<'s> Store<'s> {
             let view = self.view(name, Against::Mode)?;
             return Err(cannot_load(&component, &view, &why));
         }
+        let nowhere = || decision::nowhere(name, "the command line", self.settings);
+        if Source::of(name, self.settings)?.is_none() {
+            return Err(nowhere());
+        }
         let locks = Locks::of(name, self.waiting())?;
         let _together = locks.shared()?;
         let _alone = locks.loading(self.waiting()).alone()?;
         let view = self.view(name, Against::Source)?;
-        let source = view.source.clone();
-        let source =
-            source.ok_or_else(|| decision::nowhere(name, "the command line", self.settings))?;
+        let source = view.source.clone().ok_or_else(nowhere)?;
         self.load_from(&component, &source, view, |why| match word {
             Word::Person => Ok(()),
             Word::Settings => self.may_reload(&source, why),
@@ -311,7 +350,9 @@ impl<'s> Store<'s> {
         let as_built = kernel::may_load().is_err()
             || remembered.is_some_and(|r| {
                 let built = r.built.as_ref();
-                r.is_held(&self.kernel) && built.is_some_and(|b| b.is_current(source))
+                r.declares(&component.name)
+                    && r.is_held(&self.kernel)
+                    && built.is_some_and(|b| b.is_current(source))
             });
         as_built.then(|| loaded.clone())
     }

@@ -1,11 +1,13 @@
 //! The long way: from a source to a profile in the kernel that is what the source says.
 
+use crate::apparmor::blob::Declared;
 use crate::apparmor::loaded::Loaded;
 use crate::apparmor::name::ProfileName;
 use crate::apparmor::parser::Parser;
 use crate::child::Limits;
 use crate::decision::{self, Component};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, foreign};
+use crate::profiles::closing::Closed;
 use crate::profiles::declared::unfit;
 use crate::profiles::ensure::{Change, Store, View};
 use crate::profiles::policy::Policy;
@@ -14,11 +16,13 @@ use crate::profiles::source::Source;
 use crate::settings::OnDrift;
 
 /// What the kernel holds of what a policy declares.
-struct Present {
+pub(super) struct Present {
     /// What was found, the top-level profile first.
     held: Vec<Held>,
     /// Whether it is just that; `None` where the kernel keeps no hashes that would tell.
-    same: Option<bool>,
+    pub(super) same: Option<bool>,
+    /// The children beyond it that allow something, by their names.
+    pub(super) undeclared: Vec<String>,
 }
 
 impl Store<'_> {
@@ -85,12 +89,16 @@ impl Store<'_> {
         let work = || {
             source.may_be_loaded(&component.name)?;
             let before = view.remembered.as_ref();
-            let policy = Policy::of(component, source, self, before)?;
+            let mut policy = Policy::of(component, source, self, before)?;
+            self.add_closing(&component.name, source, &mut policy, &view)?;
             let change = self.necessary(component, &policy, &view, may_replace)?;
             if change != Change::Nothing {
                 match &policy.blob {
                     Some(blob) => self.kernel.replace(blob)?,
                     None => self.parser()?.replace(&policy.text, source.complain)?,
+                }
+                for child in policy.closed.iter().flatten() {
+                    self.close(child)?;
                 }
             }
             Ok((self.read_back(component, policy)?, change))
@@ -112,11 +120,13 @@ impl Store<'_> {
         let before = view.remembered.as_ref();
         let present = self.present(&component.name, policy, before, view.revision)?;
         let edited = || changed(before?.built.as_ref()?, &policy.built);
+        let is_ours = |r: &Remembered| r.built.is_some() && r.is_held(&self.kernel);
         let why = match present.same {
-            Some(true) => return Ok(Change::Nothing),
+            Some(true) if present.undeclared.is_empty() => return Ok(Change::Nothing),
+            Some(true) => Some(undeclared(&present.undeclared)),
             // Without hashes it cannot be told what others did meanwhile.
             None => edited(),
-            Some(false) if before.is_some_and(|r| r.is_held(&self.kernel)) => edited(),
+            Some(false) if before.is_some_and(is_ours) => edited(),
             Some(false) => Some(format!(
                 "somebody else has loaded it, in {} mode",
                 loaded.mode
@@ -141,7 +151,7 @@ impl Store<'_> {
         let revision = self.kernel.revision();
         let present = self.present(name, &policy, None, revision)?;
         let held = present.held.iter().find(|held| held.name == name.as_str());
-        let (Some(held), Some(true) | None) = (held, present.same) else {
+        let (Some(held), Some(true) | None, []) = (held, present.same, &*present.undeclared) else {
             return Err(Error::new(
                 Kind::Internal,
                 format!("the kernel accepted {name} but does not hold it"),
@@ -153,15 +163,8 @@ impl Store<'_> {
         Ok(loaded)
     }
 
-    /// Whether the kernel holds just what a policy declares; `None` where that cannot be told.
-    pub(super) fn holds(&self, name: &ProfileName, policy: &Policy) -> Result<Option<bool>> {
-        Ok(self
-            .present(name, policy, None, self.kernel.revision())?
-            .same)
-    }
-
     /// Compares what a policy declares with what the kernel holds.
-    fn present(
+    pub(super) fn present(
         &self,
         name: &ProfileName,
         policy: &Policy,
@@ -171,6 +174,7 @@ impl Store<'_> {
         let mut present = Present {
             held: Vec::new(),
             same: Some(true),
+            undeclared: Vec::new(),
         };
         let find = |name: &str| {
             let known = remembered
@@ -182,21 +186,73 @@ impl Store<'_> {
             )
         };
         for declared in &policy.declared {
-            present.add(
-                &declared.name,
-                find(&declared.name)?,
-                |loaded| match &loaded.hash {
-                    Some(hash) => Some(declared.is(hash)),
-                    None => (loaded.mode != declared.mode).then_some(false),
-                },
-            );
+            let loaded = find(&declared.name)?;
+            present.add(&declared.name, loaded.as_ref(), |loaded| {
+                is_what_is_declared(loaded, declared)
+            });
         }
         if policy.declared.is_empty() {
-            for name in [name.root().as_str(), name.as_str()] {
-                present.add(name, find(name)?, |_| None);
+            // Where names stand with their variables, those that are needed must do.
+            let needed = [name.root().to_string(), name.to_string()];
+            let names: &[String] = if policy.names_are_final() {
+                &policy.names
+            } else {
+                &needed
+            };
+            for name in names {
+                present.add(name, find(name)?.as_ref(), |_| None);
             }
         }
+        if let Some(closed) = &policy.closed {
+            self.add_children(&mut present, name, closed)?;
+        }
         Ok(present)
+    }
+
+    /// Looks at the children beyond those that were found.
+    fn add_children(
+        &self,
+        present: &mut Present,
+        name: &ProfileName,
+        closed: &[Closed],
+    ) -> Result<()> {
+        let root = name.root();
+        let root = present.held.iter().find(|held| held.name == root.as_str());
+        let Some(root) = root else { return Ok(()) };
+        let mut children = self.kernel.children(&root.directory)?;
+        children.retain(|child| present.held.iter().all(|held| held.directory != *child));
+        for directory in children {
+            // One that is gone by now is none.
+            let Some(name) = self.kernel.name_at(&directory) else {
+                continue;
+            };
+            let Some(loaded) = self.kernel.described(&directory) else {
+                continue;
+            };
+            let closed = closed.iter().find(|closed| closed.name == name);
+            let is_closed = closed.map(|closed| match &closed.declared {
+                Some(declared) => is_what_is_declared(&loaded, declared),
+                None => None,
+            });
+            match is_closed {
+                None | Some(Some(false)) => present.undeclared.push(name),
+                Some(is_closed) => {
+                    present.add(&name, Some(&loaded), |_| is_closed);
+                    if let Some(held) = present.held.last_mut() {
+                        held.closed = true;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether a loaded profile is the one that a policy declares; `None` where that cannot be told.
+fn is_what_is_declared(loaded: &Loaded, declared: &Declared) -> Option<bool> {
+    match &loaded.hash {
+        Some(hash) => Some(declared.is(hash)),
+        None => (loaded.mode != declared.mode).then_some(false),
     }
 }
 
@@ -204,16 +260,16 @@ impl Present {
     fn add(
         &mut self,
         name: &str,
-        loaded: Option<Loaded>,
+        loaded: Option<&Loaded>,
         is_same: impl Fn(&Loaded) -> Option<bool>,
     ) {
-        self.same = match (self.same, loaded.as_ref().map_or(Some(false), is_same)) {
+        self.same = match (self.same, loaded.map_or(Some(false), is_same)) {
             (Some(false), _) | (_, Some(false)) => Some(false),
             (None, _) | (_, None) => None,
             (Some(true), same) => same,
         };
         self.held
-            .extend(loaded.map(|loaded| Held::of(name, &loaded)));
+            .extend(loaded.map(|loaded| Held::of(name, loaded)));
     }
 }
 
@@ -228,4 +284,13 @@ fn changed(then: &Built, now: &Built) -> Option<String> {
         _ => {}
     }
     (then.content != now.content).then(|| "the file has changed since it was loaded".to_owned())
+}
+
+/// What is wrong with children that a source does not declare.
+pub(super) fn undeclared(names: &[String]) -> String {
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    format!(
+        "its source does not declare what the kernel holds besides: {}",
+        foreign(&names.join(", "))
+    )
 }

@@ -1,6 +1,7 @@
 //! From a profile's name to that profile in the kernel. This room knows nothing of runtimes.
 
 mod cache;
+mod closing;
 mod closure;
 mod declared;
 mod drift;

@@ -9,6 +9,7 @@ use crate::apparmor::parser::Parser;
 use crate::decision::Component;
 use crate::error::{Error, Kind, Result};
 use crate::profiles::cache::{Cache, Key, hexadecimal};
+use crate::profiles::closing::Closed;
 use crate::profiles::closure::Closure;
 use crate::profiles::declared::{check, only};
 use crate::profiles::ensure::Store;
@@ -27,10 +28,16 @@ pub(super) struct Policy {
     pub blob: Option<Vec<u8>>,
     /// What it declares; nothing where it cannot be walked.
     pub declared: Vec<Declared>,
+    /// The names of the profiles that it declares. Where it cannot be walked, these are the
+    /// compiler's words, in which a variable stands as it is written.
+    pub names: Vec<String>,
     /// What it was made from.
     pub built: Built,
     /// The text, unless the policy was kept.
     pub text: Vec<u8>,
+    /// What closes the children that the kernel has beyond these; nothing where they are not
+    /// judged.
+    pub closed: Option<Vec<Closed>>,
 }
 
 /// Everything that a policy is made from.
@@ -42,7 +49,30 @@ struct Workshop<'w> {
     cache: Cache<'w>,
 }
 
+/// What the compiler made of a text.
+struct Made {
+    blob: Option<Vec<u8>>,
+    declared: Vec<Declared>,
+    names: Vec<String>,
+}
+
 impl Policy {
+    fn new(made: Made, built: Built, text: Vec<u8>) -> Self {
+        Self {
+            blob: made.blob,
+            declared: made.declared,
+            names: made.names,
+            built,
+            text,
+            closed: None,
+        }
+    }
+
+    /// Whether its names are those that the kernel will have.
+    pub(super) fn names_are_final(&self) -> bool {
+        self.names.iter().all(|name| !name.contains("@{"))
+    }
+
     /// The policy of a source, which declares what `component` needs and nothing else.
     ///
     /// # Errors
@@ -74,12 +104,12 @@ impl Workshop<'_> {
     fn remembered(&self, built: &Built) -> Option<Policy> {
         let key = Key::parse(&built.key).filter(|_| built.is_current(self.source))?;
         let blob = self.cache.get(&key)?;
-        Some(Policy {
-            declared: self.declared(&blob).ok()?,
-            blob: Some(blob),
-            built: built.clone(),
-            text: Vec::new(),
-        })
+        let declared = self.declared(&blob).ok()?;
+        Some(Policy::new(
+            Made::walked(blob, declared),
+            built.clone(),
+            Vec::new(),
+        ))
     }
 
     fn policy(&self, parser: &Parser) -> Result<Policy> {
@@ -94,19 +124,14 @@ impl Workshop<'_> {
                 match self.walked(&blob) {
                     Ok(declared) => {
                         let built = self.built(&key, closure, toolchain, true);
-                        return Ok(Policy {
-                            blob: Some(blob),
-                            declared,
-                            built,
-                            text,
-                        });
+                        return Ok(Policy::new(Made::walked(blob, declared), built, text));
                     }
                     // To compile it again would make the same of it.
                     Err(e) if e.kind() == Kind::Policy => return Err(e),
                     Err(e) => log::debug!("compiled anew: {e}"),
                 }
             }
-            let (blob, declared) = self.compiled(parser, &text)?;
+            let made = self.compiled(parser, &text)?;
             // What was hashed must be what was compiled, and what it was compiled with.
             if Closure::of(&text, &toolchain.search)?.digest() != closure.digest()
                 || tools()?.digest != toolchain.digest
@@ -120,18 +145,13 @@ impl Workshop<'_> {
                      every container",
                     self.source.path.display()
                 ));
-            } else if let Some(blob) = &blob
+            } else if let Some(blob) = &made.blob
                 && let Err(e) = self.cache.put(&key, blob)
             {
                 report::notice(&format!("compiled policy cannot be kept: {e}"));
             }
             let built = self.built(&key, closure, toolchain, is_known);
-            return Ok(Policy {
-                blob,
-                declared,
-                built,
-                text,
-            });
+            return Ok(Policy::new(made, built, text));
         }
         Err(Error::new(
             Kind::Internal,
@@ -141,7 +161,7 @@ impl Workshop<'_> {
     }
 
     /// Compiles the text: the policy, if it can be walked, and what it declares.
-    fn compiled(&self, parser: &Parser, text: &[u8]) -> Result<(Option<Vec<u8>>, Vec<Declared>)> {
+    fn compiled(&self, parser: &Parser, text: &[u8]) -> Result<Made> {
         let path = self.source.path.display();
         log::debug!("compiling {path} with {}", parser.program().display());
         let compiled = parser.compile(text, self.source.complain).map_err(|e| {
@@ -154,10 +174,14 @@ impl Workshop<'_> {
         if blob::compressed(&compiled.policy) {
             let names = parser.names(text)?;
             only(&self.component.name, names.iter().map(String::as_str))?;
-            return Ok((None, Vec::new()));
+            return Ok(Made {
+                blob: None,
+                declared: Vec::new(),
+                names,
+            });
         }
         let blob = blob::plain(&compiled.policy).unwrap_or(&compiled.policy);
-        Ok((Some(blob.to_vec()), self.walked(blob)?))
+        Ok(Made::walked(blob.to_vec(), self.walked(blob)?))
     }
 
     /// What a policy declares, if it may be loaded for the component.
@@ -176,22 +200,8 @@ impl Workshop<'_> {
     /// The same, if this kernel reads it, too.
     fn walked(&self, policy: &[u8]) -> Result<Vec<Declared>> {
         let declared = self.declared(policy)?;
-        // Without the kernel's features the compiler writes version 5, which every kernel takes
-        // and which leaves out network, mount, signal and ptrace rules.
-        let unreadable = declared
-            .iter()
-            .find(|d| d.version <= 5 || !self.kernel.reads_policy_version(d.version));
-        match unreadable {
-            None => Ok(declared),
-            Some(profile) => Err(Error::new(
-                Kind::DoesNotCompile,
-                format!(
-                    "the compiled policy has version {}, which is not this kernel's",
-                    profile.version
-                ),
-            )
-            .hint("look for features in /etc/apparmor/parser.conf; reinstall apparmor_parser")),
-        }
+        readable(self.kernel, &declared)?;
+        Ok(declared)
     }
 
     fn built(&self, key: &Key, closure: Closure, toolchain: Toolchain, is_known: bool) -> Built {
@@ -206,5 +216,35 @@ impl Workshop<'_> {
             toolchain: toolchain.stamps,
             settled,
         }
+    }
+}
+
+impl Made {
+    fn walked(blob: Vec<u8>, declared: Vec<Declared>) -> Self {
+        Self {
+            blob: Some(blob),
+            names: declared.iter().map(|d| d.name.clone()).collect(),
+            declared,
+        }
+    }
+}
+
+/// Refuses policy that this kernel would not read, or not as it is meant.
+pub(super) fn readable(kernel: &Kernel, declared: &[Declared]) -> Result<()> {
+    // Without the kernel's features the compiler writes version 5, which every kernel takes and
+    // which leaves out network, mount, signal and ptrace rules.
+    let unreadable = declared
+        .iter()
+        .find(|d| d.version <= 5 || !kernel.reads_policy_version(d.version));
+    match unreadable {
+        None => Ok(()),
+        Some(profile) => Err(Error::new(
+            Kind::DoesNotCompile,
+            format!(
+                "the compiled policy has version {}, which is not this kernel's",
+                profile.version
+            ),
+        )
+        .hint("look for features in /etc/apparmor/parser.conf; reinstall apparmor_parser")),
     }
 }

@@ -20,7 +20,7 @@ use crate::profiles::stamp::Stamp;
 use crate::rundir;
 
 /// The version of the format; another one counts as nothing remembered.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// Where these files are, below our directory in `/run`.
 const DIRECTORY: &str = "profiles";
@@ -33,7 +33,7 @@ const MAX: u64 = 8 << 20;
 pub(super) struct Remembered {
     version: u32,
     name: ProfileName,
-    /// It and its children, as the kernel held them.
+    /// It and all children that the kernel has of it, as the kernel held them.
     pub held: Vec<Held>,
     /// The kernel's revision then.
     pub revision: Option<u64>,
@@ -48,6 +48,8 @@ pub(super) struct Held {
     pub directory: String,
     pub mode: Mode,
     pub hash: Option<String>,
+    /// Whether it is a child that its source does not declare, and that allows nothing.
+    pub closed: bool,
 }
 
 /// What a profile was compiled from.
@@ -102,8 +104,15 @@ impl Remembered {
         Some(&held.directory)
     }
 
+    /// Whether this profile, or child, was among what the source declares.
+    pub(super) fn declares(&self, name: &ProfileName) -> bool {
+        let mut held = self.held.iter();
+        held.any(|held| held.name == name.as_str() && !held.closed)
+    }
+
     /// Whether the kernel still holds just that: nothing at all has changed in there, or these
-    /// have kept their hashes. (Where it keeps none, a change of anything counts.)
+    /// have kept their hashes and there is no other child. (Where it keeps none, a change of
+    /// anything counts.)
     pub(super) fn is_held(&self, kernel: &Kernel) -> bool {
         let same = |held: &Held| {
             held.hash.is_some()
@@ -113,7 +122,18 @@ impl Remembered {
         };
         !self.held.is_empty()
             && (self.revision.is_some() && kernel.revision() == self.revision
-                || self.held.iter().all(same))
+                || self.held.iter().all(same) && self.are_all(kernel))
+    }
+
+    /// Whether the profile has no other children than these.
+    fn are_all(&self, kernel: &Kernel) -> bool {
+        let Some(directory) = self.directory(self.name.as_str()) else {
+            return false;
+        };
+        let known = |child: &String| self.held.iter().any(|held| held.directory == *child);
+        kernel
+            .children(directory)
+            .is_ok_and(|children| children.iter().all(known))
     }
 }
 
@@ -124,6 +144,7 @@ impl Held {
             directory: loaded.directory.clone(),
             mode: loaded.mode,
             hash: loaded.hash.clone(),
+            closed: false,
         }
     }
 

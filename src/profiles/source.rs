@@ -1,10 +1,14 @@
 //! Where a profile comes from: a file of AppArmor's language that is named as the profile, or an
 //! `AppArmorProfile` manifest in the first directory.
 
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::apparmor::name::ProfileName;
 use crate::error::{Error, Kind, Result};
+use crate::profiles::listing::DISTRIBUTION;
 use crate::profiles::manifests::{Entry, Manifests, is_manifest};
 use crate::profiles::stamp::Stamp;
 use crate::settings::Settings;
@@ -80,6 +84,18 @@ impl Source {
         }))
     }
 
+    /// Whether it stands where the node keeps profiles for containers: in any profile directory
+    /// but `/etc/apparmor.d` itself, which holds those of the host's programs.
+    ///
+    /// In a directory whose content is not ours, a name that starts with `/` is none: such a
+    /// profile attaches to a program, and its file has the name of another one's
+    /// (`usr.bin.x` is that of `/usr/bin/x`, too).
+    #[must_use]
+    pub fn is_for_containers(&self, name: &ProfileName) -> bool {
+        let directory = self.path.parent().unwrap_or(Path::new("/"));
+        (self.ours || !name.as_str().starts_with('/')) && !is_the_hosts(directory)
+    }
+
     /// Whether this node lets a profile complain.
     #[must_use]
     pub fn complains(name: &ProfileName, settings: &Settings) -> bool {
@@ -144,6 +160,18 @@ impl Source {
             .hint("enable it there, or name another profile")),
         }
     }
+}
+
+/// Whether a directory is the host's, by whatever path or mount; if that cannot be told, it is.
+fn is_the_hosts(directory: &Path) -> bool {
+    let hosts = match fs::metadata(DISTRIBUTION) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return false,
+        Err(_) => return true,
+        Ok(hosts) => hosts,
+    };
+    fs::metadata(directory).map_or(true, |meta| {
+        (meta.dev(), meta.ino()) == (hosts.dev(), hosts.ino())
+    })
 }
 
 /// Whether this node has disabled the file of this path.

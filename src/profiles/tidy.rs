@@ -2,7 +2,6 @@
 //! from the kernel; tidying never does.
 
 use std::fs;
-use std::path::Path;
 use std::time::Duration;
 
 use crate::apparmor::kernel;
@@ -12,7 +11,7 @@ use crate::profiles::cache::Cache;
 use crate::profiles::ensure::Store;
 use crate::profiles::lock::{self, Locks};
 use crate::profiles::remembered;
-use crate::rundir;
+use crate::{rundir, temporary};
 
 /// How long unloading waits for those who rely on the profile at the moment.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -50,11 +49,16 @@ impl Store<'_> {
                 "run it as root on the host",
             );
         }
+        let is_loaded = || match self.kernel.loaded(name)? {
+            Some(_) => Ok(()),
+            None => {
+                let why = format!("the profile {name} is not loaded");
+                Err(Error::new(Kind::NotFound, why).hint("look: oci-apparmor status"))
+            }
+        };
+        is_loaded()?;
         let _alone = Locks::of(name, PATIENCE)?.alone()?;
-        if self.kernel.loaded(name)?.is_none() {
-            let why = format!("the profile {name} is not loaded");
-            return Err(Error::new(Kind::NotFound, why).hint("look: oci-apparmor status"));
-        }
+        is_loaded()?;
         may()?;
         self.kernel.remove(name)?;
         remembered::forget(name);
@@ -94,9 +98,11 @@ fn temporary() -> Result<u64> {
     let directory = rundir::path()?.join("tmp");
     let mut count: u64 = 0;
     for path in rundir::list(&directory)? {
-        let writer = path.file_name().unwrap_or_default();
-        let is_alive = Path::new("/proc").join(writer).exists();
-        if !is_alive && fs::remove_file(&path).is_ok() {
+        let mark = path.file_name().unwrap_or_default().to_string_lossy();
+        let Ok(meta) = path.symlink_metadata() else {
+            continue;
+        };
+        if temporary::is_left_over(&mark, &meta) && fs::remove_file(&path).is_ok() {
             count = count.saturating_add(1);
         }
     }

@@ -10,16 +10,21 @@ const CRI: &[(&str, &str)] = &[
     ("io.kubernetes.cri.sandbox-id", "s1"),
     ("io.kubernetes.cri.sandbox-namespace", "team"),
     ("io.kubernetes.cri.sandbox-name", "web-0"),
+    ("io.kubernetes.cri.sandbox-uid", "uid-1"),
 ];
 
-/// The annotations that CRI-O puts on a container.
-const CRI_O: &[(&str, &str)] = &[
-    ("io.container.manager", "cri-o"),
+/// The annotations that CRI-O puts on a container, of which the last four are the kubelet's labels.
+pub(super) const CRI_O: &[(&str, &str)] = &[
+    ("io.kubernetes.cri-o.Name", "k8s_app_web-0_team_uid-1_0"),
     ("io.kubernetes.cri-o.ContainerID", "c1"),
-    ("io.kubernetes.cri-o.ContainerType", "container"),
     ("io.kubernetes.cri-o.SandboxID", "s1"),
+    ("io.kubernetes.cri-o.SandboxName", "k8s_web-0_team_uid-1_0"),
+    ("io.kubernetes.cri-o.ContainerType", "container"),
+    ("io.container.manager", "cri-o"),
+    ("io.kubernetes.cri-o.Metadata", r#"{"name":"app"}"#),
     ("io.kubernetes.pod.namespace", "team"),
     ("io.kubernetes.pod.name", "web-0"),
+    ("io.kubernetes.pod.uid", "uid-1"),
     ("io.kubernetes.container.name", "app"),
 ];
 
@@ -32,7 +37,7 @@ const KUBE_PLAY: &[(&str, &str)] = &[
 /// A plain container of podman.
 const LIBPOD: &[(&str, &str)] = &[("io.container.manager", "libpod")];
 
-struct Bundle {
+pub(super) struct Bundle {
     annotations: Annotations,
     spec: Option<&'static str>,
     id: &'static str,
@@ -40,7 +45,7 @@ struct Bundle {
 }
 
 /// A container `c1` whose annotations are these; later ones win, as they do in the engines.
-fn bundle(path: &'static str, parts: &[&[(&str, &str)]]) -> Bundle {
+pub(super) fn bundle(path: &'static str, parts: &[&[(&str, &str)]]) -> Bundle {
     let pairs = parts.iter().copied().flatten();
     Bundle {
         annotations: pairs
@@ -53,18 +58,18 @@ fn bundle(path: &'static str, parts: &[&[(&str, &str)]]) -> Bundle {
 }
 
 impl Bundle {
-    fn spec(self, profile: &'static str) -> Self {
+    pub(super) fn spec(self, profile: &'static str) -> Self {
         Self {
             spec: Some(profile),
             ..self
         }
     }
 
-    fn id(self, id: &'static str) -> Self {
+    pub(super) fn id(self, id: &'static str) -> Self {
         Self { id, ..self }
     }
 
-    fn read(&self) -> Result<Request> {
+    pub(super) fn read(&self) -> Result<Request> {
         let caller = Caller {
             id: self.id,
             bundle: Path::new(self.path),
@@ -74,7 +79,7 @@ impl Bundle {
 
     /// `key=wish` of what was asked, `-` where nothing was.
     #[track_caller]
-    fn asked(&self) -> String {
+    pub(super) fn asked(&self) -> String {
         match self.read().unwrap().asked {
             None => "-".to_owned(),
             Some((key, Wish::Label(label))) => format!("{}={label}", key.as_str()),
@@ -83,7 +88,7 @@ impl Bundle {
     }
 
     #[track_caller]
-    fn refusal(&self) -> String {
+    pub(super) fn refusal(&self) -> String {
         let e = self.read().unwrap_err();
         assert_eq!(e.kind(), Kind::Policy, "{e}");
         e.to_string()
@@ -220,12 +225,12 @@ fn each_engine_tells_who_the_container_is() {
     let identity = |bundle: Bundle| {
         let r = bundle.read().unwrap();
         let text = |v: Option<String>| v.unwrap_or("-".to_owned());
-        let who = [r.namespace, r.pod, r.container, r.sandbox]
+        let who = [r.namespace, r.pod, r.uid, r.container, r.sandbox]
             .map(text)
             .join(" ");
         (r.engine, r.is_sandbox, who)
     };
-    let who = || "team web-0 app s1".to_owned();
+    let who = || "team web-0 uid-1 app s1".to_owned();
     assert_eq!(
         identity(bundle(CONTAINERD, &[CRI])),
         (Engine::Containerd, false, who())
@@ -236,37 +241,27 @@ fn each_engine_tells_who_the_container_is() {
     );
     assert_eq!(
         identity(bundle(PODMAN, &[LIBPOD])),
-        (Engine::Podman, false, "- - - -".into())
+        (Engine::Podman, false, "- - - - -".into())
     );
     assert_eq!(
         identity(bundle("/b", &[])),
-        (Engine::Other, false, "- - - -".into())
+        (Engine::Other, false, "- - - - -".into())
     );
 
     let cri_sandbox = [("io.kubernetes.cri.container-type", "sandbox")];
     assert_eq!(
         identity(bundle(CONTAINERD, &[CRI, &cri_sandbox]).id("s1")),
-        (Engine::Containerd, true, "team web-0 - s1".into())
-    );
-    let cri_o_sandbox = [
-        ("io.kubernetes.cri-o.ContainerID", "s1"),
-        ("io.kubernetes.cri-o.ContainerType", "sandbox"),
-        ("io.kubernetes.cri-o.Namespace", "team"),
-        ("io.kubernetes.cri-o.KubeName", "web-0"),
-    ];
-    assert_eq!(
-        identity(bundle("/b", &[CRI_O, &cri_o_sandbox]).id("s1")),
-        (Engine::CriO, true, "team web-0 - s1".into())
+        (Engine::Containerd, true, "team web-0 uid-1 - s1".into())
     );
     // An empty word is no word.
     let nameless = [("io.kubernetes.cri.container-name", "")];
     assert_eq!(
         identity(bundle(CONTAINERD, &[CRI, &nameless])).2,
-        "team web-0 - s1"
+        "team web-0 uid-1 - s1"
     );
 }
 
-/// The namespace exempts from what the node demands.
+/// The namespace exempts from what the node demands, and the UID says which pod it is.
 #[test]
 fn the_namespace_is_believed_only_in_bundles_of_kubernetes() {
     for path in [
@@ -275,19 +270,11 @@ fn the_namespace_is_believed_only_in_bundles_of_kubernetes() {
         "/run/containerd/io.containerd.runtime.v2.task",
         "/k8s.io/c1",
     ] {
-        assert_eq!(
-            bundle(path, &[CRI]).read().unwrap().namespace,
-            None,
-            "{path}"
-        );
+        let request = bundle(path, &[CRI]).read().unwrap();
+        assert_eq!((request.namespace, request.uid), (None, None), "{path}");
     }
-    assert!(
-        bundle(CONTAINERD, &[CRI])
-            .read()
-            .unwrap()
-            .namespace
-            .is_some()
-    );
+    let request = bundle(CONTAINERD, &[CRI]).read().unwrap();
+    assert!(request.namespace.is_some() && request.uid.is_some());
 }
 
 #[test]
@@ -317,32 +304,26 @@ fn only_this_containers_keys_count() {
 }
 
 /// What a pod's author writes in order to be taken for somebody else.
-const FORGED_CRI: &[(&str, &str)] = &[
+pub(super) const FORGED_CRI: &[(&str, &str)] = &[
     ("io.kubernetes.cri.container-type", "sandbox"),
     ("io.kubernetes.cri.container-name", "forged"),
     ("io.kubernetes.cri.sandbox-id", "c1"),
     ("io.kubernetes.cri.sandbox-namespace", "kube-system"),
     ("io.kubernetes.cri.sandbox-name", "forged"),
+    ("io.kubernetes.cri.sandbox-uid", "forged"),
 ];
 const FORGED_CRI_O: &[(&str, &str)] = &[
     ("io.container.manager", "cri-o"),
-    ("io.kubernetes.cri-o.ContainerID", "guessed"),
     ("io.kubernetes.cri-o.ContainerType", "sandbox"),
+    (
+        "io.kubernetes.cri-o.Name",
+        "k8s_forged_forged_kube-system_forged_0",
+    ),
     ("io.kubernetes.cri-o.Namespace", "kube-system"),
     ("io.kubernetes.pod.namespace", "kube-system"),
     ("io.kubernetes.container.name", "forged"),
 ];
-const OURS: &[(&str, &str)] = &[("oci-apparmor/profile", "p")];
-
-#[test]
-fn cri_o_containers_are_not_what_forged_keys_of_containerd_say() {
-    let request = bundle("/b", &[FORGED_CRI, OURS, CRI_O]).read().unwrap();
-    assert_eq!(request.engine, Engine::CriO);
-    assert!(!request.is_sandbox && request.asked.is_some());
-    assert_eq!(request.namespace.as_deref(), Some("team"));
-    assert_eq!(request.container.as_deref(), Some("app"));
-    assert_eq!(request.sandbox.as_deref(), Some("s1"));
-}
+pub(super) const OURS: &[(&str, &str)] = &[("oci-apparmor/profile", "p")];
 
 #[test]
 fn podman_containers_are_not_what_forged_keys_of_either_say() {
@@ -361,9 +342,11 @@ fn podman_containers_are_not_what_forged_keys_of_either_say() {
         assert_eq!((request.namespace, request.container), (None, None));
     }
     // A hook of podman is told no id: an empty one proves nothing about CRI-O.
-    let no_id = [("io.kubernetes.cri-o.ContainerID", "")];
-    let request = bundle("", &[FORGED_CRI_O, &no_id]).id("").read().unwrap();
-    assert_eq!(request.engine, Engine::Podman);
+    for id in ["", "guessed"] {
+        let id = [("io.kubernetes.cri-o.ContainerID", id)];
+        let request = bundle("", &[FORGED_CRI_O, &id]).id("").read().unwrap();
+        assert_eq!(request.engine, Engine::Podman);
+    }
 }
 
 #[test]
@@ -404,17 +387,6 @@ fn a_sandbox_is_one_only_under_its_own_id() {
         &[&forged, &[("io.kubernetes.cri.sandbox-id", "")]],
     );
     assert!(!only.id("").read().unwrap().is_sandbox);
-    let forged = [
-        ("io.kubernetes.cri-o.ContainerID", "s1"),
-        ("io.kubernetes.cri-o.ContainerType", "container"),
-    ];
-    assert!(
-        !bundle("/b", &[CRI_O, &forged])
-            .id("s1")
-            .read()
-            .unwrap()
-            .is_sandbox
-    );
 }
 
 #[test]

@@ -52,6 +52,10 @@ pub enum Scanned {
 pub struct Scan {
     /// The engine's log.
     pub log: EngineLog,
+    /// The directory of the runtime's containers, where it is given.
+    pub root: Option<OsString>,
+    /// What comes behind the subcommand, where that is none of ours.
+    pub behind: Vec<OsString>,
     /// The line, or why it is refused.
     pub result: Result<Scanned>,
 }
@@ -71,6 +75,8 @@ pub fn scan(runtime: LowLevel, words: &[OsString]) -> Scan {
             log: last("log"),
             format: last("log-format"),
         },
+        root: last("root"),
+        behind: scanner.words.to_vec(),
         result,
     }
 }

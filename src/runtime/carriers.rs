@@ -7,8 +7,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::apparmor::name::ProfileName;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::runtime::labels;
+use crate::runtime::process;
 use crate::runtime::record::{self, Record};
 use crate::runtime::roots;
 use crate::settings::LowLevel;
@@ -115,7 +116,8 @@ pub fn of(name: &ProfileName) -> Result<Vec<Carrier>> {
             Carrier::Process { .. } => true,
         })
         .collect();
-    for process in labels::everything() {
+    let processes = process::everything().map_err(|e| Error::io("list", Path::new("/proc"), &e))?;
+    for process in processes {
         let threads = fs::read_dir(process.join("task")).into_iter().flatten();
         let label = threads
             .flatten()

@@ -7,17 +7,18 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::apparmor::name::Label;
-use crate::decision::{self, Component, Decision, Wanted};
-use crate::error::{Error, Kind, Result, quoted};
+use crate::decision::{self, Asking, Component, Decision, Wanted};
+use crate::error::{Error, Kind, Result};
 use crate::profiles::{Against, Ensured, Store};
 use crate::report;
-use crate::request::{self, Caller, Request};
-use crate::runtime::argv::{Line, is_container_id};
+use crate::request::{self, Annotations, Caller, Request};
+use crate::rundir;
+use crate::runtime::argv::Line;
 use crate::runtime::locate::Located;
 use crate::runtime::options::Subcommand;
 use crate::runtime::record::{self, Place, Record, Recorded};
-use crate::runtime::{Next, holes, restore, roots, watch};
-use crate::settings::Settings;
+use crate::runtime::{Next, holes, pods, restore, roots, watch};
+use crate::settings::{LowLevel, Settings};
 use crate::spec::document::Document;
 use crate::spec::files::SpecFile;
 use crate::spec::preflight;
@@ -37,9 +38,8 @@ pub(super) fn prepare(runtime: &Located, mut line: Line) -> Result<Next> {
         root: &root,
         id: &id,
     };
-    if root.join(&id).symlink_metadata().is_ok() {
-        // The runtime will refuse a second container of this id; the first one's record stays.
-        return Ok(Next::HandOn);
+    if roots::exists(&root.join(&id))? {
+        return Err(exists_already(runtime, &id));
     }
     record::remove(place)?;
 
@@ -52,17 +52,19 @@ pub(super) fn prepare(runtime: &Located, mut line: Line) -> Result<Next> {
         bundle: &bundle,
     };
     let request = request::read(document.annotations(), document.profile(), caller)?;
-    same_as_its_sandbox(&request, &root)?;
+    let restored = line.subcommand == Subcommand::Restore;
+    pods::check(&request, &root, caller, restored)?;
 
     let store = Store::new(&settings);
     let decision = store.decide(&request)?;
     let mut record = record(runtime, place, &bundle, &request, &line);
     if request.is_sandbox {
         preload(&request, &settings);
-        record.annotations.clone_from(&request.keys);
     }
     let Some(label) = decision.label.clone() else {
-        if request.is_sandbox {
+        // What asks for nothing needs no place for a record.
+        if request.is_sandbox && !(record.annotations.is_empty() && rundir::path().is_err()) {
+            pods::remember(&request)?;
             record::write(&record)?;
         }
         return Ok(Next::HandOn);
@@ -89,18 +91,35 @@ pub(super) fn prepare(runtime: &Located, mut line: Line) -> Result<Next> {
     }
     record.components = ensured.iter().map(Recorded::of).collect();
     record.label = Some(label);
+    if request.is_sandbox {
+        pods::remember(&request)?;
+    }
     record::write(&record)?;
     // From here on the record keeps the profiles from being unloaded.
     drop(ensured);
     match line.subcommand {
         Subcommand::Restore => return restore::carry_out(runtime, &line, &record),
-        Subcommand::Run => watch::until_it_ends(runtime, &line, &record).or_else(|e| {
-            record::remove(place)?;
+        Subcommand::Run => watch::after_us(runtime, &line, &record).or_else(|e| {
+            record::forget(&record)?;
             Err(e)
         })?,
         _ => {}
     }
     Ok(Next::HandOnAs(line))
+}
+
+/// A second container of an id, refused in the runtime's words (runc `libcontainer/error.go`, crun
+/// `libcrun_status_check_directories()`, youki `LibcontainerError::Exist`).
+///
+/// The runtime is not left to do so: if the first one vanished before it looks, it would make a
+/// container of a configuration that nothing was decided for.
+fn exists_already(runtime: &Located, id: &str) -> Error {
+    let why = match runtime.kind {
+        LowLevel::Runc => "container with given ID already exists".to_owned(),
+        LowLevel::Crun => format!("container `{id}` already exists"),
+        LowLevel::Youki => "container already exists".to_owned(),
+    };
+    Error::new(Kind::Usage, why).hint("delete that one first, or choose another id")
 }
 
 /// The bundle's real path.
@@ -131,42 +150,6 @@ fn reloads(ensured: &[Ensured]) -> Vec<String> {
     ensured.iter().filter_map(Ensured::reload).collect()
 }
 
-/// Pod annotations can be edited while the pod runs; ours must not be a way out of a profile.
-fn same_as_its_sandbox(request: &Request, root: &Path) -> Result<()> {
-    let sandbox = match &request.sandbox {
-        Some(id) if !request.is_sandbox && is_container_id(id) => id,
-        _ => return Ok(()),
-    };
-    let place = Place { root, id: sandbox };
-    let Some(of_sandbox) = record::read(place)? else {
-        // Only one that was made before us has none.
-        return match record::is_there(place)? {
-            false => Ok(()),
-            true => Err(Error::new(
-                Kind::Policy,
-                "what was recorded of its pod cannot be read or relied on",
-            )
-            .hint("delete the pod and make it anew")),
-        };
-    };
-    let differing = of_sandbox
-        .annotations
-        .iter()
-        .chain(&request.keys)
-        .find(|(key, _)| of_sandbox.annotations.get(*key) != request.keys.get(*key));
-    match differing {
-        None => Ok(()),
-        Some((key, _)) => Err(Error::new(
-            Kind::Policy,
-            format!(
-                "the annotation {} is not what it was when the pod was made",
-                quoted(key)
-            ),
-        )
-        .hint("delete the pod and make it anew")),
-    }
-}
-
 /// Loads what a sandbox's annotations name: containerd refuses a container whose profile is not
 /// loaded before it calls any runtime, and the sandbox comes first. Failures are only reported;
 /// the container itself will be refused.
@@ -186,8 +169,16 @@ fn preload(request: &Request, settings: &Settings) {
             wanted: Wanted::Enforcing,
             name,
         };
-        let done = decision::may_ask(&component.name, "of the pod", &rules)
-            .and_then(|()| store.ensure(&component, Against::Source));
+        let asking = Asking {
+            name: &component.name,
+            key: "of the pod",
+            // It is not told what it will choose for the containers.
+            engine: None,
+        };
+        let done = store
+            .facts_of(&component.name)
+            .and_then(|facts| decision::may_ask(asking, &rules, &facts))
+            .and_then(|_| store.ensure(&component, Against::Source));
         if let Err(e) = done {
             report::notice(&format!("preloading {} for a pod: {e}", component.name));
         }
@@ -230,9 +221,15 @@ pub(super) fn record(
             .map(|(key, _)| key.as_str().to_owned()),
         namespace: request.namespace.clone(),
         pod: request.pod.clone(),
+        uid: request.uid.clone(),
         container: request.container.clone(),
         sandbox: request.sandbox.clone(),
         pid_file: pid_file.map(|path| cwd.join(path)),
+        annotations: match request.is_sandbox {
+            true => request.keys.clone(),
+            false => Annotations::new(),
+        },
+        program: Some(runtime.program.clone()),
         ..record::empty(runtime.kind.name(), place, bundle)
     }
 }

@@ -7,7 +7,7 @@ use crate::report;
 use crate::runtime::argv::Line;
 use crate::runtime::locate::Located;
 use crate::runtime::record::{self, Place};
-use crate::runtime::{Next, command, exit_code, roots};
+use crate::runtime::{Next, command, exit_code, pods, roots};
 
 pub(super) fn carry_out(runtime: &Located, line: &Line, words: &[OsString]) -> Result<Next> {
     let root = roots::root(runtime.kind, line.global("root"));
@@ -15,17 +15,26 @@ pub(super) fn carry_out(runtime: &Located, line: &Line, words: &[OsString]) -> R
         root: &root,
         id: &line.id,
     };
-    if record::read(place)?.is_none() {
+    let known = record::read(place);
+    if known.is_none() && !record::is_there(place) {
         return Ok(Next::HandOn);
     }
     let gone = || root.join(&line.id).symlink_metadata().is_err();
     let code = exit_code(command(runtime, words).status(), &runtime.program, || {
         !gone()
     })?;
-    if gone()
-        && let Err(e) = record::remove(place)
-    {
-        report::notice(&e.to_string());
+    if gone() {
+        let forgotten = match &known {
+            Some(own) => {
+                pods::outlives(own);
+                record::forget(own)
+            }
+            // One that cannot be read.
+            None => record::remove(place),
+        };
+        if let Err(e) = forgotten {
+            report::notice(&e.to_string());
+        }
     }
     Ok(Next::Done(code))
 }

@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 
 use crate::apparmor::loaded::Mode;
 use crate::apparmor::name::Label;
-use crate::decision::{Component, Wanted};
+use crate::decision::{self, Asking, Component, Wanted};
 use crate::error::{Error, Kind, Result};
 use crate::profiles::{Against, Source, Store};
 use crate::report;
-use crate::request::{self, Caller, Key, Wish};
+use crate::request::{self, Annotations, Caller, Key, Request, Wish};
 use crate::runtime::argv::Line;
 use crate::runtime::create::record as new_record;
 use crate::runtime::locate::Located;
@@ -23,6 +23,7 @@ use crate::settings::{Settings, Verify};
 use crate::spec::document::Document;
 use crate::spec::files::SpecFile;
 use crate::spec::preflight;
+use crate::spec::process::ProcessFile;
 
 pub(super) fn prepare(runtime: &Located, mut line: Line) -> Result<Next> {
     let root = roots::root(runtime.kind, line.global("root"));
@@ -34,7 +35,7 @@ pub(super) fn prepare(runtime: &Located, mut line: Line) -> Result<Next> {
     // What a broken configuration demands is unknown, but this container exists: health checks
     // and `kubectl exec` go on, with what was decided when it was made.
     let settings = Settings::load().unwrap_or_default();
-    let (known, mut record) = match record::read(place)? {
+    let (known, mut record) = match record::read(place) {
         Some(record) => (true, record),
         None => match from_bundle(runtime, place, &line, &settings)? {
             Some(record) => (false, record),
@@ -75,12 +76,13 @@ pub(super) fn prepare(runtime: &Located, mut line: Line) -> Result<Next> {
     }
     match line.option("process").map(OsString::from) {
         Some(path) => {
-            let file = SpecFile::process(Path::new(&path))?;
+            let file = ProcessFile::open(Path::new(&path))?;
             let refused = |e: Error| e.within(&format!("{} is refused", file.path().display()));
             let document = Document::process(file.bytes()).map_err(refused)?;
             preflight::process(file.bytes()).map_err(refused)?;
-            if let Some(text) = document.with_label(&label) {
-                file.rewrite(&text)?;
+            let text = document.with_label(&label);
+            if let Some(copy) = file.hand_on(text.as_deref(), beyond_preserved(&line))? {
+                line.set_option("process", copy);
             }
         }
         None => {
@@ -98,6 +100,20 @@ pub(super) fn prepare(runtime: &Located, mut line: Line) -> Result<Next> {
     }
 }
 
+/// The first descriptor that a runtime hands on to no process: after the standard ones it keeps as
+/// many as `--preserve-fds` says, and runc those of socket activation before these
+/// (`exec.go` in runc, `utils_linux.go`).
+fn beyond_preserved(line: &Line) -> i32 {
+    let count = |text: Option<String>| text.and_then(|t| t.trim().parse::<i32>().ok());
+    let preserved = line.option("preserve-fds");
+    let preserved = count(preserved.map(|v| v.to_string_lossy().into_owned()));
+    let sockets = count(std::env::var("LISTEN_FDS").ok());
+    [preserved, sockets]
+        .into_iter()
+        .flatten()
+        .fold(3, |sum: i32, n| sum.saturating_add(n.max(0)))
+}
+
 /// Has the runtime execute a process, and kills that if it runs without the label.
 fn verified(runtime: &Located, line: &Line, record: &Record, pid_file: &Path) -> Result<Next> {
     let code = exit_code(
@@ -106,7 +122,7 @@ fn verified(runtime: &Located, line: &Line, record: &Record, pid_file: &Path) ->
         || !pid_file.exists(),
     )?;
     if code == 0
-        && let Some(subject) = Subject::running(verify::first_process(pid_file)?)?
+        && let Some(subject) = Subject::of(verify::first_process(pid_file)?)?
         && let Err(why) = subject.verify(record)
     {
         subject.kill();
@@ -148,6 +164,19 @@ fn ensure(store: &Store<'_>, settings: &Settings, record: &mut Record, known: bo
 
 /// The record of a container whose record is lost, from the bundle that its runtime remembers;
 /// `None` where it asked for nothing, or does not exist.
+///
+/// What a container of ours runs under stands in the configuration that its runtime read:
+/// `create` writes the label there before the runtime is called, whoever asked for it. So the
+/// label in there is believed if it is all that an annotation asks for, or if none can be read.
+/// If an annotation asks for something else:
+///
+/// - The first process runs under that: only the configuration was changed since. It holds.
+/// - It may be named: the container is older than this program, and gets what it asked for.
+/// - It may not be named, or the annotations break a rule: `create` refuses these, so the
+///   container is not one of ours (or of one that had other rules, which then wrote the label).
+///   Nothing was promised for it, and its health checks must go on: what is exec'ed goes under
+///   the label of the configuration, or, without one, is handed on. To follow the annotation
+///   would let a pod pick a profile past the rules, by having been there before them.
 pub(super) fn from_bundle(
     runtime: &Located,
     place: Place<'_>,
@@ -165,7 +194,15 @@ pub(super) fn from_bundle(
         id: place.id,
         bundle: &bundle,
     };
-    let request = request::read(document.annotations(), document.profile(), caller)?;
+    let profile = document.profile();
+    let request = match request::read(document.annotations(), profile, caller) {
+        Ok(request) => request,
+        Err(_) => match request::read(&Annotations::new(), profile, caller) {
+            Ok(request) => request,
+            // Not even the label: none that we write is refused.
+            Err(_) => return Ok(None),
+        },
+    };
     let engine = request.engine_label.clone();
     let (label, asked) = match &request.asked {
         None => return Ok(None),
@@ -178,16 +215,21 @@ pub(super) fn from_bundle(
         Some((_, Wish::Label(asked))) if asked.components().is_empty() && engine.is_none() => {
             return Ok(None);
         }
-        // What we wrote at create holds what was asked for, and a floor. If it does not, the
-        // container is older than this program; what it asked for still holds.
-        Some((_, Wish::Label(asked))) => {
-            let wrote = engine.filter(|label| {
-                asked
-                    .components()
-                    .iter()
-                    .all(|name| label.components().contains(name))
-            });
-            (wrote.unwrap_or_else(|| asked.clone()), asked.clone())
+        Some((key, Wish::Label(asked))) => {
+            let holds = |label: &Label| {
+                let mut asked = asked.components().iter();
+                asked.all(|name| label.components().contains(name))
+            };
+            let runs_under =
+                |label: &Label| origin.pid.is_some_and(|pid| labels::runs_under(pid, label));
+            match engine {
+                Some(label) if holds(&label) => (label, asked.clone()),
+                _ if runs_under(asked) || may_name(key, asked, &request, settings)? => {
+                    (asked.clone(), asked.clone())
+                }
+                Some(label) => (label, Label::unconfined()),
+                None => return Ok(None),
+            }
         }
     };
     let mut record = new_record(runtime, place, &bundle, &request, line);
@@ -206,4 +248,21 @@ pub(super) fn from_bundle(
     }
     record.label = Some(label);
     Ok(Some(record))
+}
+
+/// Whether an annotation may name all of this label on this node.
+fn may_name(key: &Key, asked: &Label, request: &Request, settings: &Settings) -> Result<bool> {
+    let store = Store::new(settings);
+    let rules = settings.in_namespace(request.namespace.as_deref());
+    for name in asked.components() {
+        let asking = Asking {
+            name,
+            key: key.as_str(),
+            engine: request.engine_label.as_ref(),
+        };
+        if decision::may_ask(asking, &rules, &store.facts_of(name)?).is_err() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }

@@ -1,14 +1,16 @@
 //! The labels that the processes of a container really have.
 
 use std::fs;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
-
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use crate::apparmor::kernel::{Enforcement, Kernel};
 use crate::apparmor::loaded::Mode;
+use crate::apparmor::name::Label;
 use crate::error::{Error, Kind, Result, quoted, reason};
 use crate::profiles::Source;
+use crate::runtime::members::Members;
+use crate::runtime::process;
 use crate::runtime::record::{Record, Recorded};
 use crate::settings::Settings;
 
@@ -26,24 +28,28 @@ pub struct Process {
 }
 
 /// The processes of the container whose first process is `pid`, in the order of their ids.
-#[must_use]
-pub fn of_container(pid: u32, record: &Record) -> Vec<Process> {
-    let text = |path: PathBuf| Some(fs::read_to_string(path).ok()?.trim_end().to_owned());
+///
+/// # Errors
+/// Where it cannot be told which these are.
+pub fn of_container(pid: u32, record: &Record) -> Result<Vec<Process>> {
+    let text = |path: PathBuf| Some(process::read(&path).ok()?.trim_end().to_owned());
     let look = |path: PathBuf| {
         let label = text(path.join("attr/apparmor/current"))?;
         Some(Process {
-            pid: path.file_name()?.to_str()?.parse().ok()?,
+            pid: process::id(&path)?,
             comm: text(path.join("comm"))?,
             holds: holds(&label, record).is_ok(),
             label,
         })
     };
-    let mut found: Vec<Process> = processes(pid, &record.id)
+    let members = Members::of(pid, &record.id).and_then(|members| members.list_own());
+    let mut found: Vec<Process> = members
+        .map_err(|e| unknown(&record.id, &e))?
         .into_iter()
         .filter_map(look)
         .collect();
     found.sort_by_key(|process| process.pid);
-    found
+    Ok(found)
 }
 
 /// Whether every thread of the container whose first process is `pid` has the recorded label, and
@@ -52,25 +58,44 @@ pub fn of_container(pid: u32, record: &Record) -> Vec<Process> {
 /// # Errors
 /// The first thread that has not, or that cannot be looked at; or where nothing is enforced.
 pub(super) fn all_hold(pid: u32, record: &Record) -> Result<()> {
-    for process in processes(pid, &record.id) {
-        let threads = process.join("task");
-        let Ok(entries) = fs::read_dir(&threads) else {
-            continue;
-        };
-        for thread in entries.flatten() {
-            let path = thread.path().join("attr/apparmor/current");
-            match fs::read_to_string(&path) {
+    let members = Members::of(pid, &record.id).and_then(|members| members.list());
+    for process in members.map_err(|e| unknown(&record.id, &e))? {
+        for path in threads(&process)? {
+            match process::read(&path.join("attr/apparmor/current")) {
                 Ok(text) => holds(text.trim_end(), record)?,
                 // It has ended meanwhile.
-                Err(_) if !thread.path().exists() => {}
+                Err(e) if e.kind() == ErrorKind::NotFound && !path.exists() => {}
                 Err(e) => {
-                    let why = format!("cannot read {}: {}", path.display(), reason(&e));
+                    let why = format!(
+                        "cannot read the label of {}: {}",
+                        path.display(),
+                        reason(&e)
+                    );
                     return Err(Error::new(Kind::Internal, why));
                 }
             }
         }
     }
     enforced(record)
+}
+
+/// The directories of a process's threads; none where it has ended meanwhile.
+fn threads(process: &Path) -> Result<Vec<PathBuf>> {
+    let directory = process.join("task");
+    let listed = fs::read_dir(&directory)
+        .and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect());
+    match listed.map_err(process::ended) {
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+        other => other.map_err(|e| Error::io("list", &directory, &e)),
+    }
+}
+
+fn unknown(id: &str, error: &io::Error) -> Error {
+    let why = format!(
+        "cannot tell which processes are those of container {id}: {}",
+        reason(error)
+    );
+    Error::new(Kind::Internal, why)
 }
 
 /// Whether the kernel enforces what was recorded, if that confines at all. With its global mode at
@@ -88,68 +113,6 @@ pub fn enforced(record: &Record) -> Result<()> {
             Err(Error::new(Kind::KernelOff, why).hint("run: oci-apparmor check"))
         }
     }
-}
-
-/// Kills every process of the container `id` whose first process is `pid`.
-pub(super) fn kill_all(pid: u32, id: &str) {
-    // What forks while it is killed is found by the next look.
-    for _ in 0..100 {
-        let mut left = false;
-        for process in processes(pid, id) {
-            let number = process
-                .file_name()
-                .and_then(|n| n.to_str())
-                .and_then(|n| n.parse().ok());
-            let Some(target) = number.and_then(Pid::from_raw) else {
-                continue;
-            };
-            if let Ok(handle) = pidfd_open(target, PidfdFlags::empty()) {
-                left |= pidfd_send_signal(&handle, Signal::KILL).is_ok();
-            }
-        }
-        if !left {
-            return;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(10));
-    }
-}
-
-/// The processes that share the first one's process namespace or control group, itself included;
-/// unless it shares the namespace with us, or the group is not named after the container `id`:
-/// without a group of its own it is in its engine's, or in a whole session's.
-fn processes(pid: u32, id: &str) -> Vec<PathBuf> {
-    let first = Path::new("/proc").join(pid.to_string());
-    let ours = Path::new("/proc/self");
-    let namespace = |process: &Path| fs::read_link(process.join("ns/pid")).ok();
-    let group = |process: &Path| fs::read_to_string(process.join("cgroup")).ok();
-    let (in_namespace, in_group) = (
-        namespace(&first).filter(|n| namespace(ours).as_ref() != Some(n)),
-        group(&first).filter(|g| g.contains(id) && group(ours).as_ref() != Some(g)),
-    );
-    let belongs = |process: &PathBuf| {
-        *process == first
-            || in_namespace.is_some() && namespace(process) == in_namespace
-            || in_group.is_some() && group(process) == in_group
-    };
-    // A zombie has ended: it has no threads that could run.
-    everything()
-        .filter(belongs)
-        .filter(|p| fs::read_link(p.join("exe")).is_ok())
-        .collect()
-}
-
-/// The directories of all processes of this machine.
-pub(super) fn everything() -> impl Iterator<Item = PathBuf> {
-    let is_process = |path: &PathBuf| {
-        let name = path.file_name().unwrap_or_default();
-        name.as_encoded_bytes().iter().all(u8::is_ascii_digit)
-    };
-    fs::read_dir("/proc")
-        .into_iter()
-        .flatten()
-        .flatten()
-        .map(|entry| entry.path())
-        .filter(is_process)
 }
 
 /// Whether a label as the kernel prints it holds every recorded profile in its mode. Stacks are
@@ -170,6 +133,15 @@ pub(super) fn holds(text: &str, record: &Record) -> Result<()> {
             ),
         )),
     }
+}
+
+/// Whether the first thread of a process has all profiles of a label.
+pub(super) fn runs_under(pid: u32, label: &Label) -> bool {
+    let path = format!("/proc/{pid}/attr/apparmor/current");
+    let text = fs::read_to_string(path).unwrap_or_default();
+    let (has, _) = components(text.trim_end());
+    let mut names = label.components().iter();
+    names.all(|name| has.iter().any(|part| name.covers(part)))
 }
 
 /// The profiles of a label as the kernel prints it, and the mode, if it prints one.

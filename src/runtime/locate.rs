@@ -1,11 +1,10 @@
 //! Finding the low-level runtime: an absolute path that only root can have written.
 
 use std::ffi::OsStr;
-use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Kind, Result};
+use crate::runtime::marker;
 use crate::settings::{self, LowLevel, LowLevelSettings};
 use crate::trusted::{self, Refusal};
 
@@ -59,7 +58,7 @@ pub fn program(kind: LowLevel, settings: &LowLevelSettings) -> Result<Option<Loc
                 .about(path, exit)
                 .hint(format!("correct low_level.{}", kind.name()))
         })?;
-        if is_this_program(&program) {
+        if marker::is_ours(&program) {
             return Err(Error::new(
                 Kind::Configuration,
                 format!(
@@ -75,7 +74,7 @@ pub fn program(kind: LowLevel, settings: &LowLevelSettings) -> Result<Option<Loc
     for directory in &settings.directories {
         // A link of that name to this program, or somebody's file, is not the runtime.
         if let Ok(program) = trusted::program(&directory.as_path().join(kind.name()))
-            && !is_this_program(&program)
+            && !marker::is_ours(&program)
         {
             return Ok(Some(located(program)));
         }
@@ -83,27 +82,57 @@ pub fn program(kind: LowLevel, settings: &LowLevelSettings) -> Result<Option<Loc
     Ok(None)
 }
 
-/// Whether `path` is the program that runs, under whatever name, or a copy of it: two copies that
-/// find each other would call each other for ever.
-fn is_this_program(path: &Path) -> bool {
-    let own = Path::new("/proc/self/exe");
-    let (Ok(other), Ok(this)) = (fs::metadata(path), fs::metadata(own)) else {
-        return false;
+/// The other programs that a call by the name `argv0` could stand for: of each kind that it may
+/// mean, those that lie in the directories where they are looked for. Usually there is none.
+#[must_use]
+pub fn others(found: &Located, argv0: &OsStr, settings: &LowLevelSettings) -> Vec<Located> {
+    let kinds = match meant(argv0, settings) {
+        Some(kind) => vec![kind],
+        None => LowLevel::ALL.to_vec(),
     };
-    let same_bytes = || match (fs::read(path), fs::read(own)) {
-        (Ok(other), Ok(this)) => other == this,
-        _ => false,
-    };
-    (other.dev(), other.ino()) == (this.dev(), this.ino())
-        || (other.len() == this.len() && same_bytes())
+    let mut all: Vec<Located> = Vec::new();
+    for kind in kinds {
+        let places: Vec<PathBuf> = match settings.program(kind) {
+            Some(path) => vec![path.to_owned()],
+            None => {
+                let directories = settings.directories.iter().map(|d| d.as_path());
+                directories.map(|d| d.join(kind.name())).collect()
+            }
+        };
+        for path in places {
+            // One look tells where there is nothing.
+            if path != found.program
+                && let Ok(true) = path.try_exists()
+                && let Ok(program) = trusted::program(&path)
+                && program != found.program
+                && !all.iter().any(|other| other.program == program)
+                && !marker::is_ours(&program)
+            {
+                all.push(Located { kind, program });
+            }
+        }
+    }
+    all
 }
 
 fn missing(what: &str, settings: &LowLevelSettings) -> Error {
+    let untrusted = settings.directories.iter().find_map(|directory| {
+        LowLevel::ALL.iter().find_map(|kind| {
+            let path = directory.as_path().join(kind.name());
+            match (what.contains(kind.name()), trusted::program(&path)) {
+                (true, Err(Refusal::Untrusted(why))) => {
+                    Some(format!("; {} is not trusted: {why}", path.display()))
+                }
+                _ => None,
+            }
+        })
+    });
     Error::new(
         Kind::NotFound,
         format!(
-            "{what} is not found as a program of root in {}",
-            settings::listed(&settings.directories)
+            "{what} is not found as a program of root in {}{}",
+            settings::listed(&settings.directories),
+            untrusted.unwrap_or_default()
         ),
     )
     .hint("install it, or set its path in the section [low_level] of /etc/oci-apparmor/config.toml")

@@ -10,9 +10,15 @@ mod create;
 mod delete;
 mod exec;
 pub mod holes;
+mod kept;
 pub mod labels;
 pub mod locate;
+pub mod lost;
+pub mod marker;
+mod members;
 pub mod options;
+pub mod pods;
+mod process;
 pub mod record;
 mod restore;
 pub mod roots;
@@ -20,6 +26,7 @@ mod scanner;
 mod start;
 mod verify;
 mod watch;
+mod watcher;
 
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -53,6 +60,7 @@ struct Context {
 /// The program.
 #[must_use]
 pub fn main() -> ExitCode {
+    marker::carry();
     report::on_panic();
     let mut words = env::args_os();
     let argv0 = words.next().unwrap_or_default();
@@ -79,6 +87,7 @@ fn run(argv0: &OsStr, words: &[OsString], context: &mut Context) -> Result<u8> {
     // Only where the runtimes are: a broken configuration must not block `kill` and `delete`.
     let settings = LowLevelSettings::load_leniently();
     let located = locate::locate(argv0, &settings);
+    let located = located.map(|found| kept::runtime(found, argv0, &settings, words));
     let kind = match &located {
         Ok(runtime) => runtime.kind,
         // Only for where to report that there is none.

@@ -16,12 +16,16 @@ use serde::{Deserialize, Serialize};
 use crate::apparmor::loaded::Mode;
 use crate::apparmor::name::{Label, ProfileName};
 use crate::decision::{Component, Wanted};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::profiles::{Ensured, digest};
 use crate::{rundir, trusted};
 
-/// The version of the format; another one counts as no record.
-const VERSION: u32 = 1;
+/// The version of the format. It is raised where an older program must not rely on a newer record.
+const VERSION: u32 = 2;
+
+/// The oldest version that is read: a node is updated while its pods live on. Version 1 had no
+/// `uid`.
+const OLDEST: u32 = 1;
 
 /// More than any record: annotations are bounded by Kubernetes at 256 KiB.
 const MAX: u64 = 1 << 20;
@@ -36,6 +40,9 @@ pub struct Record {
     pub version: u32,
     /// The low-level runtime's name.
     pub runtime: String,
+    /// Its program, which the container keeps.
+    #[serde(default)]
+    pub program: Option<PathBuf>,
     /// The directory of the runtime's containers.
     pub root: PathBuf,
     /// The container's id.
@@ -52,6 +59,9 @@ pub struct Record {
     pub namespace: Option<String>,
     /// The pod's name.
     pub pod: Option<String>,
+    /// The pod's UID.
+    #[serde(default)]
+    pub uid: Option<String>,
     /// The container's name in its pod.
     pub container: Option<String>,
     /// The id of its sandbox.
@@ -77,6 +87,14 @@ pub struct Recorded {
     pub mode: Mode,
     /// The kernel's directory of it.
     pub directory: String,
+}
+
+impl Record {
+    /// Whether both are of one container: an `exec` may have written it anew meanwhile, a later
+    /// container of the same id has another writer.
+    fn is_of_the_same_container_as(&self, other: &Self) -> bool {
+        (self.writer, &self.time, &self.bundle) == (other.writer, &other.time, &other.bundle)
+    }
 }
 
 impl Recorded {
@@ -142,27 +160,36 @@ fn real(root: &Path) -> PathBuf {
     root.to_owned()
 }
 
-/// Reads a record; `None` where there is none that can be relied on.
-///
-/// # Errors
-/// Where the run-time directory is unknown.
-pub fn read(place: Place<'_>) -> Result<Option<Record>> {
-    Ok(read_file(&place.file()?).filter(|record| record.id == place.id))
+/// Reads a record; `None` where there is none that can be relied on. Where there is no place for
+/// records there are none: what needs none goes on, and what needs one cannot be written.
+#[must_use]
+pub fn read(place: Place<'_>) -> Option<Record> {
+    read_file(&place.file().ok()?).filter(|record| record.id == place.id)
 }
 
 /// Whether there is a record, be it one that cannot be relied on, or looked at.
-///
-/// # Errors
-/// Where the run-time directory is unknown.
-pub fn is_there(place: Place<'_>) -> Result<bool> {
-    let found = place.file()?.symlink_metadata();
-    Ok(!found.is_err_and(|e| e.kind() == io::ErrorKind::NotFound))
+#[must_use]
+pub fn is_there(place: Place<'_>) -> bool {
+    let found = place.file().map(|file| file.symlink_metadata());
+    found.is_ok_and(|found| !found.is_err_and(|e| e.kind() == io::ErrorKind::NotFound))
 }
 
 fn read_file(path: &Path) -> Option<Record> {
     serde_json::from_slice::<Record>(&rundir::read(path, MAX)?)
         .ok()
-        .filter(|r| r.version == VERSION)
+        .filter(|r| (OLDEST..=VERSION).contains(&r.version))
+}
+
+/// The version of a record that a newer program wrote.
+#[must_use]
+pub fn newer(place: Place<'_>) -> Option<u32> {
+    #[derive(Deserialize)]
+    struct Versioned {
+        version: u32,
+    }
+    let bytes = rundir::read(&place.file().ok()?, MAX)?;
+    let record: Versioned = serde_json::from_slice(&bytes).ok()?;
+    Some(record.version).filter(|version| *version > VERSION)
 }
 
 /// All records of this node, or of this rootless user; by root and id.
@@ -194,27 +221,50 @@ pub fn write(record: &Record) -> Result<()> {
     };
     let path = place.file()?;
     let text = serde_json::to_vec(record).map_err(|e| Error::io("write", &path, &e.into()))?;
-    // Whoever tidies up must not take this one for an old one of its name.
-    let _together = directory()?;
+    // Whoever tidies up must not take this one for an old one of its name. Where that does not
+    // come to an end, the record matters more.
+    let _together = together()?;
     rundir::replace(&path, &text).map_err(|e| {
         e.within("the record of the container")
             .hint("free or repair /run")
     })
 }
 
-/// The directory of all records, locked together with others; or not locked, where somebody who
-/// tidies up does not come to an end: the record matters more than that.
-fn directory() -> Result<File> {
+/// The directory of all records, locked together with others that write.
+pub(super) fn together() -> Result<Option<File>> {
+    directory(File::try_lock_shared)
+}
+
+/// The directory of all records, locked; `None` where it was not to be had in some time.
+fn directory(lock: fn(&File) -> std::result::Result<(), TryLockError>) -> Result<Option<File>> {
     let path = rundir::path()?.join("containers");
     trusted::own_directory(&path, 0o700)?;
     let directory = File::open(&path).map_err(|e| Error::io("open", &path, &e))?;
     for _ in 0..PATIENCE {
-        match directory.try_lock_shared() {
+        match lock(&directory) {
+            Ok(()) => return Ok(Some(directory)),
             Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(10)),
-            _ => break,
+            // A file system without locks.
+            Err(TryLockError::Error(_)) => break,
         }
     }
-    Ok(directory)
+    Ok(None)
+}
+
+/// Does `work` while nothing is written to `/run`. To be done in a moment: a container that is
+/// being made waits for it.
+///
+/// # Errors
+/// Where the directory of all records cannot be locked; nothing is done where it is not there.
+pub(super) fn alone(work: impl FnOnce()) -> Result<()> {
+    let path = rundir::path()?.join("containers");
+    let directory = match File::open(&path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        opened => opened.map_err(|e| Error::io("open", &path, &e))?,
+    };
+    directory.lock().map_err(|e| Error::io("lock", &path, &e))?;
+    work();
+    Ok(())
 }
 
 /// Removes the records of containers that are `gone`, and directories without records; returns
@@ -223,25 +273,10 @@ fn directory() -> Result<File> {
 /// # Errors
 /// Where they cannot be listed or locked.
 pub fn tidy(gone: impl Fn(&Record) -> bool) -> Result<u64> {
-    let base = rundir::path()?.join("containers");
-    if base.symlink_metadata().is_err() {
-        return Ok(0);
-    }
-    let directory = File::open(&base).map_err(|e| Error::io("open", &base, &e))?;
-    // For a moment each: a container that is being made waits for it.
-    let alone = |work: &mut dyn FnMut()| {
-        directory
-            .lock()
-            .and_then(|()| {
-                work();
-                directory.unlock()
-            })
-            .map_err(|e| Error::io("lock", &base, &e))
-    };
     let mut count: u64 = 0;
-    for root in rundir::list(&base)? {
+    for root in rundir::list(&rundir::path()?.join("containers"))? {
         for file in rundir::list(&root)? {
-            alone(&mut || {
+            alone(|| {
                 // A record of another version is somebody's who knows more.
                 let is_gone = read_file(&file).is_some_and(|record| gone(&record));
                 if is_gone && fs::remove_file(&file).is_ok() {
@@ -250,22 +285,85 @@ pub fn tidy(gone: impl Fn(&Record) -> bool) -> Result<u64> {
             })?;
         }
         // Only an empty one can be removed.
-        alone(&mut || drop(fs::remove_dir(&root)))?;
+        alone(|| drop(fs::remove_dir(&root)))?;
     }
     Ok(count)
 }
 
-/// Removes a record, if there is one.
+/// Removes the record of an earlier container of this id, if there is one.
 ///
 /// # Errors
 /// Where it is there and cannot be removed.
 pub fn remove(place: Place<'_>) -> Result<()> {
-    let path = place.file()?;
-    match fs::remove_file(&path) {
+    let Ok(path) = place.file() else {
+        return Ok(());
+    };
+    remove_file(&path)?;
+    if let Some(root) = path.parent() {
+        tidy_root(root);
+    }
+    Ok(())
+}
+
+/// Whether the container of this record is known to be no more: it was deleted, or there is a later
+/// one by its id. What cannot be told is no.
+pub fn is_outdated(record: &Record) -> bool {
+    let place = Place {
+        root: &record.root,
+        id: &record.id,
+    };
+    match read(place) {
+        Some(now) => !now.is_of_the_same_container_as(record),
+        None => !is_there(place),
+    }
+}
+
+/// Removes this record, unless another container has come by its id meanwhile.
+///
+/// # Errors
+/// Where it is there and cannot be removed; `gc` does later.
+pub fn forget(record: &Record) -> Result<()> {
+    let place = Place {
+        root: &record.root,
+        id: &record.id,
+    };
+    // No other process writes between the look and the removal.
+    let _alone = directory(File::try_lock)?.ok_or_else(|| {
+        let why = format!(
+            "the record of container {} stays: other processes use /run",
+            record.id
+        );
+        Error::new(Kind::Internal, why).hint("run: oci-apparmor gc")
+    })?;
+    if read(place).is_some_and(|now| now.is_of_the_same_container_as(record)) {
+        let path = place.file()?;
+        remove_file(&path)?;
+        // Only an empty one can be removed.
+        if let Some(root) = path.parent() {
+            let _ = fs::remove_dir(root);
+        }
+    }
+    Ok(())
+}
+
+fn remove_file(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => {
-            Err(Error::io("remove the record", &path, &e))
+            Err(Error::io("remove the record", path, &e))
         }
         _ => Ok(()),
+    }
+}
+
+/// Removes the directory of a root without records: of many roots there is never another
+/// container. Not while another process writes a record, which may have just made it; then it is
+/// left to the next one that ends, or to `gc`.
+fn tidy_root(root: &Path) {
+    if let Some(Ok(directory)) = root.parent().map(File::open)
+        && directory.try_lock().is_ok()
+    {
+        // Only an empty one can be removed.
+        let _ = fs::remove_dir(root);
     }
 }
 
@@ -275,6 +373,7 @@ pub fn empty(runtime: &str, place: Place<'_>, bundle: &Path) -> Record {
     Record {
         version: VERSION,
         runtime: runtime.to_owned(),
+        program: None,
         root: place.root.to_owned(),
         id: place.id.to_owned(),
         bundle: bundle.to_owned(),
@@ -283,6 +382,7 @@ pub fn empty(runtime: &str, place: Place<'_>, bundle: &Path) -> Record {
         key: None,
         namespace: None,
         pod: None,
+        uid: None,
         container: None,
         sandbox: None,
         pid_file: None,
@@ -323,9 +423,11 @@ mod tests {
         std::os::unix::fs::chown(&path, Some(7), None).unwrap();
         assert!(read_file(&path).is_none());
         std::os::unix::fs::chown(&path, Some(0), None).unwrap();
-        record.version = 2;
-        put(&record);
-        assert!(read_file(&path).is_none());
+        for (version, is_read) in [(0, false), (1, true), (2, true), (3, false)] {
+            record.version = version;
+            put(&record);
+            assert_eq!(read_file(&path).is_some(), is_read, "{version}");
+        }
         for text in ["", "{", "{}", "null"] {
             fs::write(&path, text).unwrap();
             assert!(read_file(&path).is_none());

@@ -3,13 +3,14 @@
 use std::env;
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
 use crate::apparmor::kernel;
 use crate::error::{Error, Kind, Result, reason};
+use crate::runtime::process::Stat;
 use crate::settings::LowLevel;
 use crate::trusted;
 
@@ -69,6 +70,8 @@ pub fn origin(runtime: LowLevel, root: &Path, id: &str) -> Result<Option<Origin>
         config: RuncConfig,
         #[serde(default)]
         init_process_pid: i64,
+        #[serde(default)]
+        init_process_start: u64,
     }
     #[derive(Deserialize)]
     struct RuncConfig {
@@ -79,13 +82,16 @@ pub fn origin(runtime: LowLevel, root: &Path, id: &str) -> Result<Option<Origin>
         bundle: PathBuf,
         #[serde(default)]
         pid: Option<i64>,
+        /// Only crun's.
+        #[serde(default, rename = "process-start-time")]
+        started: u64,
     }
     let own = root.join(id);
     // What cannot be looked at may be there: an exec would then go without its label.
     if !exists(&own)? {
         return Ok(None);
     }
-    let (bundle, pid) = match runtime {
+    let (bundle, pid, started) = match runtime {
         LowLevel::Runc => {
             let state: RuncState = read(&own.join("state.json"))?;
             let bundle = state
@@ -94,7 +100,8 @@ pub fn origin(runtime: LowLevel, root: &Path, id: &str) -> Result<Option<Origin>
                 .iter()
                 .find_map(|l| l.strip_prefix("bundle="));
             let bundle = bundle.ok_or_else(|| unreadable(&own, "it names no bundle"))?;
-            (PathBuf::from(bundle), Some(state.init_process_pid))
+            let (pid, started) = (state.init_process_pid, state.init_process_start);
+            (PathBuf::from(bundle), Some(pid), started)
         }
         LowLevel::Crun | LowLevel::Youki => {
             let file = if runtime == LowLevel::Crun {
@@ -103,7 +110,7 @@ pub fn origin(runtime: LowLevel, root: &Path, id: &str) -> Result<Option<Origin>
                 "state.json"
             };
             let state: Named = read(&own.join(file))?;
-            (state.bundle, state.pid)
+            (state.bundle, state.pid, state.started)
         }
     };
     let configuration = match runtime {
@@ -114,13 +121,12 @@ pub fn origin(runtime: LowLevel, root: &Path, id: &str) -> Result<Option<Origin>
     // runc and crun wait at a FIFO for `start`, youki at a socket; each goes when it starts.
     let waits = exists(&own.join("exec.fifo"))? || exists(&own.join("notify.sock"))?;
     let pid = pid.and_then(|pid| u32::try_from(pid).ok());
-    let pid = pid.filter(|pid| {
-        Path::new("/proc")
-            .join(pid.to_string())
-            .join("exe")
-            .read_link()
-            .is_ok()
-    });
+    let pid = match pid {
+        Some(pid) if is_there_since(pid, started).map_err(|e| unreadable(&own, &reason(&e)))? => {
+            Some(pid)
+        }
+        _ => None,
+    };
     Ok(Some(Origin {
         bundle,
         configuration,
@@ -129,8 +135,33 @@ pub fn origin(runtime: LowLevel, root: &Path, id: &str) -> Result<Option<Origin>
     }))
 }
 
+/// Whether there is a process of this id that has not ended, and is no later one: the time of its
+/// start is the one that the runtime has noted down, if it has.
+fn is_there_since(pid: u32, started: u64) -> io::Result<bool> {
+    match Stat::read(&Path::new("/proc").join(pid.to_string())) {
+        Ok(stat) => Ok(!stat.is_over() && (started == 0 || stat.started() == started)),
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(false),
+        Err(e) => Err(e),
+    }
+}
+
+/// Whether a container is one that this kind of runtime made: several may share a root.
+#[must_use]
+pub fn has(runtime: LowLevel, root: &Path, id: &str) -> bool {
+    let is = |file: &str| root.join(id).join(file).try_exists().unwrap_or(true);
+    match runtime {
+        LowLevel::Crun => is("status"),
+        // youki keeps the state that every runtime shows, and beside it a file of its own.
+        LowLevel::Runc => is("state.json") && !is("youki_config.json"),
+        LowLevel::Youki => is("youki_config.json"),
+    }
+}
+
 /// Whether there is something of this name.
-fn exists(path: &Path) -> Result<bool> {
+///
+/// # Errors
+/// Where it cannot be told: that is not the same as no.
+pub(super) fn exists(path: &Path) -> Result<bool> {
     match path.symlink_metadata() {
         Ok(_) => Ok(true),
         Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(false),

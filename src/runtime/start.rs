@@ -10,11 +10,12 @@ use crate::apparmor::kernel::Kernel;
 use crate::apparmor::loaded::Mode;
 use crate::error::{Error, Kind, Result};
 use crate::profiles::Source;
+use crate::rundir;
 use crate::runtime::argv::Line;
 use crate::runtime::locate::Located;
 use crate::runtime::record::{self, Place, Record, Recorded};
-use crate::runtime::verify::{self, PUT_DOWN, Subject};
-use crate::runtime::{Next, command, exec, exit_code, labels, roots};
+use crate::runtime::verify::{NOT_PUT_DOWN, PUT_DOWN, Subject};
+use crate::runtime::{Next, command, exec, exit_code, labels, roots, watch};
 use crate::settings::{Settings, Verify};
 
 pub(super) fn carry_out(runtime: &Located, line: &Line, words: &[OsString]) -> Result<Next> {
@@ -23,15 +24,18 @@ pub(super) fn carry_out(runtime: &Located, line: &Line, words: &[OsString]) -> R
         root: &root,
         id: &line.id,
     };
-    let Some(record) = record::read(place)? else {
+    let Some(record) = record::read(place) else {
         // The bundle says which label waits, but nothing says what the kernel held then.
         return match exec::from_bundle(runtime, place, line, &Settings::default())? {
-            Some(lost) if !lost.components.is_empty() => Err(Error::new(
-                Kind::Policy,
-                "the record of this container is lost, so it cannot be told whether its profile \
-                 is still in force",
-            )
-            .hint("delete the container and create it anew")),
+            Some(lost) if !lost.components.is_empty() => {
+                rundir::path()?;
+                Err(Error::new(
+                    Kind::Policy,
+                    "the record of this container is lost, so it cannot be told whether its \
+                     profile is still in force",
+                )
+                .hint("delete the container and create it anew"))
+            }
             _ => Ok(Next::HandOn),
         };
     };
@@ -69,7 +73,7 @@ fn verified(
     record: &Record,
     pid: Option<u32>,
 ) -> Result<Next> {
-    let subject = pid.map(Subject::waiting).transpose();
+    let subject = pid.map(Subject::of).transpose();
     let subject = subject.map_err(|e| e.hint("nothing was started; try again"))?;
     let Some(subject) = subject.flatten() else {
         // What waited has ended; the runtime says so.
@@ -78,19 +82,32 @@ fn verified(
     subject
         .waits_for(record)
         .map_err(|e| e.hint("delete the container and create it anew"))?;
+    // It takes over where we are killed while the runtime is at it.
+    let watcher = watch::beside_us(runtime, line, record, words)
+        .map_err(|e| e.hint("nothing was started; try again"))?;
     let waits = || {
         let origin = roots::origin(runtime.kind, &record.root, &record.id);
         origin.is_ok_and(|origin| origin.is_some_and(|origin| origin.waits))
     };
-    let code = exit_code(command(runtime, words).status(), &runtime.program, waits)?;
+    let code = exit_code(command(runtime, words).status(), &runtime.program, waits);
     // A runtime can fail after it has let the process go.
-    if (code == 0 || !waits())
-        && let Err(why) = subject.verify(record)
-    {
-        verify::put_down(runtime, &line.deletion(), Some(subject.pid()), record)?;
-        return Err(why.hint(PUT_DOWN));
-    }
-    Ok(Next::Done(code))
+    let is_open = matches!(code, Ok(0)) || !waits() || !subject.is_the_runtimes();
+    let Some(Err(why)) = is_open.then(|| subject.verify(record)) else {
+        // Where the gate seems closed still, the watcher makes sure of it.
+        if is_open {
+            watcher.dismiss();
+        }
+        return code.map(Next::Done);
+    };
+    // Where that fails, the watcher goes on trying.
+    let remedy = match subject.put_down(runtime, &line.deletion(), record) {
+        true => {
+            watcher.dismiss();
+            PUT_DOWN
+        }
+        false => NOT_PUT_DOWN,
+    };
+    Err(why.hint(remedy))
 }
 
 /// Whether the kernel has the very profile that the waiting label means, and it confines as much.

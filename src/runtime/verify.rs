@@ -7,90 +7,64 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::os::fd::OwnedFd;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
-
 use crate::error::{Error, Kind, Result, reason};
 use crate::report;
-use crate::runtime::command;
-use crate::runtime::labels;
-use crate::runtime::locate::Located;
-use crate::runtime::record::{self, Place, Record};
+use crate::runtime::members::Members;
+use crate::runtime::process::{self, Process, Stat};
+use crate::runtime::record::{self, Record};
+use crate::runtime::{command, labels, locate::Located, roots};
 
 /// What became of a container that ran without its label, and what to do.
 pub(super) const PUT_DOWN: &str =
     "it was killed and deleted; update the low-level runtime, and run: oci-apparmor check";
 
+/// The same where that failed.
+pub(super) const NOT_PUT_DOWN: &str =
+    "it could not be killed and deleted; delete it by force, and run: oci-apparmor check";
+
 /// How long a process may remain the runtime's own, after its gate was opened, without the label:
 /// as long as the container's `startContainer` hooks may take, which run by then. Handlers that
 /// never execute anything (wasm, krun) have the label at once.
-const LIMIT: Duration = Duration::from_secs(60);
+pub(super) const LIMIT: Duration = Duration::from_secs(60);
 
-/// How long a process that has become the container's may show another label. Within execve(2)
-/// the file changes a moment before the label does (`begin_new_exec()`, fs/exec.c).
+/// How long a process that has become the container's may show another label, whatever it does.
+/// Within execve(2) the process is the new program's a moment before it has the new label:
+/// `begin_new_exec()` (fs/exec.c) first takes the new memory and clears `PF_FORKNOEXEC`, then
+/// closes what is to be closed, and then takes the new credentials.
 const SETTLED: Duration = Duration::from_millis(200);
+
+/// How long it may, while it waits for a processor in there: until it has had one for this long,
+/// which is many times what that part of execve(2) takes.
+const ENOUGH: Duration = Duration::from_millis(20);
+
+/// How long it may in any case: a processor that it never gets must not be a way out.
+const STARVED: Duration = Duration::from_secs(10);
 
 /// How long between two looks.
 const PAUSE: Duration = Duration::from_millis(2);
 
 /// A container's first process, or one that was exec'ed into it.
 #[derive(Debug)]
-pub(super) struct Subject {
-    pid: u32,
-    handle: OwnedFd,
-    /// The file that the process executed while it was surely the runtime's own.
-    own: Option<(u64, u64)>,
-}
+pub(super) struct Subject(Process);
 
 impl Subject {
-    /// A process that waits for `start`; `None` where it has ended.
-    ///
-    /// # Errors
-    /// As for [`Self::running`].
-    pub(super) fn waiting(pid: u32) -> Result<Option<Self>> {
-        let mut subject = Self::running(pid)?;
-        if let Some(subject) = &mut subject {
-            subject.own = subject.executed();
-        }
-        Ok(subject)
-    }
-
-    /// A process that may have become the container's already; `None` where it has ended.
+    /// A process that waits for `start`, or may have become the container's already; `None` where
+    /// it has ended.
     ///
     /// # Errors
     /// Where it cannot be held on to: what cannot be looked at is not taken for ended.
-    pub(super) fn running(pid: u32) -> Result<Option<Self>> {
-        let Some(number) = i32::try_from(pid).ok().and_then(Pid::from_raw) else {
-            return Err(Error::new(
-                Kind::Internal,
-                format!("{pid} is no process id"),
-            ));
-        };
-        let handle = match pidfd_open(number, PidfdFlags::empty()) {
-            Ok(handle) => handle,
-            Err(rustix::io::Errno::SRCH) => return Ok(None),
-            Err(e) => {
-                let why = format!("cannot look at process {pid}: {}", reason(&e.into()));
-                return Err(Error::new(Kind::Internal, why));
-            }
-        };
-        let subject = Self {
-            pid,
-            handle,
-            own: None,
-        };
-        Ok((!subject.has_ended()).then_some(subject))
+    pub(super) fn of(pid: u32) -> Result<Option<Self>> {
+        Ok(Process::of(pid)?.map(Self))
     }
 
-    /// The process's id.
-    pub(super) fn pid(&self) -> u32 {
-        self.pid
+    /// Whether it has ended.
+    pub(super) fn has_ended(&self) -> bool {
+        self.0.has_ended()
     }
 
     /// Whether the label that waits for its next execve(2) is another one than recorded.
@@ -107,18 +81,25 @@ impl Subject {
         }
     }
 
+    /// Whether it is still the runtime's own: a fork of it (runc, crun and youki fork what becomes
+    /// the container) that has not executed anything yet. `false` if that cannot be told.
+    pub(super) fn is_the_runtimes(&self) -> bool {
+        Stat::read(&self.0.directory()).is_ok_and(Stat::has_executed_nothing)
+    }
+
     /// Waits until the process has become the container's, and looks at its label then. One that
     /// has ended meanwhile has ended, and did not fail.
     ///
     /// # Errors
     /// Where it runs without the label, or whether it does cannot be told.
     pub(super) fn verify(&self, record: &Record) -> Result<()> {
+        let directory = self.0.directory();
         let gate_opened = Instant::now();
         let mut became = None;
         loop {
-            // First the file, then the label: what has become the container's had its label by
+            // First whose it is, then the label: what has become the container's had its label by
             // then, but for the moment within execve(2).
-            let own = self.is_the_runtimes();
+            let stat = Stat::read(&directory);
             let seen = self
                 .attribute("current")
                 .and_then(|label| labels::holds(label.trim_end(), record))
@@ -128,104 +109,80 @@ impl Subject {
                 return Ok(());
             }
             let Err(why) = seen else { return Ok(()) };
-            let since = match own {
-                true => gate_opened,
-                false => *became.get_or_insert_with(Instant::now),
+            let judged = match stat {
+                Ok(stat) if stat.has_executed_nothing() => gate_opened.elapsed() > LIMIT,
+                stat => {
+                    // What cannot be looked at gets as much time as what gets no processor.
+                    let now = stat.as_ref().map_or(0, |s| s.on_processor(&directory));
+                    let (since, before) = *became.get_or_insert_with(|| (Instant::now(), now));
+                    let ran = Duration::from_nanos(now.saturating_sub(before));
+                    let is_at_work = stat.is_ok_and(Stat::is_at_work);
+                    is_settled(since.elapsed(), ran, is_at_work)
+                }
             };
-            if since.elapsed() > if own { LIMIT } else { SETTLED } {
+            if judged {
                 return Err(why);
             }
             std::thread::sleep(PAUSE);
         }
     }
 
+    /// Kills and deletes the container of which it is the first process, as [`put_down`] does.
+    pub(super) fn put_down(
+        &self,
+        runtime: &Located,
+        deletion: &[OsString],
+        record: &Record,
+    ) -> bool {
+        let members = Members::of(self.0.pid(), &record.id);
+        if members.is_err() {
+            // This needs no descriptor.
+            self.kill();
+        }
+        put_down(runtime, deletion, members, record)
+    }
+
     /// Kills this process alone.
     pub(super) fn kill(&self) {
-        let _ = pidfd_send_signal(&self.handle, Signal::KILL);
-    }
-
-    /// Whether the process still executes the runtime itself.
-    fn is_the_runtimes(&self) -> bool {
-        match self.own {
-            Some(own) => self.executed() == Some(own),
-            // runc and crun run from copies of themselves in memory (CVE-2019-5736). A program of
-            // the container's that is named so is given more time, and not more than that.
-            None => match fs::read_link(self.path("exe")) {
-                Ok(file) => {
-                    let file = file.to_string_lossy();
-                    let last = file.rsplit('/').next().unwrap_or_default();
-                    file.starts_with("/memfd:")
-                        || ["runc", "crun", "youki", "exe"]
-                            .iter()
-                            .any(|name| last.trim_end_matches(" (deleted)") == *name)
-                }
-                Err(_) => true,
-            },
-        }
-    }
-
-    /// The file that the process executes. A runtime's own cannot be looked at without privilege.
-    fn executed(&self) -> Option<(u64, u64)> {
-        let meta = fs::metadata(self.path("exe")).ok()?;
-        Some((meta.dev(), meta.ino()))
+        self.0.kill();
     }
 
     fn attribute(&self, name: &str) -> Result<String> {
-        let path = self.path("attr/apparmor").join(name);
-        fs::read_to_string(&path).map_err(|e| {
+        let path = self.0.directory().join("attr/apparmor").join(name);
+        process::read(&path).map_err(|e| {
             let why = format!("cannot read {}: {}", path.display(), reason(&e));
             Error::new(Kind::Internal, why)
         })
     }
-
-    fn path(&self, file: &str) -> PathBuf {
-        Path::new("/proc").join(self.pid.to_string()).join(file)
-    }
-
-    /// Whether the process is gone, so that what /proc shows under its id may be another's.
-    fn has_ended(&self) -> bool {
-        let at_once = Timespec {
-            tv_sec: 0,
-            tv_nsec: 0,
-        };
-        poll(
-            &mut [PollFd::new(&self.handle, PollFlags::IN)],
-            Some(&at_once),
-        )
-        .is_ok_and(|n| n > 0)
-    }
 }
 
-/// Kills every process of a container, of which `pid` is the first one, and deletes it.
-///
-/// # Errors
-/// Where the record of a container that is gone cannot be removed.
+/// Whether a process must be past execve(2): it became the container's `wall` ago, and was on a
+/// processor for `ran` since. One that sleeps has got where it does so; one that wants a processor
+/// may only have been denied one.
+fn is_settled(wall: Duration, ran: Duration, is_at_work: bool) -> bool {
+    wall > STARVED || wall > SETTLED && (ran > ENOUGH || !is_at_work)
+}
+
+/// Kills these processes, which are all of a container's, and deletes it; whether it is gone. Only
+/// then does its record go, too.
 pub(super) fn put_down(
     runtime: &Located,
     deletion: &[OsString],
-    pid: Option<u32>,
+    members: io::Result<Members>,
     record: &Record,
-) -> Result<()> {
-    if let Some(pid) = pid {
-        labels::kill_all(pid, &record.id);
-    }
+) -> bool {
+    let killed = members.is_ok_and(|members| members.kill());
     let deleted = command(runtime, deletion)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .status();
     drop(deleted);
-    if record.root.join(&record.id).symlink_metadata().is_err() {
-        return record::remove(Place {
-            root: &record.root,
-            id: &record.id,
-        });
+    let gone = killed && !roots::exists(&record.root.join(&record.id)).unwrap_or(true);
+    if gone && let Err(e) = record::forget(record) {
+        report::notice(&e.to_string());
     }
-    report::notice(&format!(
-        "container {}: it was killed, but not deleted",
-        record.id
-    ));
-    Ok(())
+    gone
 }
 
 /// The process that a runtime wrote into a file, as `--pid-file` says.
@@ -246,4 +203,26 @@ pub(super) fn first_process(pid_file: &Path) -> Result<u32> {
                 format!("cannot use {}: {why}", pid_file.display()),
             )
         })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_that_gets_no_processor_is_not_judged_by_the_clock_alone() {
+        let ms = Duration::from_millis;
+        // Between two steps of execve(2), waiting for a processor.
+        assert!(!is_settled(ms(201), ms(0), true));
+        assert!(!is_settled(ms(9_000), ms(5), true));
+        // It had one for long enough to be anywhere.
+        assert!(is_settled(ms(201), ms(21), true));
+        // It sleeps: so it has come to where it does.
+        assert!(is_settled(ms(201), ms(0), false));
+        // Within execve(2) it may be for a moment, whatever it does there.
+        assert!(!is_settled(ms(100), ms(100), true));
+        assert!(!is_settled(ms(100), ms(0), false));
+        // No processor at all is no way out.
+        assert!(is_settled(ms(10_001), ms(0), true));
+    }
 }

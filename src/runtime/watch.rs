@@ -1,62 +1,123 @@
-//! A process that outlives the wrapper, for `run`: it verifies the label of the container's
-//! process, and drops the record of a container that `run` removed.
+//! Starting a watcher: a process that outlives the wrapper and does what that may not come to do,
+//! [`crate::runtime::watcher`].
 //!
-//! A `run` in the foreground is its container's parent until that ends, and deletes it itself,
-//! after we have become it. So a child of ours becomes a session of its own, closes every
-//! descriptor, looks at the container's process as soon as there is one, waits for the end of the
-//! process that we were, and removes the record if the container is gone.
+//! It is this program under another name, in a session of its own and without any descriptor of
+//! the engine's, and it is ready before the low-level runtime is called: what makes a watcher
+//! impossible makes the call fail while there is nothing to watch.
 
 use std::env;
 use std::ffi::{OsStr, OsString};
-use std::os::fd::{AsFd, OwnedFd};
+use std::io::{Read, Write};
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitCode, Stdio};
 
+use nix::unistd;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use rustix::process::{PidfdFlags, getpid, pidfd_open};
 
 use crate::child;
-use crate::error::{Error, Kind, Result};
-use crate::report::{self, EngineLog};
+use crate::error::{Error, Kind, Result, reason};
 use crate::runtime::argv::Line;
 use crate::runtime::locate::Located;
-use crate::runtime::record::{self, Place, Record};
-use crate::runtime::roots;
-use crate::runtime::verify::{self, PUT_DOWN, Subject};
-use crate::settings::{LowLevel, Settings, Verify};
+use crate::runtime::record::Record;
+use crate::runtime::watcher::{self, Watch};
 
-/// The names by which the two generations know themselves.
+/// The names by which it knows itself. What watches a `run` is nobody's child: the low-level
+/// runtime that we become would not expect one.
 const CHILD: &str = "oci-apparmor-watch";
 const GRANDCHILD: &str = "oci-apparmor-watcher";
+
+/// What it says when it is ready.
+const READY: &[u8; 5] = b"ready";
+
+/// How long it may take to be, in seconds, on a node that is very busy.
+const PATIENCE: i64 = 30;
 
 pub(super) fn is_called_by(argv0: &OsStr) -> bool {
     argv0 == CHILD || argv0 == GRANDCHILD
 }
 
-/// How long between two looks at the runtime's state until it names a process, in nanoseconds: at
-/// first, and after a while, when it takes its time.
-const PAUSE: i64 = 2_000_000;
-const LONGEST_PAUSE: i64 = 50_000_000;
+/// One that watches until this process ends, or comes so far as not to need it.
+#[derive(Debug)]
+pub(super) struct Watcher(Child);
 
-/// Starts it; it watches this process, whatever that becomes.
-pub(super) fn until_it_ends(runtime: &Located, line: &Line, record: &Record) -> Result<()> {
+impl Watcher {
+    /// All is settled without it.
+    pub(super) fn dismiss(mut self) {
+        end(&mut self.0);
+    }
+}
+
+/// Watches this process, which will become the low-level runtime: that of a `run`.
+pub(super) fn after_us(runtime: &Located, line: &Line, record: &Record) -> Result<()> {
+    let mut child = started(runtime, line, record, &[])?;
+    // Reaped by the kernel, where SIGCHLD is ignored.
+    let _ = child.wait();
+    Ok(())
+}
+
+/// Watches this process, which will call the low-level runtime with these words and wait for it.
+pub(super) fn beside_us(
+    runtime: &Located,
+    line: &Line,
+    record: &Record,
+    words: &[OsString],
+) -> Result<Watcher> {
+    started(runtime, line, record, words).map(Watcher)
+}
+
+/// Starts one, and waits until it is ready.
+fn started(runtime: &Located, line: &Line, record: &Record, words: &[OsString]) -> Result<Child> {
     let failed = |why: &str| Error::new(Kind::Internal, format!("cannot start the watcher: {why}"));
-    let status = itself(CHILD)
-        .arg(std::process::id().to_string())
-        .arg(&record.root)
-        .arg(&record.id)
-        .arg(&runtime.program)
-        .args(["log", "log-format"].map(|name| line.global(name).unwrap_or_default()))
-        .args(line.deletion())
-        .stdin(Stdio::null())
-        .status();
-    match status {
-        Ok(status) if status.success() => Ok(()),
-        Ok(status) => Err(failed(&status.to_string())),
-        // Reaped by the kernel, where SIGCHLD is ignored.
-        Err(e) if e.raw_os_error() == Some(libc::ECHILD) => Ok(()),
-        Err(e) => Err(failed(&e.to_string())),
+    let io = |e: std::io::Error| failed(&reason(&e));
+    // A number could be another process's by the time it is looked at.
+    let ourselves = pidfd_open(getpid(), PidfdFlags::empty()).map_err(|e| io(e.into()))?;
+    let watch = Watch {
+        subcommand: line.subcommand,
+        root: record.root.clone(),
+        id: record.id.clone(),
+        writer: record.writer.to_string(),
+        time: record.time.clone(),
+        program: runtime.program.clone(),
+        log: line.global("log").unwrap_or_default().to_owned(),
+        log_format: line.global("log-format").unwrap_or_default().to_owned(),
+        words: words.to_vec(),
+        deletion: line.deletion(),
+    };
+    let mut child = itself(CHILD)
+        .args(watch.to_words())
+        .stdin(Stdio::from(ourselves))
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(io)?;
+    if child.stdout.take().is_some_and(says_that_it_is_ready) {
+        return Ok(child);
+    }
+    end(&mut child);
+    Err(failed("it does not come to be ready"))
+}
+
+/// Its answer is of one write, and comes at once, or its end of the pipe is closed.
+fn says_that_it_is_ready(mut output: ChildStdout) -> bool {
+    let limit = Timespec {
+        tv_sec: PATIENCE,
+        tv_nsec: 0,
+    };
+    loop {
+        match poll(&mut [PollFd::new(&output, PollFlags::IN)], Some(&limit)) {
+            Err(rustix::io::Errno::INTR) => {}
+            Ok(0) | Err(_) => return false,
+            Ok(_) => break,
+        }
+    }
+    let mut said = [0; READY.len()];
+    output.read_exact(&mut said).is_ok() && said == *READY
+}
+
+/// Ends a child. One that cannot be killed is not waited for.
+fn end(child: &mut Child) {
+    if child.kill().is_ok() {
+        let _ = child.wait();
     }
 }
 
@@ -67,7 +128,6 @@ fn itself(name: &str) -> Command {
         .arg0(name)
         .current_dir("/")
         .env_clear()
-        .stdout(Stdio::null())
         .stderr(Stdio::null());
     // Where a runtime looks for its containers, if it is called without --root.
     for name in ["XDG_RUNTIME_DIR", "USER"] {
@@ -78,135 +138,40 @@ fn itself(name: &str) -> Command {
     command
 }
 
+/// The watcher's own: its standard input is the process that it watches, its standard output tells
+/// that it is ready.
 pub(super) fn main(argv0: &OsStr, words: &[OsString]) -> ExitCode {
-    let done = match argv0 == CHILD {
-        true => detach(words),
-        false => wait(words),
+    let done = match Watch::from_words(words) {
+        Some(watch) if argv0 == CHILD => child(&watch),
+        Some(watch) => watcher::watch(&watch),
+        None => None,
     };
-    if done.is_some() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
+    match done {
+        Some(()) => ExitCode::SUCCESS,
+        None => ExitCode::FAILURE,
     }
 }
 
-/// The child: leaves session and descriptors behind, and lets the grandchild be nobody's.
-fn detach(words: &[OsString]) -> Option<()> {
-    let [pid, rest @ ..] = words else { return None };
+/// Leaves session and descriptors behind.
+fn child(watch: &Watch) -> Option<()> {
     // An engine waits for the other ends of its pipes and sockets; none may stay open here.
     child::close_inherited().ok()?;
-    nix::unistd::setsid().ok()?;
-    let pid = Pid::from_raw(pid.to_str()?.parse().ok()?)?;
-    let watched: OwnedFd = pidfd_open(pid, PidfdFlags::empty()).ok()?;
-    itself(GRANDCHILD)
-        .args(rest)
-        .stdin(Stdio::from(watched))
-        .spawn()
+    unistd::setsid().ok()?;
+    if !watch.words.is_empty() {
+        return watcher::watch(watch);
+    }
+    itself(GRANDCHILD).args(watch.to_words()).spawn().ok()?;
+    Some(())
+}
+
+/// Tells whoever waits that it may go on. That it does not wait any more is found out elsewhere.
+pub(super) fn ready() -> Option<()> {
+    let null = std::fs::File::options()
+        .write(true)
+        .open("/dev/null")
         .ok()?;
-    Some(())
-}
-
-/// The grandchild: its standard input is the process that it waits for.
-fn wait(words: &[OsString]) -> Option<()> {
-    let [root, id, program, log, format, deletion @ ..] = words else {
-        return None;
-    };
-    let place = Place {
-        root: Path::new(root),
-        id: id.to_str()?,
-    };
-    let own = record::read(place).ok()??;
-    let runtime = Located {
-        kind: LowLevel::named(&own.runtime)?,
-        program: PathBuf::from(program),
-    };
-    let ended = verify_first(&runtime, &own, |why, pid| {
-        let put_down = verify::put_down(&runtime, deletion, pid, &own);
-        let log = EngineLog {
-            log: Some(log.clone()),
-            format: Some(format.clone()),
-        };
-        let what = format!("run of container {}", own.id);
-        report::refusal(&what, &why.hint(PUT_DOWN), &log);
-        if let Err(e) = put_down {
-            report::notice(&e.to_string());
-        }
-    });
-    if !ended {
-        ends(None);
-    }
-    let gone = place.root.join(place.id).symlink_metadata().is_err();
-    // Another container of this id may have come meanwhile.
-    if gone && record::read(place).ok()? == Some(own) {
-        record::remove(place).ok()?;
-    }
-    Some(())
-}
-
-/// Verifies the container's process as soon as there is one; `false` if the process that we watch
-/// may still be there.
-fn verify_first(
-    runtime: &Located,
-    record: &Record,
-    refuse: impl FnOnce(Error, Option<u32>),
-) -> bool {
-    let settings = Settings::load().unwrap_or_default();
-    if record.components.is_empty() || settings.verify == Verify::Off {
-        return false;
-    }
-    let mut subject: Option<Subject> = None;
-    let mut pause = PAUSE;
-    loop {
-        let ended = ends(Some(&Timespec {
-            tv_sec: 0,
-            tv_nsec: pause,
-        }));
-        // In steps of one in a hundred it has grown after a second or so.
-        pause = pause.saturating_add(pause / 100).min(LONGEST_PAUSE);
-        let origin = match roots::origin(runtime.kind, &record.root, &record.id) {
-            Ok(origin) => origin,
-            // While the runtime writes its state, it may be half there; not any more by now.
-            Err(why) if ended && subject.is_none() => {
-                refuse(why, None);
-                return true;
-            }
-            Err(_) => None,
-        };
-        let waits = origin.as_ref().is_some_and(|origin| origin.waits);
-        if let (None, Some(pid)) = (&subject, origin.and_then(|origin| origin.pid)) {
-            let found = match waits {
-                true => Subject::waiting(pid),
-                false => Subject::running(pid),
-            };
-            subject = match found {
-                Ok(found) => found,
-                Err(why) => {
-                    refuse(why, Some(pid));
-                    return ended;
-                }
-            };
-        }
-        match &subject {
-            Some(subject) if !waits => {
-                if let Err(why) = subject.verify(record) {
-                    refuse(why, Some(subject.pid()));
-                }
-                return ended;
-            }
-            _ if ended => return true,
-            _ => {}
-        }
-    }
-}
-
-/// Waits until the process that we watch has ended, or for some time; whether it has.
-fn ends(limit: Option<&Timespec>) -> bool {
-    let stdin = std::io::stdin();
-    loop {
-        match poll(&mut [PollFd::new(&stdin.as_fd(), PollFlags::IN)], limit) {
-            Err(rustix::io::Errno::INTR) => {}
-            Ok(0) => return false,
-            _ => return true,
-        }
-    }
+    let mut output = std::io::stdout();
+    let _ = output.write_all(READY);
+    let _ = output.flush();
+    unistd::dup2_stdout(null).ok()
 }

@@ -1,7 +1,8 @@
 //! Reading and splicing of the two documents that carry `apparmorProfile`. Pure.
 //!
-//! runc's decoder (Go) takes the last of several equal keys, and takes keys in any case; crun's
-//! takes the exact one. A document in which they could see different labels is refused.
+//! runc's decoder (Go) takes the last of several equal keys, and takes the names of a struct's
+//! fields in any case; crun's takes the exact one. A document in which they could see different
+//! labels is refused. The keys of a map, such as the annotations, are taken as they are by both.
 
 use std::fmt;
 
@@ -12,8 +13,15 @@ use crate::spec::fields::{Fields, folds_to, offset};
 
 const PROFILE: &str = "apparmorProfile";
 
-/// The keys that decide about the label; nothing else may read like one of them.
-const OURS: [&str; 3] = ["process", "annotations", PROFILE];
+/// The fields of `config.json` that decide about the label; no other key beside them may read
+/// like one of them.
+const OF_CONFIG: &[&str] = &["process", "annotations"];
+
+/// The same, of a process.
+const OF_PROCESS: &[&str] = &[PROFILE];
+
+/// None: annotations are a map (`map[string]string`, runtime-spec specs-go/config.go).
+const OF_ANNOTATIONS: &[&str] = &[];
 
 /// A `config.json`, or a `process.json`.
 #[derive(Debug)]
@@ -40,7 +48,7 @@ impl<'a> Document<'a> {
     /// [`Kind::Internal`]: not JSON, no `process`, or keys that runtimes may read differently.
     pub fn config(bytes: &'a [u8]) -> Result<Self> {
         let text = utf8(bytes)?;
-        let top = object(text, text)?;
+        let top = object(text, text, OF_CONFIG)?;
         let process = top
             .get("process")
             .filter(|value| value.get() != "null")
@@ -117,7 +125,7 @@ fn utf8(bytes: &[u8]) -> Result<&str> {
 
 /// The profile of a process object, and where in `text` it stands.
 fn profile(text: &str, process: &str) -> Result<(Option<String>, Place)> {
-    let fields = object(text, process)?;
+    let fields = object(text, process, OF_PROCESS)?;
     if let Some(value) = fields.get(PROFILE) {
         let profile: Option<String> = serde_json::from_str(value.get())
             .map_err(|_| refused(format!("its {PROFILE} is not a text")))?;
@@ -136,7 +144,7 @@ fn profile(text: &str, process: &str) -> Result<(Option<String>, Place)> {
 }
 
 fn annotations(text: &str) -> Result<Annotations> {
-    let fields = object(text, text).map_err(|e| e.within("annotations"))?;
+    let fields = object(text, text, OF_ANNOTATIONS).map_err(|e| e.within("annotations"))?;
     let mut read = Annotations::new();
     for (key, value) in fields.0 {
         let value: Option<String> = serde_json::from_str(value.get())
@@ -146,8 +154,8 @@ fn annotations(text: &str) -> Result<Annotations> {
     Ok(read)
 }
 
-/// Reads `part` as an object whose keys every runtime reads alike.
-fn object<'a>(whole: &str, part: &'a str) -> Result<Fields<'a>> {
+/// Reads `part` as an object in which every runtime finds the same values of these fields.
+fn object<'a>(whole: &str, part: &'a str, ours: &[&str]) -> Result<Fields<'a>> {
     let fields: Fields<'a> = serde_json::from_str(part).map_err(|e| {
         let line = whole
             .get(..offset(whole, part))
@@ -161,8 +169,9 @@ fn object<'a>(whole: &str, part: &'a str) -> Result<Fields<'a>> {
         return Err(refused(format!("it has the key {} twice", quoted(twice))));
     }
     for (key, _) in &fields.0 {
-        if !OURS.contains(&key.as_str())
-            && let Some(ours) = OURS.iter().find(|ours| folds_to(key, ours))
+        if let Some(ours) = ours
+            .iter()
+            .find(|ours| key != **ours && folds_to(key, ours))
         {
             return Err(refused(format!(
                 "runc would read its key {} as {ours}",
@@ -280,6 +289,32 @@ mod tests {
         ] {
             assert!(Document::process(text.as_bytes()).is_err(), "{text}");
         }
+    }
+
+    /// Go folds the names of a struct's fields, and nothing else (`decodeState.object`,
+    /// encoding/json/decode.go).
+    #[test]
+    fn keys_that_no_runtime_folds_are_left_alone() {
+        for text in [
+            r#"{"process":{},"annotations":{"Process":"1","ANNOTATIONS":"2","apparmorprofile":"3"}}"#,
+            r#"{"process":{},"annotations":{"process":"1","Process":"2","annotations":"3"}}"#,
+            r#"{"process":{"Process":1,"Annotations":2}}"#,
+            r#"{"process":{},"ApparmorProfile":"x"}"#,
+            r#"{"process":{},"linux":{"Process":1}}"#,
+        ] {
+            let document = Document::config(text.as_bytes()).unwrap();
+            assert_eq!(document.profile(), None, "{text}");
+            let label = Label::parse("new").unwrap();
+            let after = document.with_label(&label).unwrap();
+            let after = Document::config(after.as_bytes()).unwrap();
+            assert_eq!(after.profile(), Some("new"), "{text}");
+        }
+        let text = r#"{"process":{},"annotations":{"Process":"1","process":"2"}}"#;
+        let document = Document::config(text.as_bytes()).unwrap();
+        assert_eq!(document.annotations()["Process"], "1");
+        assert_eq!(document.annotations()["process"], "2");
+        let process = r#"{"Process":1,"Annotations":{},"annotations":[]}"#;
+        assert!(Document::process(process.as_bytes()).is_ok());
     }
 
     #[test]

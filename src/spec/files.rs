@@ -1,15 +1,15 @@
 //! Checked reading of a bundle's files, and writing them back whole or not at all.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Kind, Result, reason};
-use crate::trusted;
+use crate::{temporary, trusted};
 
 /// The largest document that is read; real ones are some 20 KiB.
-const MAX: u64 = 16 << 20;
+pub(super) const MAX: u64 = 16 << 20;
 
 /// A document on disk, with its bytes.
 #[derive(Debug)]
@@ -17,6 +17,23 @@ pub struct SpecFile {
     path: PathBuf,
     file: File,
     bytes: Vec<u8>,
+}
+
+/// Says why a document is not read.
+pub(super) fn cannot_read(path: &Path, e: &io::Error) -> Error {
+    let why = match e.raw_os_error() {
+        Some(libc::ELOOP) => "it is a symbolic link".to_owned(),
+        _ => reason(e),
+    };
+    Error::new(
+        Kind::Internal,
+        format!("cannot read {}: {why}", path.display()),
+    )
+    .hint("create the container anew, or mend its engine")
+}
+
+pub(super) fn too_large() -> io::Error {
+    io::Error::other("it is larger than 16 MiB")
 }
 
 impl SpecFile {
@@ -28,42 +45,12 @@ impl SpecFile {
         Self::open(path.to_owned(), false)
     }
 
-    /// Opens the file that `exec --process` names, to be rewritten in place: the engine removes
-    /// it by its name, and it may lie in a directory that is not ours.
+    /// Opens a plain file that is no link, for writing where it is to be rewritten.
     ///
     /// # Errors
-    /// As for [`SpecFile::config`]; and where it has a second name or belongs to somebody else,
-    /// who could then change it between our writing and the runtime's reading.
-    pub fn process(path: &Path) -> Result<Self> {
-        let opened = Self::open(path.to_owned(), true)?;
-        let meta = opened
-            .file
-            .metadata()
-            .map_err(|e| Error::io("look at", path, &e))?;
-        if meta.nlink() != 1 {
-            return Err(opened.unfit("it has a second name (hard link)"));
-        }
-        if meta.uid() != nix::unistd::geteuid().as_raw() {
-            return Err(opened.unfit(&format!("it belongs to uid {}", meta.uid())));
-        }
-        if meta.mode() & 0o022 != 0 {
-            return Err(opened.unfit("others can write it"));
-        }
-        Ok(opened)
-    }
-
-    fn open(path: PathBuf, write: bool) -> Result<Self> {
-        let failed = |e: &io::Error| {
-            let why = match e.raw_os_error() {
-                Some(libc::ELOOP) => "it is a symbolic link".to_owned(),
-                _ => reason(e),
-            };
-            Error::new(
-                Kind::Internal,
-                format!("cannot read {}: {why}", path.display()),
-            )
-            .hint("create the container anew, or mend its engine")
-        };
+    /// As for [`SpecFile::config`].
+    pub(super) fn open(path: PathBuf, write: bool) -> Result<Self> {
+        let failed = |e: &io::Error| cannot_read(&path, e);
         let file = OpenOptions::new()
             .read(true)
             .write(write)
@@ -76,16 +63,18 @@ impl SpecFile {
         }
         let bytes = trusted::bounded(&file, MAX)
             .map_err(|e| failed(&e))?
-            .ok_or_else(|| failed(&io::Error::other("it is larger than 16 MiB")))?;
+            .ok_or_else(|| failed(&too_large()))?;
         Ok(Self { path, file, bytes })
     }
 
-    fn unfit(&self, why: &str) -> Error {
-        Error::new(
-            Kind::Internal,
-            format!("cannot rewrite {}: {why}", self.path.display()),
-        )
-        .hint("nobody but the engine may be able to write it")
+    /// What stat(2) says of it.
+    ///
+    /// # Errors
+    /// Where it does not.
+    pub(super) fn metadata(&self) -> Result<Metadata> {
+        self.file
+            .metadata()
+            .map_err(|e| Error::io("look at", &self.path, &e))
     }
 
     /// Its bytes.
@@ -109,7 +98,7 @@ impl SpecFile {
     pub fn replace(&self, text: &str) -> Result<()> {
         let temporary = self
             .path
-            .with_file_name(format!(".config.json.{}", std::process::id()));
+            .with_file_name(format!(".config.json.{}", temporary::mark()));
         let result = self.write_and_rename(&temporary, text);
         if result.is_err() {
             // Best effort; a name of ours that is left over is taken over by the next attempt.
@@ -171,7 +160,7 @@ mod tests {
         std::os::unix::fs::chown(&path, Some(12), Some(34)).unwrap();
         fs::write(
             dir.path()
-                .join(format!(".config.json.{}", std::process::id())),
+                .join(format!(".config.json.{}", temporary::mark())),
             "left",
         )
         .unwrap();
@@ -203,28 +192,5 @@ mod tests {
         for name in ["link", "fifo", "giant", "none", "."] {
             assert!(SpecFile::config(&dir.path().join(name)).is_err(), "{name}");
         }
-    }
-
-    #[test]
-    fn a_process_file_is_rewritten_in_place_and_only_if_nobody_else_can() {
-        let dir = bundle("something long");
-        let path = dir.path().join("config.json");
-        let inode = fs::metadata(&path).unwrap().ino();
-        SpecFile::process(&path).unwrap().rewrite("short").unwrap();
-        assert_eq!(fs::read_to_string(&path).unwrap(), "short");
-        assert_eq!(fs::metadata(&path).unwrap().ino(), inode);
-        fs::hard_link(&path, dir.path().join("second")).unwrap();
-        assert!(
-            SpecFile::process(&path)
-                .unwrap_err()
-                .to_string()
-                .contains("hard link")
-        );
-        fs::remove_file(dir.path().join("second")).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).unwrap();
-        assert!(SpecFile::process(&path).is_err());
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
-        std::os::unix::fs::chown(&path, Some(12), None).unwrap();
-        assert!(SpecFile::process(&path).is_err());
     }
 }

@@ -7,4 +7,5 @@ pub mod document;
 pub(crate) mod fields;
 pub mod files;
 pub mod preflight;
+pub mod process;
 pub mod state;

@@ -38,6 +38,20 @@ struct Mount {
     destination: Option<String>,
     r#type: Option<String>,
     source: Option<PathBuf>,
+    options: Option<Vec<String>>,
+}
+
+impl Mount {
+    /// Whether it is a bind mount. An option makes it one whatever its type says: runc's
+    /// `createLibcontainerMount()` (libcontainer/specconv/spec_linux.go) and crun's `do_mounts()`
+    /// (src/libcrun/linux.c) then forget the type.
+    fn is_bind(&self) -> bool {
+        let options = self.options.iter().flatten();
+        matches!(self.r#type.as_deref(), None | Some("bind"))
+            || options
+                .into_iter()
+                .any(|o| matches!(o.as_str(), "bind" | "rbind"))
+    }
 }
 
 /// Refuses a bundle whose label might be written elsewhere.
@@ -55,7 +69,7 @@ pub fn bundle(config: &[u8], bundle: &Path) -> Result<()> {
         starts_in(&cwd)?;
     }
     for mount in config.mounts.unwrap_or_default() {
-        mounts(&mount)?;
+        mounts(&mount, bundle)?;
     }
     match config.root.and_then(|root| root.path) {
         Some(path) => root(&bundle.join(path)),
@@ -94,11 +108,14 @@ pub fn starts_in(cwd: &str) -> Result<()> {
 }
 
 /// Refuses what would hide the kernel's own `/proc`, or the part of it that takes the label.
-fn mounts(mount: &Mount) -> Result<()> {
+fn mounts(mount: &Mount, bundle: &Path) -> Result<()> {
     let destination = mount.destination.as_deref().unwrap_or_default();
+    // A relative source is one of the bundle's.
+    let source = || mount.source.as_ref().map(|source| bundle.join(source));
     let hides = match below_proc(Path::new(destination)).as_deref() {
         None => false,
-        Some([]) => mount.r#type.as_deref() != Some("proc") && !shows_proc(mount.source.as_deref()),
+        Some([]) if mount.is_bind() => !shows_proc(source().as_deref()),
+        Some([]) => mount.r#type.as_deref() != Some("proc"),
         Some([first, ..]) => is_process(first),
     };
     match hides {
@@ -185,11 +202,16 @@ mod tests {
     #[test]
     fn proc_must_be_the_kernels() {
         let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("proc")).unwrap();
         let mount = |mount: serde_json::Value| check(&json!({"mounts": [mount]}), dir.path());
         for good in [
             json!({"destination": "/proc", "type": "proc", "source": "proc"}),
             json!({"destination": "proc/", "type": "proc", "source": "proc"}),
             json!({"destination": "/proc", "type": "bind", "source": "/proc"}),
+            json!({"destination": "/proc", "source": "/proc", "options": ["rbind"]}),
+            json!({"destination": "/proc", "type": "none", "source": "/proc", "options": ["ro", "bind"]}),
+            json!({"destination": "/proc", "type": "proc", "source": "/proc", "options": ["bind"]}),
+            json!({"destination": "/proc", "type": "proc", "source": "proc", "options": ["nosuid", "nodev"]}),
             json!({"destination": "/proc/sys/x", "type": "bind", "source": "/x"}),
             json!({"destination": "/proc/cpuinfo", "type": "bind", "source": "/x"}),
             json!({"destination": "/data", "type": "bind", "source": "/data"}),
@@ -201,6 +223,12 @@ mod tests {
             json!({"destination": "/proc", "type": "tmpfs", "source": "tmpfs"}),
             json!({"destination": "/proc", "type": "bind", "source": dir.path()}),
             json!({"destination": "/proc", "source": "/nowhere"}),
+            json!({"destination": "/proc", "type": "proc", "source": dir.path(), "options": ["bind"]}),
+            json!({"destination": "/proc", "type": "proc", "source": dir.path(), "options": ["ro", "rbind"]}),
+            json!({"destination": "/proc", "type": "proc", "source": "proc", "options": ["bind"]}),
+            json!({"destination": "/proc", "type": "proc", "options": ["bind"]}),
+            json!({"destination": "/proc", "type": "tmpfs", "source": "/proc"}),
+            json!({"destination": "/proc", "type": "none", "source": dir.path(), "options": ["bind"]}),
             json!({"destination": "/proc"}),
             json!({"destination": "//x/..//proc/.", "type": "tmpfs"}),
             json!({"destination": "proc", "type": "bind", "source": "/"}),

@@ -121,7 +121,7 @@ fn outcome(name: &str, pod: &Pod, containerd: bool) -> Outcome {
         false => [
             ("io.container.manager", "cri-o"),
             ("io.kubernetes.cri-o.ContainerID", id),
-            ("io.kubernetes.container.name", "web"),
+            ("io.kubernetes.cri-o.Metadata", r#"{"name":"web"}"#),
         ],
     };
     let mut annotations = pod.annotations.clone();

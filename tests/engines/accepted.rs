@@ -74,7 +74,7 @@ fn containerd_sees_what_was_meant() {
         let major = version_of(&containerd);
         for case in Case::all()
             .into_iter()
-            .filter(|c| c.words[0] == "containerd")
+            .filter(|c| c.name.starts_with("containerd"))
         {
             // What a version of containerd does not read cannot be accepted by it.
             let v3 = case.name.contains("v3");
@@ -143,6 +143,64 @@ fn containerd_sees_what_was_meant() {
             let had = runtimes.get(wrapped).and_then(driver).unwrap_or_default();
             assert_eq!(driver(ours).unwrap_or_default(), had, "{what}");
         }
+    }
+}
+
+/// What distributions make of their templates, as their sources do it, and a drop-in of theirs.
+#[test]
+fn containerd_sees_what_distributions_make_of_it() {
+    for containerd in programs(&["usr/bin/containerd"], "containerd", |_| true) {
+        let major = version_of(&containerd);
+        let mut seen = 0;
+        for case in Case::all() {
+            let rendered = |image: &Image| match case.name.as_str() {
+                "k3s-v2" | "k3s-v3" => {
+                    let beside = "/var/lib/rancher/k3s/agent/etc/containerd";
+                    let (name, made) = match case.name.as_str() {
+                        "k3s-v3" => ("config-v3.toml.tmpl", "config.toml"),
+                        _ => ("config.toml.tmpl", "config.toml"),
+                    };
+                    let base = image.text(&format!("{beside}/{made}"));
+                    let text = image.text(&format!("{beside}/{name}"));
+                    text.replace("{{ template \"base\" . }}", &base)
+                        .replace("{{ .SystemdCgroup }}", "true")
+                        .replace("{{ if not .NodeConfig.DefaultRuntime }}", "")
+                        .replace("{{ end }}", "")
+                }
+                "microk8s" => image
+                    .text("/var/snap/microk8s/current/args/containerd-template.toml")
+                    .replace("${RUNTIME}", "runc")
+                    .replace("${RUNTIME_TYPE}", "io.containerd.runc.v2"),
+                _ => image.text("/etc/k0s/containerd.d/99-oci-apparmor.toml"),
+            };
+            let version = match case.name.as_str() {
+                "k3s-v2" | "microk8s" | "k0s-v2" => 2,
+                "k3s-v3" | "k0s-v3" => 3,
+                _ => continue,
+            };
+            if version > 2 && major < 2 {
+                continue;
+            }
+            let what = format!("{} with {}", case.name, containerd.display());
+            let image = case.before();
+            image.done("configure", &case.words());
+            image.write("/etc/containerd/config.toml", &rendered(&image));
+            let after = dump(&containerd, &image, &what);
+            let after = cri(&after).expect(&what);
+            let ours = &after["runtimes"]["oci-apparmor"];
+            let program = ours["options"]["BinaryName"].as_str().unwrap();
+            assert!(program.starts_with(PROGRAMS), "{what}: {program}");
+            let set = case.words.iter().any(|w| w == "--set-default");
+            let default = after["default_runtime_name"].as_str().unwrap();
+            assert_eq!(default == "oci-apparmor", set, "{what}: {default}");
+            if case.name.starts_with("k3s") {
+                let systemd = ours["options"]["SystemdCgroup"].as_bool();
+                assert_eq!(systemd, Some(true), "{what}");
+                assert!(after["runtimes"].get("runc").is_some(), "{what}");
+            }
+            seen += 1;
+        }
+        assert!(seen >= 3, "{}", containerd.display());
     }
 }
 

@@ -15,7 +15,7 @@ pub(crate) const BASE: &str = "/var/lib/oci-apparmor-tests";
 pub(crate) const SOCKET: &str = "/run/containerd/containerd.sock";
 /// The image of the examples, and the one of sandboxes; both are made here.
 pub(crate) const IMAGE: &str = "docker.io/library/busybox:1.36";
-const PAUSE: &str = "localhost/pause:1";
+pub(crate) const PAUSE: &str = "localhost/pause:1";
 
 /// The runtime of the examples' `RuntimeClass`, and what to compare it with.
 pub(crate) const OURS: &str = "oci-apparmor";
@@ -30,13 +30,7 @@ pub(crate) fn installed(name: &str) -> PathBuf {
 /// Puts the programs there, by a rename over what may be in use, as package managers do.
 pub(crate) fn install() {
     fs::create_dir_all(installed("")).unwrap();
-    for (name, program) in [
-        (
-            "oci-apparmor-runtime",
-            env!("CARGO_BIN_EXE_oci-apparmor-runtime"),
-        ),
-        ("oci-apparmor", env!("CARGO_BIN_EXE_oci-apparmor")),
-    ] {
+    for (name, program) in [("oci-apparmor-runtime", RUNTIME), ("oci-apparmor", CLI)] {
         let new = installed("new");
         fs::copy(program, &new).unwrap();
         fs::rename(&new, installed(name)).unwrap();
@@ -192,7 +186,7 @@ pub(crate) fn without_new_privileges(runtime: &str, profile: &str) -> String {
 
 /// Makes an image of the busybox file system, as `docker save` would; returns a writer of it under
 /// a name.
-fn archive() -> impl Fn(&str) -> String {
+pub(crate) fn archive() -> impl Fn(&str) -> String {
     let directory = Path::new(BASE).join("image");
     fs::create_dir_all(&directory).unwrap();
     let at = |name: &str| directory.join(name).to_str().unwrap().to_owned();

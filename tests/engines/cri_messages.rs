@@ -157,6 +157,14 @@ pub(crate) struct LinuxContainer {
 }
 
 #[derive(Clone, PartialEq, Message)]
+pub(crate) struct Mount {
+    #[prost(string, tag = "1")]
+    pub(crate) container_path: String,
+    #[prost(string, tag = "2")]
+    pub(crate) host_path: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
 pub(crate) struct ContainerConfig {
     #[prost(message, optional, tag = "1")]
     pub(crate) metadata: Option<ContainerMetadata>,
@@ -164,6 +172,8 @@ pub(crate) struct ContainerConfig {
     pub(crate) image: Option<Image>,
     #[prost(string, repeated, tag = "3")]
     pub(crate) command: Vec<String>,
+    #[prost(message, repeated, tag = "7")]
+    pub(crate) mounts: Vec<Mount>,
     #[prost(btree_map = "string, string", tag = "9")]
     pub(crate) labels: Map,
     #[prost(btree_map = "string, string", tag = "10")]
@@ -315,4 +325,13 @@ pub(crate) struct ImageFound {
     /// The id, of all that is known of it.
     #[prost(message, optional, tag = "1")]
     pub(crate) image: Option<Id>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Checkpoint {
+    #[prost(string, tag = "1")]
+    pub(crate) container_id: String,
+    /// The archive to write.
+    #[prost(string, tag = "2")]
+    pub(crate) location: String,
 }

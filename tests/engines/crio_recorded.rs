@@ -1,280 +1,16 @@
-//! CRI-O as a **recorded engine**: no Debian release has a package of it, so nothing of CRI-O runs
-//! here. What it does with an OCI runtime is played after its source: the same conmon is called with
-//! the same words, environment and pipes, with the same annotations and process files.
-//!
-//! Recorded from cri-o/cri-o 00020555 (`internal/oci/runtime_oci.go`, marked OCI below), 03c46e40
-//! (`internal/factory/container/container.go`, marked FACTORY) and `server/sandbox_run_linux.go`
-//! (marked SANDBOX).
+//! What must hold for containers of CRI-O, whose calls are played (`crio_calls.rs`): no release of
+//! Debian has a package of it. `crio_real.rs` does the same with CRI-O itself, where it is there.
 
-use std::fs::{self, File};
-use std::io::Write;
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
-use serde_json::{Value, json};
-
+use crate::crio_annotations::*;
+use crate::crio_calls::*;
 use crate::pods::{PROFILE, pod, sources};
 use crate::support::*;
 
 /// CRI-O's own default profile, which it loads at its start (`internal/config/apparmor`).
-const DEFAULT: &str = "crio-default";
-
-/// The name of the container, as CRI-O makes it.
-const NAME: &str = "k8s_web_pod_team_uid_0";
-
-/// A handler of CRI-O's configuration.
-struct CriO {
-    runtime: PathBuf,
-    /// `runtime_root` of the handler.
-    root: String,
-}
-
-impl CriO {
-    fn new(runtime: &str) -> Self {
-        Self {
-            runtime: wrapper(runtime),
-            root: format!("/run/{runtime}"),
-        }
-    }
-
-    /// OCI `CreateContainer`: conmon creates the container; returns its id, or what CRI-O says.
-    fn create(&self, container: &Recorded, more: &str) -> Result<String, String> {
-        let id = &container.id;
-        fs::create_dir_all("/run/crio/exits").unwrap();
-        let words = format!(
-            "-b {bundle} -c {id} --exit-dir /run/crio/exits -l {log} --log-level info -n {NAME} \
-             -P {bundle}/conmon-pidfile -p {bundle}/pidfile --persist-dir {bundle} -r {runtime} \
-             --runtime-arg --root={root} --socket-dir-path /run/crio --syslog -u {id} {more}",
-            bundle = container.bundle.path.display(),
-            log = container.log().display(),
-            runtime = self.runtime.display(),
-            root = self.root,
-        );
-        let told = conmon(&container.bundle.path, &words);
-        // OCI: `container create failed: %s`.
-        match told["pid"].as_i64() {
-            Some(pid) if pid > 0 => Ok(id.clone()),
-            _ => Err(format!(
-                "container create failed: {}",
-                told["message"].as_str().unwrap()
-            )),
-        }
-    }
-
-    /// OCI `runtimeCmd` and `defaultRuntimeArgs`: what needs no conmon is called directly; where
-    /// CRI-O has an `XDG_RUNTIME_DIR`, that is all of the environment.
-    fn call(&self, words: &[&str]) -> Done {
-        self.call_with(words, Stdio::null())
-    }
-
-    fn call_with(&self, words: &[&str], input: impl Into<Stdio>) -> Done {
-        let output = Command::new(&self.runtime)
-            .args(["--root", &self.root])
-            .args(words)
-            .env_clear()
-            .env("XDG_RUNTIME_DIR", "/run/user/0")
-            .stdin(input)
-            .output()
-            .unwrap();
-        done(&output)
-    }
-
-    /// OCI `ExecSyncContainer`: probes; returns the exit code and the output, or what CRI-O says.
-    fn exec_sync(&self, container: &Recorded, words: &[&str]) -> Result<(i64, String), String> {
-        let process = container.process_file(words);
-        let directory = container.bundle.path.parent().unwrap();
-        let log = directory.join("crio-log");
-        let _ = fs::remove_file(&log);
-        let pid_file = directory.join("pidfile");
-        let words = format!(
-            "-c {id} -n {NAME} -r {runtime} -p {pid_file} -e -l {log} --socket-dir-path /run/crio \
-             --log-level info --sync --log-global-size-max 16777216 -T 60 \
-             --exec-process-spec {process} --runtime-arg --root={root}",
-            id = container.id,
-            runtime = self.runtime.display(),
-            pid_file = pid_file.display(),
-            log = log.display(),
-            process = process.display(),
-            root = self.root,
-        );
-        let told = conmon(Path::new("/"), &words);
-        match told["exit_code"].as_i64() {
-            Some(code) if code >= 0 => Ok((code, logged(&log))),
-            _ => Err(told["message"].as_str().unwrap_or_default().to_owned()),
-        }
-    }
-
-    /// OCI `ExecContainer`: `kubectl exec`, without conmon.
-    fn exec(&self, container: &Recorded, words: &[&str]) -> Done {
-        let process = container.process_file(words);
-        let words = [
-            "exec",
-            "--process",
-            process.to_str().unwrap(),
-            &container.id,
-        ];
-        self.call(&words)
-    }
-
-    /// OCI `StopLoopForContainer` and `DeleteContainer`.
-    #[track_caller]
-    fn end(&self, container: &Recorded) {
-        let id = container.id.as_str();
-        self.call(&["kill", id, "15"]).ok();
-        self.call(&["kill", id, "KILL"]).ok();
-        let stopped = || self.call(&["state", id]).out.contains("\"stopped\"");
-        wait_for(stopped);
-        self.call(&["delete", "--force", id]).ok();
-        assert_eq!(record_of(id), None);
-        // conmon writes it when the container has ended.
-        wait_for(|| Path::new("/run/crio/exits").join(id).exists());
-    }
-}
-
-/// Calls conmon as CRI-O does, and returns what it says through the sync pipe: `syncInfo`, or
-/// `exitCodeInfo`. Here that is a file, and so is the pipe by which it is told to begin.
-fn conmon(directory: &Path, words: &str) -> Value {
-    let start = Path::new("/run/crio/start");
-    let sync = Path::new("/run/crio/sync");
-    fs::create_dir_all("/run/crio").unwrap();
-    fs::write(start, [0]).unwrap();
-    fs::write(sync, "").unwrap();
-    let script = "exec conmon \"$@\" 3>>/run/crio/sync 4</run/crio/start >/run/crio/out 2>&1";
-    let status = Command::new("timeout")
-        .args(["60", "sh", "-c", script, "conmon"])
-        .args(words.split_whitespace())
-        .current_dir(directory)
-        .stdin(Stdio::null())
-        .env_clear()
-        // `conmon_env` of CRI-O's configuration, by default.
-        .env(
-            "PATH",
-            "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-        )
-        .env("_OCI_SYNCPIPE", "3")
-        .env("_OCI_STARTPIPE", "4")
-        .status()
-        .unwrap();
-    let said = fs::read_to_string("/run/crio/out").unwrap();
-    let mut told = None;
-    wait_for(|| {
-        let text = fs::read_to_string(sync).unwrap();
-        told = text
-            .lines()
-            .next()
-            .and_then(|l| serde_json::from_str(l).ok());
-        told.is_some() || !status.success()
-    });
-    told.unwrap_or_else(|| panic!("conmon: {status}: {said}"))
-}
-
-/// What stands in a log of CRI's format: time, stream, tag, text.
-fn logged(file: &Path) -> String {
-    let text = fs::read_to_string(file).unwrap();
-    let lines = text.lines().map(|line| line.splitn(4, ' ').nth(3).unwrap());
-    lines.flat_map(|line| [line, "\n"]).collect()
-}
-
-/// A container as CRI-O has it in its memory.
-struct Recorded {
-    id: String,
-    bundle: Bundle,
-    /// CRI-O's own copy, which does not learn what becomes of `config.json`.
-    process: Value,
-}
-
-impl Recorded {
-    /// FACTORY `SpecAddAnnotations`: first the annotations of the pod, all of them; then CRI-O's own
-    /// and the labels, which no pod can overwrite.
-    fn container(of_pod: &[(String, String)], profile: Option<&str>, args: &[&str]) -> Self {
-        let id = "c".repeat(64);
-        let labels = json!({
-            "io.kubernetes.container.name": "web",
-            "io.kubernetes.pod.name": "pod",
-            "io.kubernetes.pod.namespace": "team",
-            "io.kubernetes.pod.uid": "uid",
-        });
-        let mut annotations = json!({
-            "io.kubernetes.cri-o.Name": NAME,
-            "io.kubernetes.cri-o.ContainerID": id,
-            "io.kubernetes.cri-o.SandboxID": "5".repeat(64),
-            "io.kubernetes.cri-o.SandboxName": "k8s_POD_pod_team_uid_0",
-            "io.kubernetes.cri-o.ContainerType": "container",
-            "io.kubernetes.cri-o.TTY": "false",
-            "io.container.manager": "cri-o",
-            "io.kubernetes.cri-o.Metadata": json!({"name": "web"}).to_string(),
-            "io.kubernetes.cri-o.Labels": labels.to_string(),
-            "io.kubernetes.cri-o.Annotations": "{}",
-        });
-        let all = annotations.as_object_mut().unwrap();
-        all.extend(labels.as_object().unwrap().clone());
-        Self::new(id, annotations, of_pod, profile, args)
-    }
-
-    /// SANDBOX: the infra container, where there is one (`drop_infra_ctr`).
-    fn sandbox(of_pod: &[(String, String)]) -> Self {
-        let id = "5".repeat(64);
-        let annotations = json!({
-            "io.kubernetes.cri-o.Name": "k8s_pod_team_uid_0",
-            "io.kubernetes.cri-o.SandboxName": "k8s_pod_team_uid_0",
-            "io.kubernetes.cri-o.Namespace": "team",
-            "io.kubernetes.cri-o.ContainerType": "sandbox",
-            "io.kubernetes.cri-o.SandboxID": id,
-            "io.kubernetes.cri-o.ContainerID": id,
-            "io.kubernetes.cri-o.ContainerName": "k8s_POD_pod_team_uid_0",
-            "io.kubernetes.cri-o.KubeName": "pod",
-            "io.container.manager": "cri-o",
-        });
-        Self::new(id, annotations, of_pod, None, &["/bin/sleep", "1000"])
-    }
-
-    fn new(
-        id: String,
-        own: Value,
-        of_pod: &[(String, String)],
-        profile: Option<&str>,
-        args: &[&str],
-    ) -> Self {
-        let mut bundle = Bundle::new(&format!("crio-{}", &id[..1]), args);
-        let mut annotations: serde_json::Map<String, Value> = of_pod
-            .iter()
-            .map(|(key, value)| (key.clone(), json!(value)))
-            .collect();
-        annotations.extend(own.as_object().unwrap().clone());
-        bundle.config["annotations"] = Value::Object(annotations);
-        // As the kubelet asks, unless a pod sets `allowPrivilegeEscalation: false`.
-        bundle.config["process"]["noNewPrivileges"] = json!(false);
-        if let Some(profile) = profile {
-            bundle.config["process"]["apparmorProfile"] = json!(profile);
-        }
-        bundle.write();
-        let process = bundle.config["process"].clone();
-        let container = Self {
-            id,
-            bundle,
-            process,
-        };
-        let _ = fs::remove_file(container.log());
-        container
-    }
-
-    fn log(&self) -> PathBuf {
-        self.bundle.path.with_extension("log")
-    }
-
-    /// OCI `prepareProcessExec`: the container's own process, with other words; mode 0644.
-    fn process_file(&self, words: &[&str]) -> PathBuf {
-        let mut process = self.process.clone();
-        process["args"] = json!(words);
-        process["terminal"] = json!(false);
-        let path = self.bundle.path.with_extension("exec-process");
-        File::create(&path)
-            .unwrap()
-            .write_all(process.to_string().as_bytes())
-            .unwrap();
-        path
-    }
-}
+pub(crate) const DEFAULT: &str = "crio-default";
 
 const SLEEPS: [&str; 2] = ["/bin/sleep", "1000"];
 const LABELS: [&str; 3] = [
@@ -312,7 +48,7 @@ fn every_way_to_name_a_profile_confines_a_container_of_crio() {
     .into_iter()
     .enumerate()
     {
-        let crio = CriO::new(RUNTIMES[number % 2]);
+        let crio = Played::new(RUNTIMES[number % 2]);
         unload(PROFILE);
         let (annotations, profile) = of_example(example, minor);
         let container = Recorded::container(&annotations, Some(&profile), &SLEEPS);
@@ -331,7 +67,7 @@ fn every_way_to_name_a_profile_confines_a_container_of_crio() {
     // What asks for nothing keeps what CRI-O gave it.
     let container = Recorded::container(&[], Some(DEFAULT), &SLEEPS);
     let before = fs::read(container.bundle.config_json()).unwrap();
-    let crio = CriO::new("runc");
+    let crio = Played::new("runc");
     let id = crio.create(&container, "").unwrap();
     assert_eq!(fs::read(container.bundle.config_json()).unwrap(), before);
     crio.call(&["start", &id]).ok();
@@ -347,7 +83,7 @@ fn crio_shows_a_refusal() {
     load(&profile_text(DEFAULT, ""));
     let asks = |value: &str| vec![("oci-apparmor/profile".to_owned(), value.to_owned())];
     for runtime in RUNTIMES {
-        let crio = CriO::new(runtime);
+        let crio = Played::new(runtime);
         let refused = |container: &Recorded, words: &[&str]| {
             let message = crio.create(container, "").unwrap_err();
             let start = "container create failed: oci-apparmor: create of container ";
@@ -355,21 +91,29 @@ fn crio_shows_a_refusal() {
             for word in words {
                 assert!(message.contains(word), "{message}");
             }
-            // OCI: what failed is deleted; that there is nothing is no error to CRI-O.
+            // What failed is deleted; that there is nothing is no error to CRI-O.
             crio.call(&["delete", "--force", &container.id]);
         };
         let absent = Recorded::container(&asks("nosuch"), Some(DEFAULT), &SLEEPS);
         refused(&absent, &["nosuch", "neither loaded nor found"]);
 
         // A pod with an infra container, whose annotations somebody has edited.
-        let sandbox = Recorded::sandbox(&asks(PROFILE));
+        let pod = OfPod::new(&asks(PROFILE));
+        let of = |pod: &OfPod| {
+            let web = OfContainer::new(pod, "web");
+            Recorded::of(pod, &web, Some(DEFAULT), &SLEEPS)
+        };
+        let sandbox = Recorded::sandbox(&pod);
         unload(PROFILE);
         let id = crio.create(&sandbox, "").unwrap();
         crio.call(&["start", &id]).ok();
         assert!(loaded(PROFILE).is_some());
-        let edited = Recorded::container(&asks("other"), Some(DEFAULT), &SLEEPS);
-        refused(&edited, &["is not what it was when the pod was made"]);
-        let container = Recorded::container(&asks(PROFILE), Some(DEFAULT), &SLEEPS);
+        let edited = OfPod {
+            annotations: asks("other"),
+            ..pod.clone()
+        };
+        refused(&of(&edited), &["is not what it was when the pod was made"]);
+        let container = of(&pod);
         let id = crio.create(&container, "").unwrap();
         crio.call(&["start", &id]).ok();
 
@@ -396,9 +140,9 @@ fn crio_sees_no_difference_in_what_asks_for_nothing() {
     let _world = world();
     for runtime in RUNTIMES {
         let seen = |program: PathBuf| {
-            let crio = CriO {
+            let crio = Played {
                 runtime: program,
-                ..CriO::new(runtime)
+                ..Played::new(runtime)
             };
             let script = "echo out; echo err >&2; trap 'exit 7' TERM; sleep 1000 & wait";
             let container = Recorded::container(&[], None, &["/bin/sh", "-c", script]);
@@ -406,11 +150,7 @@ fn crio_sees_no_difference_in_what_asks_for_nothing() {
             crio.call(&["start", &id]).ok();
             let exec = crio.exec_sync(&container, &["/bin/sh", "-c", "echo o; exit 5"]);
             let missing = crio.exec(&container, &["/nowhere"]);
-            // OCI `UpdateContainer`.
-            let resources = container.bundle.path.join("resources");
-            fs::write(&resources, r#"{"cpu":{"quota":50000,"period":100000}}"#).unwrap();
-            let update = ["update", "--resources", "-", &id];
-            let updated = crio.call_with(&update, File::open(&resources).unwrap());
+            let updated = crio.update(&container, r#"{"cpu":{"quota":50000,"period":100000}}"#);
             let paused = [crio.call(&["pause", &id]), crio.call(&["resume", &id])];
             wait_for(|| logged(&container.log()).lines().count() == 2);
             crio.call(&["kill", &id, "15"]).ok();
@@ -421,7 +161,7 @@ fn crio_sees_no_difference_in_what_asks_for_nothing() {
             crio.call(&["delete", "--force", &id]).ok();
             // CRI-O looks for "no such process", "container not running" and "invalid process".
             let gone = crio.call(&["kill", &id, "KILL"]);
-            let done = |d: Done| (d.code, d.out, general(&d.err));
+            let done = |d: Done| (d.code, d.out, general(&d.err.replace(&id, "ID")));
             let calls = paused.into_iter().chain([updated, missing, gone]).map(done);
             (
                 code,
@@ -440,7 +180,7 @@ fn crio_sees_no_difference_in_what_asks_for_nothing() {
         assert_eq!(seen(wrapper(runtime)), plain);
 
         // systemd's cgroups, where there is no systemd: what the runtime says to that reaches us.
-        let crio = CriO::new(runtime);
+        let crio = Played::new(runtime);
         let container = Recorded::container(&[], None, &SLEEPS);
         let message = crio.create(&container, "-s").unwrap_err();
         assert!(!message.contains("oci-apparmor"), "{message}");
@@ -454,4 +194,194 @@ fn general(text: &str) -> String {
         .split(' ')
         .filter(|word| !word.starts_with("time=") && !word.starts_with("20"));
     words.collect::<Vec<_>>().join(" ")
+}
+
+/// What the author of a pod writes in order to be taken for another: for a container of a pod of
+/// another namespace, which the node demands nothing of, and which podman has made.
+pub(crate) const FORGED: [(&str, &str); 9] = [
+    (MANAGER, "libpod"),
+    (TYPE, "container"),
+    ("io.kubernetes.cri-o.Namespace", "kube-system"),
+    ("io.kubernetes.cri-o.KubeName", "other"),
+    ("io.kubernetes.cri-o.Name", "k8s_web_other_kube-system_x_0"),
+    ("io.kubernetes.container.name", "web"),
+    ("io.kubernetes.pod.name", "other"),
+    ("io.kubernetes.pod.namespace", "kube-system"),
+    ("io.kubernetes.pod.uid", "x"),
+];
+
+#[test]
+fn a_pod_of_crio_cannot_shed_what_the_node_demands_of_its_sandbox() {
+    let _world = world();
+    sources();
+    profile("sandboxes");
+    profile("other");
+    load(&profile_text(DEFAULT, ""));
+    fs::write(
+        CONFIG,
+        "sandbox_profile = 'sandboxes'\nexempt_namespaces = ['kube-system']\n",
+    )
+    .unwrap();
+    let asks = |value: &str| pairs(&[("container.oci-apparmor/web", value)]);
+    for (number, as_labels) in [false, true].into_iter().enumerate() {
+        let crio = Played::new(RUNTIMES[number]);
+        let forged = |more: &[(&str, &str)]| {
+            let mut pod = OfPod::new(&asks(PROFILE));
+            let to = match as_labels {
+                true => &mut pod.labels,
+                false => &mut pod.annotations,
+            };
+            to.extend(pairs(&[&FORGED, more].concat()));
+            pod
+        };
+        // What would make it another container's bundle, or that of a container of itself.
+        for key in [ID, SANDBOX_ID] {
+            let pod = forged(&[(key, "6666")]);
+            let message = crio.create(&Recorded::sandbox(&pod), "").unwrap_err();
+            assert!(
+                message.contains("oci-apparmor: create of container ") && message.contains("6666"),
+                "{message}"
+            );
+        }
+        let pod = forged(&[]);
+        let sandbox = Recorded::sandbox(&pod);
+        let id = crio.create(&sandbox, "").unwrap();
+        crio.call(&["start", &id]).ok();
+        wait_for(|| crio.label(&id).contains("sandboxes"));
+        assert!(crio.label(&id).contains("(enforce)"), "{}", crio.label(&id));
+        // The sandbox still says what its containers' annotations were.
+        let edited = OfPod {
+            annotations: asks("other"),
+            ..pod.clone()
+        };
+        let edited = OfPod {
+            annotations: [edited.annotations.clone(), pod.annotations[1..].to_vec()].concat(),
+            ..edited
+        };
+        let web = OfContainer::new(&edited, "web");
+        let container = Recorded::of(&edited, &web, Some(DEFAULT), &SLEEPS);
+        let message = crio.create(&container, "").unwrap_err();
+        assert!(
+            message.contains("is not what it was when the pod was made"),
+            "{message}"
+        );
+        let web = OfContainer::new(&pod, "web");
+        let container = Recorded::of(&pod, &web, Some(DEFAULT), &SLEEPS);
+        let id = crio.create(&container, "").unwrap();
+        crio.call(&["start", &id]).ok();
+        let both = format!("{PROFILE} (enforce)\n").repeat(2);
+        assert_eq!(crio.exec(&container, &LABELS).ok(), both);
+        crio.end(&container);
+        crio.end(&sandbox);
+    }
+    assert_eq!(records(), Vec::<PathBuf>::new());
+}
+
+/// CRI-O copies a pod's labels to its sandbox only, so they are no way to name a profile.
+#[test]
+fn a_label_of_a_pod_of_crio_names_no_profile() {
+    let _world = world();
+    sources();
+    load(&profile_text(DEFAULT, ""));
+    let crio = Played::new("runc");
+    let pod = OfPod {
+        labels: pairs(&[("oci-apparmor/profile", PROFILE)]),
+        ..OfPod::new(&[])
+    };
+    let sandbox = Recorded::sandbox(&pod);
+    let id = crio.create(&sandbox, "").unwrap();
+    crio.call(&["start", &id]).ok();
+    let web = OfContainer::new(&pod, "web");
+    let container = Recorded::of(&pod, &web, Some(DEFAULT), &SLEEPS);
+    let message = crio.create(&container, "").unwrap_err();
+    assert!(
+        message.contains("\"oci-apparmor/profile\" is not what it was"),
+        "{message}"
+    );
+    crio.end(&sandbox);
+}
+
+/// crictl, and other clients that are no kubelet.
+#[test]
+fn a_container_of_crio_without_the_kubelets_labels_has_its_name() {
+    let _world = world();
+    sources();
+    load(&profile_text(DEFAULT, ""));
+    for (runtime, family) in RUNTIMES.into_iter().zip([
+        "container.oci-apparmor/",
+        "container.apparmor.security.beta.kubernetes.io/",
+    ]) {
+        unload(PROFILE);
+        let crio = Played::new(runtime);
+        let key = |name: &str| format!("{family}{name}");
+        let asks = [
+            (key("web"), format!("localhost/{PROFILE}")),
+            (key("other"), "localhost/nosuch".to_owned()),
+        ];
+        let pod = OfPod::new(&asks);
+        let web = OfContainer::of_crictl(&pod, "web");
+        let container = Recorded::of(&pod, &web, Some(DEFAULT), &SLEEPS);
+        let id = crio.create(&container, "").unwrap();
+        crio.call(&["start", &id]).ok();
+        let both = format!("{PROFILE} (enforce)\n").repeat(2);
+        assert_eq!(crio.exec(&container, &LABELS).ok(), both);
+        crio.end(&container);
+        // An annotation of the pod in the place of the label that is missing.
+        let forged = pairs(&[("io.kubernetes.container.name", "web")]);
+        let pod = OfPod::new(&[&asks[..], &forged].concat());
+        let other = OfContainer::of_crictl(&pod, "third");
+        let container = Recorded::of(&pod, &other, Some(DEFAULT), &SLEEPS);
+        let message = crio.create(&container, "").unwrap_err();
+        assert!(message.contains("contradict each other"), "{message}");
+    }
+}
+
+/// Nothing of the checkpoint is looked at before this: what is refused needs none.
+#[test]
+fn crio_restores_no_container_by_what_its_checkpoint_image_says() {
+    let _world = world();
+    sources();
+    profile("other");
+    load(&profile_text(DEFAULT, ""));
+    let crio = Played::new("runc");
+    let image = Path::new("/run/no-checkpoint");
+    let pod = OfPod::new(&pairs(&[("container.oci-apparmor/web", PROFILE)]));
+    let refusal = |of_image: &[(&str, &str)]| {
+        let web = OfContainer::restored(&pod, "web", of_image);
+        let container = Recorded::of(&pod, &web, Some(DEFAULT), &SLEEPS);
+        let message = crio.restore(&container, image).unwrap_err();
+        assert_eq!(record_of(&container.id), None);
+        message
+    };
+    let asks = ("oci-apparmor/profile", "other");
+    for with_sandbox in [true, false] {
+        let sandbox = Recorded::sandbox(&pod);
+        if with_sandbox {
+            let id = crio.create(&sandbox, "").unwrap();
+            crio.call(&["start", &id]).ok();
+        }
+        for of_image in [
+            &[(ID, "6666")][..],
+            &[(ID, ""), (MANAGER, "libpod"), asks],
+            &[(METADATA, "{\"name\":\"other\"}"), asks],
+            &[asks],
+            &[("container.oci-apparmor/web", "other")],
+            &[
+                ("io.kubernetes.container.name", "other"),
+                ("container.oci-apparmor/other", "other"),
+            ],
+            &[(MANAGER, "libpod"), (TYPE, "sandbox"), asks],
+        ] {
+            let message = refusal(of_image);
+            assert!(
+                message
+                    .starts_with("container restore failed: oci-apparmor: restore of container ")
+                    && message.contains(" refused: "),
+                "{with_sandbox} {of_image:?}: {message}"
+            );
+        }
+        if with_sandbox {
+            crio.end(&sandbox);
+        }
+    }
 }

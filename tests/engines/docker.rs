@@ -63,14 +63,14 @@ fn docker_node() -> MutexGuard<'static, ()> {
 /// Puts a copy of the wrapper where it is installed, by a rename over what is there.
 fn install(name: &str) {
     let new = Path::new(LIBEXEC).join("new");
-    fs::copy(env!("CARGO_BIN_EXE_oci-apparmor-runtime"), &new).unwrap();
+    fs::copy(RUNTIME, &new).unwrap();
     fs::rename(&new, Path::new(LIBEXEC).join(name)).unwrap();
 }
 
 /// Has `configure` tell the daemon of us: as the runtime of all containers, or of those that ask.
 fn configure(words: &[&str]) {
     let words = [&["configure", "docker", "--programs", LIBEXEC], words].concat();
-    run(env!("CARGO_BIN_EXE_oci-apparmor"), words).ok();
+    run(CLI, words).ok();
 }
 
 /// The daemon's configuration as a node has it before it knows of us: without a network, and with
@@ -175,7 +175,7 @@ fn remove(name: &str) {
 #[track_caller]
 fn nothing_is_left() {
     assert_eq!(records(), Vec::<PathBuf>::new());
-    run(env!("CARGO_BIN_EXE_oci-apparmor"), ["gc"]).ok();
+    run(CLI, ["gc"]).ok();
     let locks = fs::read_dir("/run/oci-apparmor/locks");
     let locks: Vec<_> = locks.into_iter().flatten().flatten().collect();
     assert!(locks.is_empty(), "{locks:?}");

@@ -10,7 +10,6 @@ use crate::support::*;
 
 const FOREVER: [&str; 2] = ["/bin/sleep", "1000"];
 const CURRENT: [&str; 2] = ["/bin/cat", "/proc/self/attr/current"];
-const PROGRAM: &str = env!("CARGO_BIN_EXE_oci-apparmor");
 
 /// A profile for a sleeping container, not loaded; signals are received as this rule says.
 fn strict(name: &str, rule: &str) {
@@ -30,7 +29,7 @@ fn strict_in_place(name: &str, rule: &str) {
 /// What `lint` says about the signals of a profile: what is the matter, and what helps.
 fn signal_finding(name: &str) -> Option<(String, String)> {
     let path = format!("{PROFILES}/{name}");
-    let done = run(PROGRAM, ["lint", "--json", &path]);
+    let done = run(CLI, ["lint", "--json", &path]);
     let all: Vec<Value> = serde_json::from_str(&done.out).unwrap();
     let text = |finding: &Value, key: &str| finding[key].as_str().unwrap().to_owned();
     all.iter()
@@ -76,7 +75,7 @@ fn who_may_stop_a_container_is_what_its_profile_says_and_lint_tells_beforehand()
         let rule = hint.strip_prefix("add: ").unwrap();
         strict_in_place("stop", rule);
         assert_eq!(signal_finding("stop"), None);
-        run(PROGRAM, ["load", "stop"]).ok();
+        run(CLI, ["load", "stop"]).ok();
         kill().ok();
         wait_for(|| container.state()["status"] == "stopped");
         container.call("delete").ok();
@@ -117,14 +116,14 @@ fn the_stacks_of_crun_hold_what_they_must() {
         }
         assert_ne!(container.exec(&["/bin/touch", "/data/x"]).code, 0);
 
-        let rows: Value = serde_json::from_str(&run(PROGRAM, ["ps", "--json"]).ok()).unwrap();
+        let rows: Value = serde_json::from_str(&run(CLI, ["ps", "--json"]).ok()).unwrap();
         let rows = rows.as_array().unwrap();
         let row = rows.iter().find(|row| row["id"] == "stack").unwrap();
         assert_eq!(row["label"], format!("{name}//&zfloor"));
         assert_eq!(row["processes"][0]["label"], stack);
         assert_eq!(row["processes"][0]["holds"], true);
         // A profile of a stack is in use like any other, and is not taken from under it.
-        let unload = run(PROGRAM, ["unload", name]);
+        let unload = run(CLI, ["unload", name]);
         assert_ne!(unload.code, 0, "{unload:?}");
         assert!(loaded(name).is_some());
         run(&container.runtime, ["delete", "--force", "stack"]).ok();

@@ -133,16 +133,16 @@ fn what_was_configured_by_hand_is_taken_over_and_taken_out() {
 
 #[test]
 fn two_of_one_engine_are_kept_apart() {
-    let k3s = "/var/lib/rancher/k3s/agent/etc/containerd/config.toml";
-    let image = Image::of(&[(CONTAINERD, BEFORE), (k3s, "version = 2\n")]);
+    let other = "/opt/containerd/config.toml";
+    let image = Image::of(&[(CONTAINERD, BEFORE), (other, "version = 2\n")]);
     image.done("configure", &["containerd"]);
-    image.done("configure", &["containerd", "--config", k3s]);
+    image.done("configure", &["containerd", "--config", other]);
     assert!(image.text(CONTAINERD).contains("oci-apparmor"));
-    image.done("unconfigure", &["containerd"]);
+    image.done("unconfigure", &["containerd", "--config", CONTAINERD]);
     assert_eq!(image.text(CONTAINERD), BEFORE);
-    assert!(image.text(k3s).contains("oci-apparmor"));
-    image.done("unconfigure", &["containerd", "--config", k3s]);
-    assert_eq!(image.text(k3s), "version = 2\n");
+    assert!(image.text(other).contains("oci-apparmor"));
+    image.done("unconfigure", &["containerd", "--config", other]);
+    assert_eq!(image.text(other), "version = 2\n");
 }
 
 /// A file that became a link in the image, another machine's memory, a change that was not done:

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::containerd::{BASE, IMAGE};
 use crate::cri::*;
@@ -9,6 +10,9 @@ use crate::cri_messages::*;
 use crate::kubernetes;
 use crate::streaming::{Streamed, stream};
 use crate::support::*;
+
+/// How many pods were configured: each has a UID of its own.
+static PODS: AtomicU32 = AtomicU32::new(0);
 
 /// How the kubelet tells a container's profile.
 #[derive(Clone, Copy, PartialEq)]
@@ -35,7 +39,7 @@ impl<'c> Pod<'c> {
         SandboxConfig {
             metadata: Some(SandboxMetadata {
                 name: name.to_owned(),
-                uid: format!("{name}-uid"),
+                uid: format!("{name}-{}", PODS.fetch_add(1, Ordering::Relaxed)),
                 namespace: "team".to_owned(),
                 attempt: 0,
             }),
@@ -77,6 +81,12 @@ impl<'c> Pod<'c> {
     /// A pod from before containerd was restarted: its configuration and id.
     pub(crate) fn known(cri: &'c Cri, (config, id): (SandboxConfig, String)) -> Self {
         Self { cri, id, config }
+    }
+
+    /// The same pod, of which something else is said from now on.
+    pub(crate) fn with(mut self, config: SandboxConfig) -> Self {
+        self.config = config;
+        self
     }
 
     /// A container that runs these words, as it would be for a container that asks for nothing.

@@ -12,6 +12,8 @@ use crate::support::*;
 mod life;
 #[path = "podman/machine.rs"]
 mod machine;
+#[path = "podman/neighbours.rs"]
+mod neighbours;
 #[path = "podman/rootless.rs"]
 mod rootless;
 #[path = "podman/signals.rs"]
@@ -139,7 +141,7 @@ fn eventually(mut condition: impl FnMut() -> bool) {
 }
 
 fn cli() -> &'static str {
-    env!("CARGO_BIN_EXE_oci-apparmor")
+    CLI
 }
 
 /// Removes containers, whatever they do, when the test ends.

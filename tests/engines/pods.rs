@@ -13,7 +13,7 @@ use crate::support::*;
 
 /// The profile of the examples, and the one of their manifest.
 pub(crate) const PROFILE: &str = "oci-apparmor-demo";
-const OF_MANIFEST: &str = "web-read-only";
+pub(crate) const OF_MANIFEST: &str = "web-read-only";
 
 /// Puts the examples' sources on the node; nothing of them is loaded.
 pub(crate) fn sources() {
@@ -44,7 +44,7 @@ pub(crate) fn assert_refused<T: std::fmt::Debug>(answer: Result<T, Refusal>, wor
 }
 
 /// Examples, versions of Kubernetes, and the profile that the container gets.
-const ALL: [(&str, u32, Told, &str); 8] = [
+pub(crate) const ALL: [(&str, u32, Told, &str); 8] = [
     ("container-annotation", 36, Told::Both, PROFILE),
     ("pod-annotation", 36, Told::Both, PROFILE),
     ("beta-annotation", 29, Told::Deprecated, PROFILE),
@@ -240,4 +240,45 @@ fn annotations_are_those_of_the_sandbox() {
     assert_eq!(label, "cri-containerd.apparmor.d (enforce)\n");
     assert_eq!(record_of(&id), None);
     plain.remove();
+}
+
+/// A container that shares its pod's process namespace can end the sandbox's process; the kubelet
+/// then makes another sandbox of the same pod.
+#[test]
+fn a_pod_keeps_its_annotations_in_its_next_sandbox() {
+    let _world = world();
+    sources();
+    profile("other");
+    let containerd = Containerd::start();
+    let sleeps = Pod::container("web", &["sleep", "infinity"]);
+    let handler = handler("runc");
+    let as_it_was = pod("container-annotation", 36).annotations;
+    let first = Pod::run(&containerd.cri, "next", &handler, &as_it_was).unwrap();
+    let mut config = first.config.clone();
+    first.remove();
+    config.metadata.as_mut().unwrap().attempt = 1;
+    for annotations in [
+        Map::new(),
+        [("container.oci-apparmor/web".to_owned(), "other".to_owned())].into(),
+    ] {
+        config.annotations = annotations;
+        let refused = Pod::run_as_configured(&containerd.cri, config.clone(), &handler);
+        let words = [
+            "container.oci-apparmor/web",
+            "is not what it was when the pod was made",
+        ];
+        assert_refused(refused.map(Pod::forget), &words);
+    }
+    config.annotations = as_it_was;
+    let second = Pod::run_as_configured(&containerd.cri, config.clone(), &handler).unwrap();
+    let id = second.started(&sleeps);
+    second.assert_confined(&id, PROFILE);
+    second.end(&id);
+    second.remove();
+    // A pod of this name that is another has another UID.
+    config.metadata.as_mut().unwrap().uid = "another".to_owned();
+    config.annotations = Map::new();
+    Pod::run_as_configured(&containerd.cri, config, &handler)
+        .unwrap()
+        .remove();
 }

@@ -12,7 +12,6 @@ use serde_json::Value;
 
 use crate::support::*;
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_oci-apparmor");
 const LINKS: &str = "/etc/apparmor.d/force-complain";
 
 /// The node without the sources and the links of other tests.
@@ -27,7 +26,7 @@ fn clean() -> std::sync::MutexGuard<'static, ()> {
 }
 
 fn cli(words: &[&str]) -> Done {
-    run(PROGRAM, words)
+    run(CLI, words)
 }
 
 fn status(name: &str) -> Value {
@@ -206,14 +205,14 @@ fn a_mode_that_cannot_be_had_leaves_everything_as_it_is() {
 }
 
 /// A watch, and what it says line by line.
-struct Watch {
+pub(crate) struct Watch {
     child: Child,
     lines: Receiver<String>,
 }
 
 impl Watch {
-    fn start(through: &[&str]) -> Self {
-        let words = [through, &[PROGRAM, "load", "--all", "--watch"]].concat();
+    pub(crate) fn start(through: &[&str]) -> Self {
+        let words = [through, &[CLI, "load", "--all", "--watch"]].concat();
         let mut child = Command::new(words[0])
             .args(&words[1..])
             .stdin(Stdio::null())
@@ -240,14 +239,24 @@ impl Watch {
 
     /// Waits for a line that contains this.
     #[track_caller]
-    fn says(&self, text: &str) {
-        loop {
+    pub(crate) fn says(&self, text: &str) {
+        self.says_all(&[text]);
+    }
+
+    /// Waits until each of these stood in a line, in whatever order.
+    #[track_caller]
+    pub(crate) fn says_all(&self, texts: &[&str]) {
+        let mut missing = texts.to_vec();
+        while !missing.is_empty() {
             let line = self.lines.recv_timeout(Duration::from_secs(30));
-            let line = line.unwrap_or_else(|_| panic!("nothing says {text:?}"));
-            if line.contains(text) {
-                return;
-            }
+            let line = line.unwrap_or_else(|_| panic!("nothing says {missing:?}"));
+            missing.retain(|text| !line.contains(text));
         }
+    }
+
+    /// What was said since.
+    pub(crate) fn said(&self) -> Vec<String> {
+        self.lines.try_iter().collect()
     }
 }
 
@@ -295,7 +304,7 @@ fn a_watch_loads_what_changes_with_one_capability_and_ends_when_told() {
     fs::write(path("first"), profile_text("first", "")).unwrap();
     watch.says("first: failed: ");
     assert_eq!(loaded("first").unwrap(), "first (complain)");
-    run(PROGRAM, ["load", "first"]).ok();
+    run(CLI, ["load", "first"]).ok();
     assert_eq!(loaded("first").unwrap(), "first (enforce)");
     fs::remove_file(CONFIG).unwrap();
     watch.says("0 loaded, 2 already right, 0 failed");

@@ -8,7 +8,7 @@ const IMAGE: &str = "localhost/configured";
 const DROPIN: &str = "/etc/containers/containers.conf.d/99-oci-apparmor.conf";
 
 fn cli(words: &[&str]) -> Done {
-    run(env!("CARGO_BIN_EXE_oci-apparmor"), words)
+    run(CLI, words)
 }
 
 fn podman(words: &[&str]) -> Done {
@@ -66,6 +66,24 @@ fn podman_comes_to_us_after_one_command_and_not_after_another() {
     assert!(Path::new(DROPIN).exists());
 
     podman(&["rm", "-f", "-t", "1", "c"]).ok();
+    // Nor one that asked for nothing, and of which nothing is recorded.
+    let plain = [
+        "run",
+        "-d",
+        "--network=none",
+        "--name",
+        "plain",
+        "--security-opt",
+        "apparmor=unconfined",
+        IMAGE,
+    ];
+    let id = podman(&[&plain[..], &["/bin/sleep", "1000"]].concat()).ok();
+    assert_eq!(records(), Vec::<std::path::PathBuf>::new());
+    let refused = cli(&["unconfigure", "podman"]);
+    assert_eq!(refused.code, 5, "{refused:?}");
+    let named = format!("{} (without a profile)", id.trim());
+    assert!(refused.err.contains(&named), "{refused:?}");
+    podman(&["rm", "-f", "-t", "1", "plain"]).ok();
     cli(&["unconfigure", "podman"]).ok();
     assert!(!Path::new(DROPIN).exists());
     let words = ["run", "--rm", "--network=none", IMAGE, "/bin/true"];

@@ -101,3 +101,45 @@ fn a_task_and_its_execs_are_confined_and_a_refusal_is_shown() {
         assert_eq!(records(), Vec::<std::path::PathBuf>::new());
     }
 }
+
+/// A shim calls us by our path until the task is deleted, whatever it asked for.
+#[test]
+fn a_task_without_a_profile_keeps_the_engine_configured() {
+    let _world = world();
+    let _containerd = Containerd::start();
+    let programs = wrapper("runc").parent().unwrap().display().to_string();
+    let cli = |words: &[&str]| run(env!("CARGO_BIN_EXE_oci-apparmor"), words);
+    cli(&[
+        "configure",
+        "containerd",
+        "--low-level",
+        "runc",
+        "--programs",
+        &programs,
+    ])
+    .ok();
+    let wrapper = wrapper("runc");
+    let rootfs = rootfs();
+    let words = [
+        "run",
+        "-d",
+        "--runc-binary",
+        wrapper.to_str().unwrap(),
+        "--rootfs",
+        rootfs.to_str().unwrap(),
+        "plain",
+        "/bin/sleep",
+        "1000",
+    ];
+    run("ctr", words).ok();
+    assert_eq!(records(), Vec::<std::path::PathBuf>::new());
+    let refused = cli(&["unconfigure", "containerd"]);
+    assert_eq!(refused.code, 5, "{refused:?}");
+    assert!(
+        refused.err.contains("plain (without a profile)"),
+        "{refused:?}"
+    );
+    run("ctr", ["task", "rm", "-f", "plain"]).ok();
+    run("ctr", ["container", "rm", "plain"]).ok();
+    cli(&["unconfigure", "containerd"]).ok();
+}

@@ -11,7 +11,7 @@ fn bundle(stage: &str, annotations: &[(&str, &str)], profile: &str) -> Bundle {
         annotations,
     );
     bundle.config["process"]["apparmorProfile"] = json!(profile);
-    let hook = env!("CARGO_BIN_EXE_oci-apparmor-hook");
+    let hook = HOOK;
     bundle.config["hooks"] = json!({ stage: [{
         "path": hook, "args": ["oci-apparmor-hook", stage], "env": [], "timeout": 60,
     }]});

@@ -36,7 +36,7 @@ fn system_calls(words: &[&str]) -> Vec<(String, usize)> {
         .collect()
 }
 
-fn traced(options: &[&str], words: &[&str]) -> Done {
+pub(crate) fn traced(options: &[&str], words: &[&str]) -> Done {
     let wrapper = wrapper("runc");
     let wrapper = [wrapper.to_str().unwrap()];
     run_detached(Path::new("strace"), [options, &wrapper, words].concat())
@@ -49,7 +49,7 @@ fn rest() {
 }
 
 /// Calls the wrapper, which is killed at this system call.
-fn killed_at((name, number): &(String, usize), words: &[&str]) -> Done {
+pub(crate) fn killed_at((name, number): &(String, usize), words: &[&str]) -> Done {
     let inject = format!("inject={name}:signal=KILL:when={number}");
     let options = ["-qq", "-b", "execve", "-o", "/run/trace", "-e", &inject];
     traced(&options, words)

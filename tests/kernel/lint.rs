@@ -11,10 +11,7 @@ use crate::support::*;
 fn lint(name: &str, text: &str) -> (i32, Vec<(Value, String)>) {
     source(name, text);
     let path = format!("{PROFILES}/{name}");
-    let done = run(
-        env!("CARGO_BIN_EXE_oci-apparmor"),
-        ["lint", "--json", &path],
-    );
+    let done = run(CLI, ["lint", "--json", &path]);
     let all: Vec<Value> =
         serde_json::from_str(&done.out).unwrap_or_else(|e| panic!("{e} {done:?}"));
     let one = |f: &Value| (f["line"].clone(), f["rule"].as_str().unwrap().to_owned());
@@ -153,7 +150,7 @@ fn the_parser_is_stopped_at_its_limits() {
         ),
     ] {
         fs::write(CONFIG, setting).unwrap();
-        let done = run(env!("CARGO_BIN_EXE_oci-apparmor"), ["lint", &path]);
+        let done = run(CLI, ["lint", &path]);
         assert_eq!(done.code, 4, "{done:?}");
         assert!(done.out.contains(why), "{done:?}");
         let bundle = Bundle::annotated("lint", &["/bin/true"], &[("oci-apparmor/profile", "lint")]);

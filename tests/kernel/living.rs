@@ -166,7 +166,7 @@ fn a_kernel_that_only_complains_starts_nothing() {
         assert_eq!(running.state()["status"], "running");
         // Its label looks as ever, and an auditor is told what it is worth.
         assert_eq!(running.label(), "global (enforce)");
-        let ps = || run(env!("CARGO_BIN_EXE_oci-apparmor"), ["ps"]);
+        let ps = || run(CLI, ["ps"]);
         let told = ps();
         assert!(
             told.code == 6 && told.err.contains("global mode"),

@@ -63,7 +63,7 @@ fn a_floor_is_stacked_under_every_container_and_exec() {
         assert_eq!(label.trim(), container.label());
 
         // Each profile of the stack is as much in use as a profile alone.
-        let program = env!("CARGO_BIN_EXE_oci-apparmor");
+        let program = CLI;
         for name in ["own", "floor"] {
             let done = run(program, ["unload", name]);
             assert_eq!(done.code, 5, "{done:?}");
@@ -110,7 +110,7 @@ fn a_default_profile_is_for_those_that_ask_for_nothing() {
 #[test]
 fn check_and_explain_tell_the_truth() {
     let _world = world();
-    let program = env!("CARGO_BIN_EXE_oci-apparmor");
+    let program = CLI;
     let check = run(program, ["check", "--json"]);
     let parts: Vec<Value> = serde_json::from_str(&check.out).unwrap();
     let verdict = |part: &str| {
@@ -149,7 +149,7 @@ fn check_and_explain_tell_the_truth() {
 #[test]
 fn ps_shows_what_every_process_really_has() {
     let _world = world();
-    let program = env!("CARGO_BIN_EXE_oci-apparmor");
+    let program = CLI;
     let ps = |code: i32| -> Value {
         let done = run(program, ["ps", "--json"]);
         assert_eq!(done.code, code, "{done:?}");
@@ -212,4 +212,53 @@ fn ps_shows_what_every_process_really_has() {
         assert_eq!(ps(0)["state"], "stopped");
     }
     assert_eq!(run(program, ["ps", "--json"]).ok(), "[]\n");
+}
+
+/// CRI-O hands on what a pod's author wrote, for whom containerd leaves the field empty.
+#[test]
+fn an_engines_unconfined_counts_as_nothing_where_its_word_must_enforce() {
+    let _world = world();
+    let mut bundle = Bundle::new("word", &CURRENT);
+    for runtime in RUNTIMES {
+        profile("fallback");
+        profile("floor");
+        for (config, label) in [
+            ("", "unconfined"),
+            ("require_enforcing = true\n", "fallback (enforce)"),
+            (
+                "require_enforcing = true\nallow_unconfined = true\n",
+                "unconfined",
+            ),
+            (
+                "require_enforcing = true\n[[rule]]\nnamespaces = [\"x\"]\n",
+                "fallback (enforce)",
+            ),
+        ] {
+            let config = format!("default_profile = \"fallback\"\n{config}");
+            fs::write(CONFIG, config).unwrap();
+            bundle.config["process"]["apparmorProfile"] = "unconfined".into();
+            bundle.write();
+            let words = ["run", "--bundle", bundle.path.to_str().unwrap(), "word"];
+            let unconfined = unconfined(runtime);
+            let wanted = match label {
+                "unconfined" => &*unconfined,
+                label => label,
+            };
+            assert_eq!(run(wrapper(runtime), words).ok().trim(), wanted, "{label}");
+            // The same again: the bundle now carries what was decided.
+            assert_eq!(run(wrapper(runtime), words).ok().trim(), wanted, "{label}");
+        }
+        let both = "require_enforcing = true\ndefault_profile = \"fallback\"\nfloor = \"floor\"\n";
+        fs::write(CONFIG, both).unwrap();
+        bundle.config["process"]["apparmorProfile"] = "unconfined".into();
+        bundle.write();
+        let words = ["run", "--bundle", bundle.path.to_str().unwrap(), "word"];
+        for _ in 0..2 {
+            let label = run(wrapper(runtime), words).ok();
+            assert!(
+                label.contains("fallback") && label.contains("floor"),
+                "{label}"
+            );
+        }
+    }
 }

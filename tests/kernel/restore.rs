@@ -18,12 +18,13 @@ fn sleeping(annotations: &[(&str, &str)]) -> Bundle {
     bundle
 }
 
-/// Calls the wrapper with pipes for standard input, output and error, which CRIU can dump.
-fn piped(words: &[&str]) -> Done {
+/// Calls the wrapper, by way of another program, with pipes for standard input, output and error,
+/// which CRIU can dump.
+pub(crate) fn piped_through(before: &str, words: &[&str]) -> Done {
     let words = words.join(" ");
     let script = format!(
         "rm -f /run/code; \
-         (sleep 300 | ( {} {words}; echo $? >/run/code.new; mv /run/code.new /run/code ) 2>&1 \
+         (sleep 300 | ( {before} {} {words}; echo $? >/run/code.new; mv /run/code.new /run/code ) 2>&1 \
          | cat >/run/said) </dev/null >/dev/null 2>&1 &",
         wrapper("runc").display()
     );
@@ -35,6 +36,10 @@ fn piped(words: &[&str]) -> Done {
         out: String::new(),
         err: read("/run/said"),
     }
+}
+
+pub(crate) fn piped(words: &[&str]) -> Done {
+    piped_through("", words)
 }
 
 fn restore(bundle: &Bundle, more: &[&str]) -> Done {

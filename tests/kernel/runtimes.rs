@@ -107,6 +107,27 @@ fn exec_follows_the_container_even_if_its_record_is_lost() {
     }
 }
 
+/// The configuration and the rules may have changed meanwhile: what counts is what runs.
+#[test]
+fn exec_follows_the_container_where_only_its_processes_tell() {
+    let _world = world();
+    for runtime in RUNTIMES {
+        profile("told");
+        let mut bundle = Bundle::annotated("told", &FOREVER, &[("oci-apparmor/profile", "told")]);
+        let container = Container::started(runtime, &bundle, "told");
+        // No annotation may name it any more, and the bundle does not show that one did.
+        fs::remove_file(format!("{PROFILES}/told")).unwrap();
+        bundle.config["process"]["apparmorProfile"] = "other".into();
+        bundle.write();
+        if runtime == "crun" {
+            // Its own copy.
+            fs::copy(bundle.config_json(), "/run/crun/told/config.json").unwrap();
+        }
+        fs::remove_dir_all("/run/oci-apparmor").unwrap();
+        assert_eq!(container.exec(&CURRENT).ok(), "told (enforce)\n");
+    }
+}
+
 #[test]
 fn exec_reloads_a_profile_that_was_removed() {
     let _world = world();

@@ -12,7 +12,7 @@ const HOLDS: &str = "sabotaged (enforce)\n";
 
 /// Puts a runtime in runc's place that does this before it becomes the real one. `$bundle` and
 /// `$process` are the values of these options, `$call` is the subcommand.
-fn sabotage(deed: &str, more: &str) {
+pub(crate) fn sabotage(deed: &str, more: &str) {
     let program = wrapper("sabotage");
     let text = format!(
         r#"#!/bin/sh
@@ -305,7 +305,7 @@ fn what_is_execed_without_its_label_is_killed_where_the_node_wants_that_verified
             done.ok();
             assert!(runs());
             // An auditor sees it at any time.
-            let ps = run(env!("CARGO_BIN_EXE_oci-apparmor"), ["ps"]);
+            let ps = run(CLI, ["ps"]);
             assert_ne!(ps.code, 0, "{ps:?}");
             assert!(ps.out.contains("runs as unconfined"), "{ps:?}");
         }

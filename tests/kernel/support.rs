@@ -10,11 +10,19 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+#[path = "../support/installed.rs"]
+mod installed;
+
 pub(crate) const RUNTIMES: [&str; 2] = ["runc", "crun"];
 pub(crate) const PROFILES: &str = "/etc/oci-apparmor/profiles";
 pub(crate) const CONFIG: &str = "/etc/oci-apparmor/config.toml";
 /// Not below /tmp or /run: what is trusted must lie in directories of root alone.
 const BASE: &str = "/var/lib/oci-apparmor-tests";
+/// The programs, as they are installed.
+const PROGRAMS: &str = "/var/lib/oci-apparmor-tests/programs";
+pub(crate) const CLI: &str = "/var/lib/oci-apparmor-tests/programs/oci-apparmor";
+pub(crate) const HOOK: &str = "/var/lib/oci-apparmor-tests/programs/oci-apparmor-hook";
+pub(crate) const RUNTIME: &str = "/var/lib/oci-apparmor-tests/programs/oci-apparmor-runtime";
 
 /// One test at a time: they share the kernel's profiles, `/run` and `/etc`.
 pub(crate) fn world() -> MutexGuard<'static, ()> {
@@ -38,10 +46,11 @@ fn install() {
         fs::create_dir_all(directory).unwrap();
         fs::set_permissions(directory, fs::Permissions::from_mode(0o755)).unwrap();
     }
+    installed::install(Path::new(PROGRAMS));
     let _ = fs::remove_dir_all(Path::new(BASE).join("bin"));
     fs::create_dir_all(Path::new(BASE).join("bin")).unwrap();
     for name in ["runc", "crun", "oci-apparmor-runtime"] {
-        symlink(env!("CARGO_BIN_EXE_oci-apparmor-runtime"), wrapper(name)).unwrap();
+        symlink(RUNTIME, wrapper(name)).unwrap();
     }
     let root = rootfs();
     for directory in ["bin", "proc", "sys", "dev", "etc", "data", "tmp"] {

@@ -5,7 +5,7 @@ use std::fs;
 
 use crate::call::one_line;
 use crate::create::ASKS;
-use crate::node::{BUNDLE, Node, node};
+use crate::node::{BUNDLE, Node, PROGRAM, node, programs};
 
 /// The line that makes a container.
 const CREATE: &[&str] = &["create", "--bundle", BUNDLE, "c1"];
@@ -145,13 +145,13 @@ fn a_runtime_that_is_missing_or_not_to_be_trusted() {
 #[test]
 fn a_runtime_that_is_this_program() {
     let Some(node) = node() else { return };
-    let this = env!("CARGO_BIN_EXE_oci-apparmor-runtime");
+    let this = programs().join("oci-apparmor-runtime");
     fs::create_dir(node.path("/run/hard")).unwrap();
-    fs::hard_link(this, node.path("/run/hard/runc")).unwrap();
+    fs::hard_link(&this, node.path("/run/hard/runc")).unwrap();
     fs::create_dir(node.path("/run/soft")).unwrap();
-    node.link(this, "/run/soft/runc");
+    node.link(PROGRAM, "/run/soft/runc");
     fs::create_dir(node.path("/run/copy")).unwrap();
-    fs::copy(this, node.path("/run/copy/runc")).unwrap();
+    fs::copy(&this, node.path("/run/copy/runc")).unwrap();
     node.bundle(r#"{"process":{}}"#);
     for kind in ["hard", "soft", "copy"] {
         node.write(
@@ -176,10 +176,10 @@ fn a_runtime_that_is_this_program() {
 #[test]
 fn two_copies_of_this_program_do_not_call_each_other_for_ever() {
     let Some(node) = node() else { return };
-    let this = env!("CARGO_BIN_EXE_oci-apparmor-runtime");
+    let this = programs().join("oci-apparmor-runtime");
     for copy in ["a", "b"] {
         fs::create_dir(node.path(&format!("/run/{copy}"))).unwrap();
-        fs::copy(this, node.path(&format!("/run/{copy}/runc"))).unwrap();
+        fs::copy(&this, node.path(&format!("/run/{copy}/runc"))).unwrap();
     }
     node.write(
         "/etc/oci-apparmor/config.toml",
@@ -191,4 +191,68 @@ fn two_copies_of_this_program_do_not_call_each_other_for_ever() {
         .outcome();
     assert_eq!(outcome.code, Some(1), "{outcome:?}");
     one_line(&outcome.stderr);
+    // Nor do two builds of it: the bytes differ, as of another version.
+    for copy in ["a", "b"] {
+        let path = node.path(&format!("/run/{copy}/runc"));
+        let mut bytes = fs::read(&this).unwrap();
+        bytes.extend(copy.repeat(1000).bytes());
+        fs::write(&path, bytes).unwrap();
+    }
+    let state = || {
+        let call = node.call(&["state", "c1"]).through(&["timeout", "5"]);
+        call.outcome()
+    };
+    let outcome = state();
+    assert_eq!(outcome.code, Some(1), "{outcome:?}");
+    assert!(one_line(&outcome.stderr).contains("runc is not found"));
+    node.write(
+        "/etc/oci-apparmor/config.toml",
+        "[low_level]\ndirectories = ['/run/a', '/run/b', '/run/bin']\n",
+    );
+    state().silent_success();
+    assert_eq!(node.last_call().program, "/run/bin/runc");
+}
+
+#[test]
+fn a_runtime_that_is_passed_over_is_named_where_there_is_no_other() {
+    let Some(node) = node() else { return };
+    // As Debian has made /usr/local: root:staff, mode 2775.
+    node.program("/run/local/bin/runc", include_str!("stand_in.sh"));
+    node.chmod("/run/local", 0o2775);
+    node.write(
+        "/etc/oci-apparmor/config.toml",
+        "[low_level]\ndirectories = ['/run/none', '/run/local/bin']\n",
+    );
+    node.bundle(r#"{"process":{}}"#);
+    let line = node.create_refused(CREATE);
+    let why = "/run/local/bin/runc is not trusted: /run/local is writable by group or others \
+               (mode 2775, group 0); run: chmod go-w /run/local";
+    assert!(
+        line.contains("runc is not found") && line.contains(why),
+        "{line}"
+    );
+    node.chmod("/run/local", 0o2755);
+    node.done(CREATE);
+}
+
+/// NixOS: a link of root's own leads through a store that its builders can add to.
+#[test]
+fn a_runtime_in_a_store_of_packages() {
+    let Some(node) = node() else { return };
+    node.program("/run/store/1-runc/bin/runc", include_str!("stand_in.sh"));
+    fs::create_dir_all(node.path("/run/store/2-system/sw/bin")).unwrap();
+    node.link(
+        "/run/store/1-runc/bin/runc",
+        "/run/store/2-system/sw/bin/runc",
+    );
+    node.link("/run/store/2-system", "/run/current-system");
+    node.chmod("/run/store", 0o1775);
+    std::os::unix::fs::chown(node.path("/run/store"), None, Some(30000)).unwrap();
+    node.write(
+        "/etc/oci-apparmor/config.toml",
+        "[low_level]\ndirectories = ['/run/current-system/sw/bin']\n",
+    );
+    node.bundle(r#"{"process":{}}"#);
+    node.done(CREATE);
+    assert_eq!(node.last_call().program, "/run/store/1-runc/bin/runc");
 }

@@ -5,6 +5,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
 use serde_json::json;
 
+use crate::call::one_line;
 use crate::node::{BUNDLE, node};
 
 /// A container that asks for `p`.
@@ -98,6 +99,7 @@ fn what_is_remembered() {
         "io.kubernetes.cri-o.ContainerID": "c1",
         "io.kubernetes.cri-o.ContainerType": "container",
         "io.kubernetes.cri-o.SandboxID": "s1",
+        "io.kubernetes.cri-o.Name": "k8s_app_web-0_team_uid-1_0",
         "io.kubernetes.pod.namespace": "team",
         "io.kubernetes.pod.name": "web-0",
         "io.kubernetes.container.name": "app",
@@ -113,8 +115,9 @@ fn what_is_remembered() {
     assert_eq!(
         record,
         json!({
-            "version": 1,
+            "version": 2,
             "runtime": "crun",
+            "program": "/run/bin/crun",
             "root": "/run/roots",
             "id": "c1",
             "bundle": BUNDLE,
@@ -126,6 +129,7 @@ fn what_is_remembered() {
             "key": "container.oci-apparmor/app",
             "namespace": "team",
             "pod": "web-0",
+            "uid": "uid-1",
             "container": "app",
             "sandbox": "s1",
             "pid_file": "/run/bundle/pid",
@@ -248,20 +252,38 @@ fn another_configuration_of_crun_is_the_one_that_counts() {
 }
 
 #[test]
-fn a_second_container_of_an_id_changes_nothing() {
+fn a_second_container_of_an_id_is_refused_in_the_runtimes_words() {
     let Some(node) = node() else { return };
-    node.bundle(ASKS);
-    node.done(&["create", "c1"]);
-    let record = node.record("c1");
-    // Even one that would be refused: the runtime will say it better.
-    let second = r#"{"process":{},"annotations":{"oci-apparmor/profile":"none"}}"#;
-    node.bundle(second);
-    let outcome = node.run(&["create", "--bundle", BUNDLE, "c1"]);
-    assert_eq!(outcome.code, Some(1));
-    assert!(outcome.stderr.contains("mkdir"), "{}", outcome.stderr);
-    assert_eq!(node.last_call().words, ["create", "--bundle", BUNDLE, "c1"]);
-    assert_eq!(node.text("/run/bundle/config.json"), second);
-    assert_eq!(node.record("c1"), record);
+    for (name, words) in [
+        ("runc", "refused: container with given ID already exists;"),
+        ("crun", "refused: container `c1` already exists;"),
+        ("youki", "refused: container already exists;"),
+    ] {
+        node.called(name);
+        node.bundle(ASKS);
+        node.done(&["create", "c1"]);
+        let record = fs::read(node.record_file("c1")).unwrap();
+        // One that asks for another profile, one that asks for nothing, and one that would be
+        // refused for what it asks for.
+        for second in [
+            ASKS.replace("\"p\"", "\"q\""),
+            r#"{"process":{}}"#.to_owned(),
+            "{".to_owned(),
+        ] {
+            node.bundle(&second);
+            for call in ["create", "run", "restore"] {
+                if (name, call) == ("youki", "restore") {
+                    // It has none.
+                    continue;
+                }
+                let line = node.refused(&[call, "--bundle", BUNDLE, "c1"]);
+                assert!(line.contains(words), "{line}");
+                assert_eq!(node.text("/run/bundle/config.json"), second);
+                assert_eq!(fs::read(node.record_file("c1")).unwrap(), record);
+            }
+        }
+        node.done(&["delete", "c1"]);
+    }
 }
 
 #[test]
@@ -389,4 +411,121 @@ fn without_root_a_loaded_profile_is_used_and_none_is_loaded() {
     assert!(node.last_call().config_text().contains("apparmorProfile"));
     assert!(node.exists("/run/user/oci-apparmor/containers"));
     assert!(!node.exists("/run/oci-apparmor"));
+}
+
+/// An unprivileged container of LXC, or one in which an engine is nested: root of a user
+/// namespace, without a login's directory, or with one that goes when root logs out.
+#[test]
+fn root_of_a_user_namespace_has_the_run_of_its_system() {
+    let Some(node) = node() else { return };
+    node.write("/run/user/0/file", "");
+    node.write("/run/user/1000/file", "");
+    let root = ["unshare", "--user", "--map-root-user"];
+    for (environment, place) in [
+        (&[][..], "/run/oci-apparmor"),
+        (
+            &["XDG_RUNTIME_DIR=/run/user/0", "USER=root"],
+            "/run/oci-apparmor",
+        ),
+        (&["XDG_RUNTIME_DIR="], "/run/oci-apparmor"),
+        // A rootless engine's.
+        (
+            &["XDG_RUNTIME_DIR=/run/user/1000", "USER=root"],
+            "/run/user/1000/oci-apparmor",
+        ),
+    ] {
+        let call = |words: &[&str]| {
+            let call = node.call(words).through(&root).environment(environment);
+            call.outcome().silent_success();
+        };
+        node.bundle(ASKS);
+        call(&["create", "c1"]);
+        let written = node.last_call().config_text();
+        assert!(written.contains("apparmorProfile"), "{environment:?}");
+        let containers = || {
+            let roots = fs::read_dir(node.path(&format!("{place}/containers"))).unwrap();
+            roots.count()
+        };
+        assert_eq!(containers(), 1, "{environment:?}");
+        call(&["exec", "c1", "sh"]);
+        assert_eq!(
+            node.last_call().words,
+            ["exec", "--apparmor=p", "c1", "sh"],
+            "{environment:?}"
+        );
+        call(&["delete", "c1"]);
+        node.remove(place);
+        assert!(!node.exists("/run/oci-apparmor") && !node.exists("/run/user/0/oci-apparmor"));
+    }
+}
+
+#[test]
+fn without_a_place_for_records_only_what_needs_one_is_refused() {
+    let Some(node) = node() else { return };
+    for inside in ["/run/calls", "/run/bundle"] {
+        node.chown(inside, 1000);
+    }
+    node.write("/run/runc/file", "");
+    node.chown("/run/runc", 1000);
+    let user = ["setpriv", "--reuid=1000", "--regid=1000", "--clear-groups"];
+    let nested = [&user[..], &["unshare", "--user", "--map-root-user"]].concat();
+    for through in [&user[..], &nested] {
+        let call = |words: &[&str]| node.call(words).through(through).outcome();
+        let bundle = |json: &str| {
+            node.bundle(json);
+            node.chown("/run/bundle/config.json", 1000);
+        };
+        bundle(r#"{"process":{},"annotations":{"other":"1"}}"#);
+        for words in [
+            &["--root=/run/runc", "create", "c1"][..],
+            &["--root=/run/runc", "start", "c1"],
+            &["--root=/run/runc", "exec", "c1", "sh"],
+            &["--root=/run/runc", "state", "c1"],
+            &["--root=/run/runc", "kill", "c1"],
+            &["--root=/run/runc", "delete", "c1"],
+        ] {
+            call(words).silent_success();
+            assert_eq!(node.last_call().words, words);
+        }
+        // So it is for the sandbox of a pod that names nothing.
+        let sandbox = |rest: &str| {
+            bundle(&format!(
+                r#"{{"process":{{}},"annotations":{{"io.kubernetes.cri.container-type":"sandbox","io.kubernetes.cri.sandbox-id":"s1"{rest}}}}}"#
+            ));
+        };
+        sandbox("");
+        call(&["--root=/run/runc", "create", "s1"]).silent_success();
+        call(&["--root=/run/runc", "delete", "s1"]).silent_success();
+
+        let calls = node.calls().len();
+        for (id, refused) in [("c1", false), ("s1", true)] {
+            match refused {
+                true => sandbox(r#","oci-apparmor/profile":"p""#),
+                false => bundle(ASKS),
+            }
+            let outcome = call(&["--root=/run/runc", "create", id]);
+            assert_eq!(outcome.code, Some(1));
+            let line = one_line(&outcome.stderr);
+            assert!(
+                line.contains("there is no place for the records of containers: XDG_RUNTIME_DIR")
+                    && line.ends_with(": export XDG_RUNTIME_DIR=/run/user/1000"),
+                "{line}"
+            );
+        }
+        assert_eq!(node.calls().len(), calls);
+        // A container with a profile, made where there was a place.
+        bundle(r#"{"process":{"apparmorProfile":"p"}}"#);
+        let direct = ["--root=/run/runc", "create", "--bundle=/run/bundle", "c1"];
+        node.call_program("/run/bin/runc", &direct)
+            .outcome()
+            .silent_success();
+        for words in [
+            &["--root=/run/runc", "start", "c1"][..],
+            &["--root=/run/runc", "exec", "c1", "sh"],
+        ] {
+            let line = call(words).stderr;
+            assert!(line.contains("there is no place for the records"), "{line}");
+        }
+        node.remove("/run/runc/c1");
+    }
 }

@@ -1,13 +1,15 @@
 #!/bin/sh
-# sh enter.sh NODE DIRECTORY PRELUDE PROGRAM [WORD...]
+# sh enter.sh NODE PROGRAMS DIRECTORY PRELUDE PROGRAM [WORD...]
 #
 # In a mount namespace of its own, puts the directories of NODE in the place of this machine's,
-# and becomes PROGRAM: same process, nothing inherited but what PRELUDE opens.
+# with PROGRAMS in it as /run/programs/bin, and becomes PROGRAM: same process, nothing inherited but what PRELUDE opens.
 set -e
-node=$1 directory=$2 prelude=$3
-shift 3
+node=$1 programs=$2 directory=$3 prelude=$4
+shift 4
 mount --rbind /dev "$node/dev"
-for name in etc run sys usr/libexec; do
+mount --bind "$programs" "$node/run/programs/bin"
+# /run last: the checkout may lie below it.
+for name in etc sys usr/libexec; do
     mount --bind "$node/$name" "/$name"
 done
 # The stand-ins are the only low-level runtimes in the usual places (/usr/libexec/crio).
@@ -22,6 +24,7 @@ mount -t tmpfs -o mode=755 dev /dev
 mv /dev/new /dev/null
 mount --bind "$node/dev/null" /dev/null
 ln -s /run/syslog /dev/log
+mount --rbind "$node/run" /run
 cd "$directory"
 eval "$prelude"
 exec "$@"

@@ -161,13 +161,63 @@ fn a_process_that_others_could_change_or_misread_is_refused() {
     fresh("{}");
     node.chmod(PROCESS, 0o666);
     refused("others can write it");
+    // What a link leads to is read with the same eyes.
     node.remove(PROCESS);
     node.link("/run/second", PROCESS);
-    refused("it is a symbolic link");
+    node.chmod("/run/second", 0o666);
+    refused("others can write it");
+    node.chmod("/run/second", 0o600);
+    node.write("/run/second", r#"{"ApparmorProfile":"q"}"#);
+    refused("as apparmorProfile");
+    // A pipe that nothing is ever written to.
     node.remove(PROCESS);
     nix::unistd::mkfifo(&node.path(PROCESS), nix::sys::stat::Mode::S_IRWXU).unwrap();
-    refused("it is not a regular file");
-    assert_eq!(node.text("/run/second"), "{}");
+    refused("its end did not come");
+}
+
+#[test]
+fn a_process_from_a_pipe_or_through_a_link_is_handed_on_as_a_copy() {
+    let Some(node) = running() else { return };
+    const GIVEN: &str = r#"{"args":["sh"],"apparmorProfile":"unconfined"}"#;
+    const LABELLED: &str = r#"{"args":["sh"],"apparmorProfile":"p"}"#;
+    node.write("/run/file", GIVEN);
+    node.link("file", "/run/link");
+    nix::unistd::mkfifo(&node.path("/run/pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let write = format!("echo '{GIVEN}' >/run/pipe &");
+    for (path, prelude) in [
+        ("/run/link", ""),
+        ("/run/pipe", &*write),
+        ("/proc/self/fd/0", "exec </run/file"),
+        // As a shell's `<(…)` is.
+        ("/proc/self/fd/9", &format!("{write} exec 9</run/pipe")),
+    ] {
+        let words = ["exec", "-d", "--preserve-fds", "7", "--process", path, "c1"];
+        let call = node.call(&words).prelude(prelude);
+        call.outcome().silent_success();
+        let call = node.last_call();
+        let copy = call.words.iter().find_map(|w| w.strip_prefix("--process="));
+        let number = copy.and_then(|path| path.strip_prefix("/proc/self/fd/"));
+        let number = number.unwrap_or_else(|| panic!("{:?}", call.words));
+        assert!(
+            number.parse::<u32>().unwrap() >= 10,
+            "{number} is preserved"
+        );
+        assert_eq!(
+            String::from_utf8(call.process.unwrap()).unwrap().trim(),
+            LABELLED
+        );
+        // It is the only one of ours.
+        let ours = call.descriptors.iter().filter(|d| d.contains("memfd"));
+        assert_eq!(ours.count(), 1, "{:?}", call.descriptors);
+    }
+    // What was read stays as it was.
+    assert_eq!(node.text("/run/file"), GIVEN);
+    // The same label already: the copy is handed on all the same, since a pipe is empty then.
+    let write = format!("echo '{LABELLED}' >/run/pipe &");
+    let call = node.call(&["exec", "-p", "/run/pipe", "c1"]);
+    call.prelude(&write).outcome().silent_success();
+    let process = node.last_call().process.unwrap();
+    assert_eq!(String::from_utf8(process).unwrap().trim(), LABELLED);
 }
 
 #[test]
@@ -229,6 +279,85 @@ fn a_container_from_before_us_gets_what_it_asked_for() {
         (r#"{"process":{}}"#, None),
     ] {
         node.bundle(config);
+        let direct = ["--root=/run/runc", "create", "--bundle=/run/bundle", "c1"];
+        node.call_program("/run/bin/runc", &direct)
+            .outcome()
+            .silent_success();
+        assert_eq!(label(&node).as_deref(), expected, "{config}");
+        node.remove("/run/runc/c1");
+        if node.exists("/run/oci-apparmor") {
+            node.remove("/run/oci-apparmor");
+        }
+    }
+}
+
+/// A container that `create` would have refused is not one of ours: its health checks go on, as
+/// the container was made.
+#[test]
+fn a_container_that_could_not_be_ours_is_as_it_was_made() {
+    let Some(node) = node() else { return };
+    node.load("q", "enforce");
+    node.load("host", "enforce");
+    let beta = |name: &str| format!("container.apparmor.security.beta.kubernetes.io/{name}");
+    let (one, two) = (beta("one"), beta("two"));
+    for (process, annotations, expected) in [
+        // `podman kube play` tells no names.
+        (
+            r#"{"apparmorProfile":"q"}"#,
+            format!(
+                r#""io.container.manager":"libpod","io.kubernetes.cri-o.SandboxID":"s","{one}":"localhost/p""#
+            ),
+            Some("q"),
+        ),
+        (
+            "{}",
+            format!(
+                r#""io.container.manager":"libpod","io.kubernetes.cri-o.SandboxID":"s","{one}":"localhost/p""#
+            ),
+            None,
+        ),
+        (
+            "{}",
+            format!(r#""{one}":"localhost/p","{two}":"localhost/p""#),
+            None,
+        ),
+        (
+            r#"{"apparmorProfile":"q"}"#,
+            r#""oci-apparmor/profil":"p""#.to_owned(),
+            Some("q"),
+        ),
+        (
+            r#"{"apparmorProfile":"q"}"#,
+            r#""oci-apparmor/profile":"un""#.to_owned(),
+            Some("q"),
+        ),
+        (r#"{"apparmorProfile":"my profile"}"#, String::new(), None),
+        // What annotations may not name, they do not get by having been there before.
+        (
+            r#"{"apparmorProfile":"q"}"#,
+            r#""oci-apparmor/profile":"host""#.to_owned(),
+            Some("q"),
+        ),
+        ("{}", r#""oci-apparmor/profile":"host""#.to_owned(), None),
+        // Written by a version of ours that had other rules.
+        (
+            r#"{"apparmorProfile":"host"}"#,
+            r#""oci-apparmor/profile":"host""#.to_owned(),
+            Some("host"),
+        ),
+        (
+            r#"{"apparmorProfile":"p//&q"}"#,
+            r#""oci-apparmor/profil":"p""#.to_owned(),
+            Some("p//&q"),
+        ),
+    ] {
+        node.settings("allow = ['p', 'q']");
+        let config = format!(r#"{{"process":{process},"annotations":{{{annotations}}}}}"#);
+        node.bundle(&config);
+        let refused = !matches!(expected, Some("host"));
+        if refused {
+            node.create_refused(&["create", "--bundle=/run/bundle", "c1"]);
+        }
         let direct = ["--root=/run/runc", "create", "--bundle=/run/bundle", "c1"];
         node.call_program("/run/bin/runc", &direct)
             .outcome()
@@ -320,7 +449,7 @@ fn a_record_that_we_did_not_write_is_none() {
     }
     label(&node);
     for (text, by) in [
-        (forged.replace("\"version\":1", "\"version\":2"), "version"),
+        (forged.replace("\"version\":2", "\"version\":3"), "version"),
         (forged.replace("\"id\":\"c1\"", "\"id\":\"c2\""), "id"),
         (forged[..forged.len() / 2].to_owned(), "half of it"),
         (String::new(), "empty"),

@@ -8,6 +8,7 @@ use std::process::{Child, Command, Output, Stdio};
 
 use serde_json::Value;
 
+use crate::call::until;
 use crate::create::ASKS;
 use crate::node::{BUNDLE, Node, node};
 
@@ -21,7 +22,9 @@ const HANDED: &str = r#"{"apparmorProfile":"a-default-of-the-engine","args":["sh
 /// A runtime that keeps what it was given, in the time of a few system calls.
 const RUNTIME: &str = r#"#!/bin/sh
 PATH=/usr/bin:/bin
-case " $* " in *' create '*)
+# A watcher whose container is taken away by the test.
+case " $* " in *' delete '*) exit ;; esac
+case " $* " in *' create '* | *' run '*)
     mkdir -p /run/runc && mkdir /run/runc/c1 || exit 1
     echo '{"config":{"labels":["bundle=/run/bundle"]}}' >/run/runc/c1/state.json
     ;;
@@ -30,8 +33,8 @@ mkdir /run/saw && cp /run/bundle/config.json /run/process.json /run/saw && echo 
 "#;
 
 /// A node whose namespace stays, so that a call costs no more than the program itself.
-struct Held {
-    node: Node,
+pub(crate) struct Held {
+    pub(crate) node: Node,
     holder: Child,
 }
 
@@ -44,18 +47,23 @@ impl Drop for Held {
 
 /// What happens at one system call, in strace's words.
 #[derive(Debug, Clone, Copy)]
-struct Fault<'a> {
-    call: &'a str,
+pub(crate) struct Fault<'a> {
+    pub(crate) call: &'a str,
     /// At the how-manyth of this name; with `+`, at all that follow, too.
-    when: &'a str,
-    what: &'a str,
+    pub(crate) when: &'a str,
+    pub(crate) what: &'a str,
 }
 
-const KILL: &str = "signal=KILL";
+pub(crate) const KILL: &str = "signal=KILL";
 
 /// What can happen at a system call of this name: each can fail, some fail in ways of their own.
-fn faults(call: &str) -> Vec<(&'static str, &'static str)> {
-    let mut faults = vec![(KILL, ""), ("error=EIO", "")];
+pub(crate) fn faults(call: &str) -> Vec<(&'static str, &'static str)> {
+    let mut faults = vec![(KILL, "")];
+    // It closes whatever it answers; strace would have it not close.
+    if call == "close" {
+        return faults;
+    }
+    faults.push(("error=EIO", ""));
     // A disk, or a limit on descriptors, that does not come back.
     if matches!(call, "openat" | "statx" | "newfstatat" | "readlink") {
         faults.push(("error=EIO", "+"));
@@ -76,7 +84,6 @@ fn faults(call: &str) -> Vec<(&'static str, &'static str)> {
             | "fcntl"
             | "flock"
             | "poll"
-            | "close"
             | "wait4"
             | "waitid"
             | "clone3"
@@ -89,7 +96,8 @@ fn faults(call: &str) -> Vec<(&'static str, &'static str)> {
 }
 
 impl Held {
-    fn prepare() -> Option<Self> {
+    /// A node with this low-level runtime.
+    pub(crate) fn prepare(runtime: &str) -> Option<Self> {
         let node = node()?;
         if let Err(e) = Command::new("strace").arg("-V").output() {
             let must = std::env::var_os("OCI_APPARMOR_MUST_RUN").is_some_and(|v| v == "1");
@@ -99,7 +107,7 @@ impl Held {
         }
         // In the usual place too: where the configuration cannot be read, it is looked for there.
         for directory in ["/run/bin", "/usr/libexec/crio"] {
-            node.program(&format!("{directory}/runc"), RUNTIME);
+            node.program(&format!("{directory}/runc"), runtime);
         }
         node.write(PROCESS, HANDED);
         let words = ["sh", "-c", "echo ready; exec sleep 600"].map(str::to_owned);
@@ -112,12 +120,16 @@ impl Held {
         Some(Self { node, holder })
     }
 
-    fn call(&self, program: &[&str], words: &[&str]) -> Output {
+    /// Calls the wrapper, by way of another program.
+    pub(crate) fn call(&self, program: &[&str], words: &[&str]) -> Output {
+        self.enter(&[program, &["/run/libexec/runc"], words].concat())
+    }
+
+    /// Calls any program.
+    pub(crate) fn enter(&self, words: &[&str]) -> Output {
         let pid = self.holder.id().to_string();
         Command::new("nsenter")
             .args(["--target", &pid, "--mount", "--wd"])
-            .args(program)
-            .arg("/run/libexec/runc")
             .args(words)
             .env_clear()
             .stdin(Stdio::null())
@@ -131,6 +143,15 @@ impl Held {
         let trace = ["strace", "-qq", "-b", "execve", "-o", "/run/trace"];
         let done = self.call(&trace, words);
         assert!(done.status.success(), "{done:?}");
+        let mut names = self.traced();
+        // That of the runtime, from which on nothing is traced.
+        assert_eq!(names.pop().unwrap().0, "execve");
+        assert!(names.len() > 100, "{names:?}");
+        names
+    }
+
+    /// What strace saw, but for its own call.
+    pub(crate) fn traced(&self) -> Vec<(String, usize)> {
         let mut names: Vec<(String, usize)> = Vec::new();
         for line in self.node.text("/run/trace").lines() {
             let Some((name, _)) = line.split_once('(') else {
@@ -141,14 +162,11 @@ impl Held {
                 names.push((name.to_owned(), before + 1));
             }
         }
-        // strace's own, and that of the runtime, from which on nothing is traced.
         assert_eq!(names.remove(0).0, "execve");
-        assert_eq!(names.pop().unwrap().0, "execve");
-        assert!(names.len() > 100, "{names:?}");
         names
     }
 
-    fn disturbed(&self, fault: Fault<'_>, words: &[&str]) -> Output {
+    pub(crate) fn disturbed(&self, fault: Fault<'_>, words: &[&str]) -> Output {
         let Fault { call, when, what } = fault;
         let inject = format!("inject={call}:{what}:when={when}");
         let strace = ["strace", "-qq", "-b", "execve", "-o", "/run/trace", "-e"];
@@ -178,6 +196,20 @@ impl Held {
         state
     }
 
+    /// Waits for what a killed call has left running: a compiler, a watcher.
+    #[track_caller]
+    fn settle(&self) {
+        let namespace = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/mnt")).ok();
+        let holder = self.holder.id().to_string();
+        let own = namespace(&holder);
+        until("nothing else runs on the node", || {
+            fs::read_dir("/proc").unwrap().flatten().all(|entry| {
+                let pid = entry.file_name().into_string().unwrap();
+                pid == holder || namespace(&pid) != own
+            })
+        });
+    }
+
     /// The label that the runtime saw in what it was given; `None` if it was not run.
     fn seen(&self, words: &[&str]) -> Option<Option<String>> {
         let line = self
@@ -189,7 +221,7 @@ impl Held {
             json.pointer(at)
                 .and_then(|label| label.as_str().map(str::to_owned))
         };
-        Some(if words == CREATE {
+        Some(if words != EXEC && words[0] != "exec" {
             label("/run/saw/config.json", "/process/apparmorProfile")
         } else if words == EXEC {
             label("/run/saw/process.json", "/apparmorProfile")
@@ -201,10 +233,14 @@ impl Held {
         })
     }
 
-    fn forget(&self, inside: &str) {
-        if self.node.exists(inside) {
-            self.node.remove(inside);
-        }
+    pub(crate) fn forget(&self, inside: &str) {
+        // The watcher of a call that was killed may be at work in there.
+        until("it is gone", || {
+            let path = self.node.path(inside);
+            let _ = fs::remove_file(&path);
+            let _ = fs::remove_dir_all(&path);
+            !self.node.exists(inside)
+        });
     }
 }
 
@@ -229,6 +265,7 @@ fn at_every_call(held: &Held, words: &[&str], step: usize, prepare: &dyn Fn(&Hel
             let fault = Fault { call, when, what };
             fresh();
             let done = held.disturbed(fault, words);
+            held.settle();
             check(held, words, fault, &done);
             run += usize::from(held.seen(words).is_some());
             let text = node.text(CONFIG);
@@ -242,8 +279,10 @@ fn at_every_call(held: &Held, words: &[&str], step: usize, prepare: &dyn Fn(&Hel
             }
         }
     }
-    // A kernel that has less memory to give makes a call more or less.
-    assert!(happened + 10 > kills, "{happened} of {kills}: {calls:?}");
+    // A kernel that has less memory to give makes a call more or less; and how often a compiler is
+    // waited for depends on what else the machine does.
+    let missed = kills - happened;
+    assert!(missed < 10 + kills / 4, "{missed} of {kills}: {calls:?}");
     // Most of what can go wrong is no reason not to run.
     assert!(run > kills / 5, "{run} of {kills}");
 }
@@ -317,8 +356,60 @@ fn without_a_container(held: &Held) {
 
 #[test]
 fn at_every_system_call_of_create() {
-    let Some(held) = Held::prepare() else { return };
+    let Some(held) = Held::prepare(RUNTIME) else {
+        return;
+    };
     at_every_call(&held, &CREATE, 1, &without_a_container);
+}
+
+#[test]
+fn at_every_second_system_call_of_run() {
+    let Some(held) = Held::prepare(RUNTIME) else {
+        return;
+    };
+    let run = ["run", "--detach", "--bundle", BUNDLE, "c1"];
+    at_every_call(&held, &run, 2, &without_a_container);
+}
+
+#[test]
+fn at_every_third_system_call_of_a_create_that_compiles() {
+    let Some(held) = Held::prepare(RUNTIME) else {
+        return;
+    };
+    held.node.source("p");
+    // Its stamp is not remembered at first: each call makes the same system calls.
+    at_every_call(&held, &CREATE, 3, &|held| {
+        without_a_container(held);
+        held.forget("/run/cache");
+        held.forget("/sys/kernel/security/apparmor/policy/profiles");
+        held.node
+            .write("/sys/kernel/security/apparmor/policy/profiles/.keep", "");
+        held.node
+            .write("/sys/kernel/security/apparmor/.replace", "");
+    });
+}
+
+#[test]
+fn no_failure_lets_a_second_container_take_the_firsts_record() {
+    let Some(held) = Held::prepare(RUNTIME) else {
+        return;
+    };
+    let record = with_a_container(&held);
+    let file = held.node.record_file("c1");
+    held.forget("/run/saw");
+    // The calls of one that is refused at once.
+    let trace = ["strace", "-qq", "-o", "/run/trace"];
+    assert_eq!(held.call(&trace, &CREATE).status.code(), Some(1));
+    let calls = held.traced();
+    for (call, number) in &calls {
+        for (what, on) in faults(call) {
+            let when = &format!("{number}{on}");
+            let fault = Fault { call, when, what };
+            let done = held.disturbed(fault, &CREATE);
+            assert_eq!(held.seen(&CREATE), None, "{fault:?}: {done:?}");
+            assert_eq!(fs::read(&file).unwrap(), record, "{fault:?}: {done:?}");
+        }
+    }
 }
 
 /// A container `c1` that runs under `p`, and what is remembered of it.
@@ -330,7 +421,9 @@ fn with_a_container(held: &Held) -> Vec<u8> {
 
 #[test]
 fn at_every_system_call_of_exec() {
-    let Some(held) = Held::prepare() else { return };
+    let Some(held) = Held::prepare(RUNTIME) else {
+        return;
+    };
     let record = with_a_container(&held);
     let file = held.node.record_file("c1");
     at_every_call(&held, &EXEC, 1, &|held| {
@@ -341,16 +434,47 @@ fn at_every_system_call_of_exec() {
 
 #[test]
 fn at_every_system_call_of_an_exec_whose_record_is_lost() {
-    let Some(held) = Held::prepare() else { return };
+    let Some(held) = Held::prepare(RUNTIME) else {
+        return;
+    };
     with_a_container(&held);
     at_every_call(&held, &["exec", "c1", "sh"], 1, &|held| {
         held.forget("/run/oci-apparmor")
     });
 }
 
+/// Where the kernel fails at one of the calls by which a container `c1` is made that asks for `q`
+/// in a pod that asked for `p`, it is not made. `bundle` writes what asks for a profile.
+fn no_failure_lets_it_be_made(held: &Held, words: &[&str], bundle: &dyn Fn(&str)) {
+    let fresh = |profile: &str| {
+        held.forget("/run/saw");
+        held.forget("/run/runc/c1");
+        bundle(profile);
+    };
+    fresh("p");
+    let calls = held.system_calls(words);
+    assert_eq!(held.seen(words), Some(Some("p".to_owned())));
+    let reads = |call: &&(String, usize)| {
+        matches!(
+            &*call.0,
+            "openat" | "statx" | "read" | "readlink" | "fcntl" | "lseek"
+        )
+    };
+    for (call, number) in calls.iter().filter(reads) {
+        fresh("q");
+        let when = &number.to_string();
+        let what = "error=EIO";
+        let fault = Fault { call, when, what };
+        let done = held.disturbed(fault, words);
+        assert_eq!(held.seen(words), None, "{fault:?}: {done:?}");
+    }
+}
+
 #[test]
 fn no_failure_lets_a_pods_annotations_be_edited() {
-    let Some(held) = Held::prepare() else { return };
+    let Some(held) = Held::prepare(RUNTIME) else {
+        return;
+    };
     let node = &held.node;
     node.load("q", "enforce");
     let bundle = |kind: &str, profile: &str| {
@@ -362,26 +486,70 @@ fn no_failure_lets_a_pods_annotations_be_edited() {
         }});
         node.bundle(config.to_string());
     };
-    let fresh = |profile: &str| {
-        held.forget("/run/saw");
-        held.forget("/run/runc/c1");
-        bundle("container", profile);
-    };
     bundle("sandbox", "p");
     let sandbox = held.call(&[], &["create", "s1"]);
     assert!(sandbox.status.success(), "{sandbox:?}");
-    fresh("p");
-    let calls = held.system_calls(&CREATE);
-    assert_eq!(held.seen(&CREATE), Some(Some("p".to_owned())));
-    let reads = |call: &&(String, usize)| {
-        matches!(&*call.0, "openat" | "statx" | "read" | "readlink" | "fcntl")
+    no_failure_lets_it_be_made(&held, &CREATE, &|profile| bundle("container", profile));
+}
+
+/// What is remembered by the pod's UID, where its sandbox is gone.
+#[test]
+fn no_failure_lets_a_pod_shed_its_uid() {
+    let Some(held) = Held::prepare(RUNTIME) else {
+        return;
     };
-    for (call, number) in calls.iter().filter(reads) {
-        fresh("q");
-        let when = &number.to_string();
-        let what = "error=EIO";
-        let fault = Fault { call, when, what };
-        let done = held.disturbed(fault, &CREATE);
-        assert_eq!(held.seen(&CREATE), None, "{fault:?}: {done:?}");
-    }
+    let node = &held.node;
+    node.load("q", "enforce");
+    let path = "/run/containerd/io.containerd.runtime.v2.task/k8s.io/c1";
+    let bundle = |sandbox: &str, kind: &str, profile: &str| {
+        let config = serde_json::json!({"process": {}, "annotations": {
+            "io.kubernetes.cri.container-type": kind,
+            "io.kubernetes.cri.sandbox-id": sandbox,
+            "io.kubernetes.cri.sandbox-namespace": "team",
+            "io.kubernetes.cri.sandbox-name": "web-0",
+            "io.kubernetes.cri.sandbox-uid": "uid-1",
+            "oci-apparmor/profile": profile,
+        }});
+        node.write(&format!("{path}/config.json"), config.to_string());
+    };
+    // The runtime looks there.
+    node.bundle("");
+    node.remove(CONFIG);
+    node.link(&format!("{path}/config.json"), CONFIG);
+    bundle("s1", "sandbox", "p");
+    let sandbox = held.call(&[], &["create", "--bundle", path, "s1"]);
+    assert!(sandbox.status.success(), "{sandbox:?}");
+    let record = node.record_file("s1");
+    fs::remove_file(record).unwrap();
+    no_failure_lets_it_be_made(&held, &["create", "--bundle", path, "c1"], &|profile| {
+        bundle("s1", "container", profile);
+    });
+}
+
+/// What a sandbox of CRI-O's has in its configuration, where it has no process.
+#[test]
+fn no_failure_hides_a_sandbox_of_crio() {
+    let Some(held) = Held::prepare(RUNTIME) else {
+        return;
+    };
+    let node = &held.node;
+    node.load("q", "enforce");
+    let bundle = |id: &str, profile: &str| {
+        let config = serde_json::json!({"process": {}, "annotations": {
+            "oci-apparmor/profile": profile,
+            "io.kubernetes.cri-o.ContainerID": id,
+            "io.kubernetes.cri-o.SandboxID": "s1",
+            "io.kubernetes.cri-o.Name": "k8s_app_web-0_team_uid-1_0",
+        }});
+        node.write(
+            &format!("/run/c/{id}/userdata/config.json"),
+            config.to_string(),
+        );
+    };
+    bundle("s1", "p");
+    node.bundle("");
+    node.remove(CONFIG);
+    node.link("/run/c/c1/userdata/config.json", CONFIG);
+    let words = ["create", "--bundle", "/run/c/c1/userdata", "c1"];
+    no_failure_lets_it_be_made(&held, &words, &|profile| bundle("c1", profile));
 }

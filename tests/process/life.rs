@@ -33,6 +33,33 @@ fn a_record_goes_when_its_container_is_gone() {
     node.remove("/run/runc/c2");
     assert_eq!(node.run(&["delete", "c2"]).code, Some(1));
     assert_eq!(node.records(), [""; 0]);
+    // Nor is anything left of the root that they were in.
+    let left = fs::read_dir(node.path("/run/oci-apparmor/containers")).unwrap();
+    assert_eq!(left.count(), 0);
+}
+
+#[test]
+fn a_root_goes_with_its_last_container_and_not_while_a_record_is_written() {
+    let Some(node) = node() else { return };
+    node.bundle(ASKS);
+    let directory = node.path("/run/oci-apparmor/containers");
+    let roots = || fs::read_dir(&directory).unwrap().count();
+    for root in ["/run/one", "/run/two"] {
+        node.done(&["--root", root, "create", "c1"]);
+    }
+    assert_eq!(roots(), 2);
+    node.done(&["--root", "/run/one", "delete", "c1"]);
+    assert_eq!(roots(), 1);
+    // As `write` holds it between making the directory and the rename into it.
+    let writing = fs::File::open(&directory).unwrap();
+    writing.lock_shared().unwrap();
+    node.done(&["--root", "/run/two", "delete", "c1"]);
+    assert_eq!((node.records(), roots()), (vec!["c1".to_owned()], 1));
+    drop(writing);
+    // Another one has its place, and takes it along.
+    node.done(&["--root", "/run/two", "create", "c1"]);
+    node.done(&["--root", "/run/two", "delete", "c1"]);
+    assert_eq!(roots(), 0);
 }
 
 #[test]
@@ -172,7 +199,7 @@ fn a_configuration_that_is_changed_after_create_changes_nothing() {
 
 /// The watchers of a container, which are processes of this machine.
 fn watchers(id: &str) -> Vec<u32> {
-    let words = format!("oci-apparmor-watcher\0/run/runc\0{id}\0");
+    let words = format!("oci-apparmor-watcher\0run\0/run/runc\0{id}\0");
     let processes = fs::read_dir("/proc").unwrap();
     let pids = processes.filter_map(|p| p.unwrap().file_name().to_str()?.parse().ok());
     pids.filter(|pid| {

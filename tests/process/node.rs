@@ -7,17 +7,21 @@ use std::fs::{self, File, Permissions};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::os::unix::net::UnixDatagram;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
 use serde_json::Value;
 
 use crate::call::{Call, Outcome, Recorded, one_line};
+use crate::installed;
 use crate::policy::blob;
 
 /// Where a bundle is, unless a test says otherwise.
 pub(crate) const BUNDLE: &str = "/run/bundle";
+
+/// The wrapper, under its own name: all nodes have the same programs, installed there.
+pub(crate) const PROGRAM: &str = "/run/programs/bin/oci-apparmor-runtime";
 
 /// The engine's log of a refusal.
 const LOG: &str = "/run/log.json";
@@ -55,6 +59,16 @@ fn why_not() -> Option<String> {
     }
 }
 
+/// Where the programs are on this machine.
+pub(crate) fn programs() -> &'static Path {
+    static INSTALLED: OnceLock<PathBuf> = OnceLock::new();
+    INSTALLED.get_or_init(|| {
+        let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("programs");
+        installed::install(&directory);
+        directory
+    })
+}
+
 pub(crate) struct Node {
     directory: tempfile::TempDir,
     syslog: UnixDatagram,
@@ -75,6 +89,7 @@ impl Node {
             "run/calls",
             "run/libexec",
             "run/parser",
+            "run/programs/bin",
             "run/stand-in",
             "sys/kernel/security/apparmor/policy/profiles",
             "sys/kernel/security/apparmor/features/policy/versions",
@@ -106,20 +121,13 @@ impl Node {
             for directory in ["/run/bin", "/usr/libexec/crio"] {
                 node.program(&format!("{directory}/{name}"), include_str!("stand_in.sh"));
             }
+            node.link(PROGRAM, &format!("/run/libexec/{name}"));
+        }
+        for name in ["oci-apparmor", "oci-apparmor-hook", "oci-apparmor-runtime"] {
             node.link(
-                env!("CARGO_BIN_EXE_oci-apparmor-runtime"),
+                &format!("/run/programs/bin/{name}"),
                 &format!("/run/libexec/{name}"),
             );
-        }
-        for (name, program) in [
-            (
-                "oci-apparmor-runtime",
-                env!("CARGO_BIN_EXE_oci-apparmor-runtime"),
-            ),
-            ("oci-apparmor-hook", env!("CARGO_BIN_EXE_oci-apparmor-hook")),
-            ("oci-apparmor", env!("CARGO_BIN_EXE_oci-apparmor")),
-        ] {
-            node.link(program, &format!("/run/libexec/{name}"));
         }
         node.program("/run/bin/apparmor_parser", include_str!("parser.sh"));
         node.settings("");
@@ -182,10 +190,15 @@ impl Node {
         self.chmod(inside, 0o755);
     }
 
-    /// The configuration: these keys, and where the stand-ins are.
+    /// The configuration: these keys, and where the stand-ins are. Annotations may name every
+    /// profile, also those that are only loaded, unless the keys have an `allow` of their own.
     pub(crate) fn settings(&self, toml: &str) {
+        let allow = match toml.contains("allow = ") {
+            true => "",
+            false => "allow = ['*']\n",
+        };
         let text = format!(
-            "{toml}\nparser = '/run/bin/apparmor_parser'\ncache_directory = '/run/cache'\n[low_level]\nrunc = '/run/bin/runc'\n\
+            "{toml}\n{allow}parser = '/run/bin/apparmor_parser'\ncache_directory = '/run/cache'\n[low_level]\nrunc = '/run/bin/runc'\n\
              crun = '/run/bin/crun'\nyouki = '/run/bin/youki'\n"
         );
         self.write("/etc/oci-apparmor/config.toml", text);
@@ -198,7 +211,8 @@ impl Node {
 
     /// Puts a profile into the kernel; returns its directory.
     pub(crate) fn load(&self, name: &str, mode: &str) -> String {
-        let directory = format!("{}.{}", name.replace('/', "."), self.next.get());
+        let file = name.trim_start_matches('/').replace('/', ".");
+        let directory = format!("{file}.{}", self.next.get());
         self.next.set(self.next.get() + 1);
         let path = format!("/sys/kernel/security/apparmor/policy/profiles/{directory}");
         self.write(&format!("{path}/name"), format!("{name}\n"));
@@ -305,6 +319,7 @@ impl Node {
                 "sh",
             ])
             .arg(self.directory.path())
+            .arg(programs())
             .args([directory, prelude])
             .args(words);
         command

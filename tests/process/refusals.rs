@@ -106,6 +106,12 @@ fn what_the_node_forbids() {
             "deny has the pattern \"p\"",
         ),
         (
+            "deny = ['p']",
+            r#""oci-apparmor/profile":"p//child""#,
+            "",
+            "may not ask for p//child: deny has the pattern \"p\"",
+        ),
+        (
             "allow = ['q']",
             r#""oci-apparmor/profile":"p""#,
             "",
@@ -165,6 +171,89 @@ fn what_the_node_forbids() {
         let line = node.create_refused(CREATE);
         assert!(line.contains(why), "{line}");
     }
+}
+
+/// The profiles of the host's own programs are loaded, too, and some may be left again.
+#[test]
+fn profiles_that_are_not_for_containers() {
+    let Some(node) = node() else { return };
+    const OURS: &str = "/etc/oci-apparmor/profiles";
+    let settings = |directories: &str| {
+        node.settings(&format!(
+            "allow = []\nprofile_directories = [{directories}]"
+        ));
+    };
+    let usual = format!("'{OURS}', '/etc/apparmor.d', '/etc/apparmor.d/containers'");
+    let host = node.load("host", "enforce");
+    node.load("/usr/bin/web", "enforce");
+    node.write("/etc/apparmor.d/host", "profile host {}\n");
+    node.write("/etc/apparmor.d/containers/beside", "profile beside {}\n");
+    node.write(
+        "/etc/apparmor.d/containers/usr.bin.web",
+        "profile usr.bin.web {}\n",
+    );
+    node.load("beside", "enforce");
+    node.link("apparmor.d", "/etc/link");
+    settings(&usual);
+    let made = || {
+        node.done(CREATE);
+        node.done(&["delete", "c1"]);
+    };
+    let asks = |name: &str| node.bundle(ASKS.replace("\"p\"", &format!("\"{name}\"")));
+
+    for (name, why) in [
+        ("p", "it is loaded, but has no source among the profiles"),
+        ("host", "/etc/apparmor.d/host is a profile of the host"),
+        (
+            "host//child",
+            "/etc/apparmor.d/host is a profile of the host",
+        ),
+        // Another name of the file in which the container's profile is.
+        ("/usr/bin/web", "usr.bin.web is a profile of the host"),
+    ] {
+        asks(name);
+        let line = node.create_refused(CREATE);
+        assert!(
+            line.contains(&format!("may not ask for {name}: ")) && line.contains(why),
+            "{line}"
+        );
+        // What the engine names is another matter.
+        if !name.contains("//") {
+            node.bundle(format!(r#"{{"process":{{"apparmorProfile":"{name}"}}}}"#));
+            made();
+        }
+    }
+    asks("beside");
+    made();
+
+    // The host's directory by another path is the host's; and where it is the first one, too.
+    for directories in [
+        "'/etc/apparmor.d/'",
+        "'/etc/link'",
+        "'/etc/oci-apparmor/../apparmor.d/.'",
+        "'/etc/apparmor.d', '/etc/oci-apparmor/profiles'",
+    ] {
+        settings(directories);
+        asks("host");
+        let line = node.create_refused(CREATE);
+        assert!(line.contains("host is a profile of the host"), "{line}");
+    }
+
+    // What the refusal says to do, done.
+    settings(&usual);
+    asks("host");
+    let line = node.create_refused(CREATE);
+    let remedy = format!("mv /etc/apparmor.d/host {OURS}/");
+    assert!(line.contains(&format!(": {remedy}; ")), "{line}");
+    node.source("host");
+    node.remove("/etc/apparmor.d/host");
+    node.unload(&host);
+    node.load("host", "enforce");
+    made();
+    // Once more with the list.
+    asks("p");
+    node.settings("allow = ['p']");
+    made();
 }
 
 #[test]
@@ -312,7 +401,7 @@ fn runtimes_with_known_holes_where_the_node_says_so() {
         let text = format!("#!/bin/sh\n[ \"$1\" != --version ] || echo {version:?}\n");
         node.program("/run/bin/other", &text);
         let low_level = format!("runc = '/run/bin/other'\nrefuse_known_holes = {refuse}\n");
-        let config = format!("[low_level]\ndirectories = []\n{low_level}");
+        let config = format!("allow = ['p']\n[low_level]\ndirectories = []\n{low_level}");
         node.write("/etc/oci-apparmor/config.toml", config);
     };
     for (version, why) in [

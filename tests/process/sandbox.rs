@@ -83,6 +83,45 @@ fn no_more_than_sixteen_profiles_are_loaded_ahead() {
     assert_eq!(node.compilations().len(), 16);
 }
 
+/// Pods can name what they like; files in `/run` are memory of the node.
+#[test]
+fn names_without_a_profile_leave_nothing_behind() {
+    let Some(node) = node() else { return };
+    let state = || {
+        let mut all = vec![node.path("/run/oci-apparmor")];
+        let mut files = Vec::new();
+        while let Some(directory) = all.pop() {
+            for entry in std::fs::read_dir(directory).into_iter().flatten() {
+                let path = entry.unwrap().path();
+                match path.is_dir() {
+                    true => all.push(path),
+                    false => files.push(path),
+                }
+            }
+        }
+        files
+    };
+    let mut annotations = json!({});
+    for n in 0..16 {
+        annotations[format!("container.oci-apparmor/c{n}")] = format!("unknown{n}").into();
+    }
+    sandbox(&node, &annotations);
+    let syslog = node.syslog().join("\n");
+    assert!(syslog.contains("preloading unknown15"), "{syslog}");
+    assert_eq!(state(), [node.record_file("s1")]);
+    node.done(&["delete", "s1"]);
+    // Nor does a container, or a command.
+    let asked = json!({"container.oci-apparmor/app": "unknown0"});
+    create(&node, "c1", "container", &asked);
+    let why = node.refused(&["create", "c1"]);
+    assert!(why.contains("is neither loaded nor found"), "{why}");
+    for command in ["load", "unload"] {
+        let done = node.call_program("/run/libexec/oci-apparmor", &[command, "unknown0"]);
+        assert_eq!(done.outcome().code, Some(3), "{command}");
+    }
+    assert!(state().is_empty(), "{:?}", state());
+}
+
 #[test]
 fn a_sandbox_has_the_profile_that_the_node_gives_it() {
     let Some(node) = node() else { return };

@@ -28,7 +28,7 @@ fn gc_removes_what_nobody_needs_and_nothing_else() {
     let file = node.record_file("kept");
     let newer = file.with_file_name("newer");
     let text = std::fs::read_to_string(&file).unwrap();
-    std::fs::write(&newer, text.replace("\"version\":1", "\"version\":2")).unwrap();
+    std::fs::write(&newer, text.replace("\"version\":2", "\"version\":3")).unwrap();
     let replaced = node.loaded_blob();
 
     let tidied = gc(&node);
@@ -63,6 +63,46 @@ fn gc_removes_what_nobody_needs_and_nothing_else() {
     }
     let said = node.call_program(PROGRAM, &["gc"]).outcome().stdout;
     assert!(said.starts_with("removed: 0 record(s)"), "{said}");
+}
+
+/// As where an engine in a container shares the node's directories: its processes have the same
+/// ids as others.
+#[test]
+fn files_of_another_process_namespace_are_not_taken_for_ones_own() {
+    let Some(node) = node() else { return };
+    node.settings("");
+    node.source("q");
+    node.bundle(ASKS.replace("\"p\"", "\"q\""));
+    let theirs = [
+        "/run/oci-apparmor/tmp/1".to_owned(),
+        "/run/cache/tmp-1".to_owned(),
+        format!("{}/.config.json.1", crate::node::BUNDLE),
+    ];
+    for file in &theirs {
+        node.write(file, "half");
+    }
+    for directory in ["/run/cache", "/run/oci-apparmor", "/run/oci-apparmor/tmp"] {
+        node.chmod(directory, 0o700);
+    }
+    let call = node.call(&["create", "c1"]);
+    // Its process id is 1.
+    let outcome = call.through(&["unshare", "--pid", "--fork"]).outcome();
+    assert_eq!(outcome.code, Some(0), "{outcome:?}");
+    assert_eq!(node.record("c1")["writer"], 1);
+    assert_eq!(node.loaded_blob(), crate::policy::blob("q"));
+    for file in &theirs {
+        assert_eq!(node.text(file), "half", "{file}");
+    }
+    // Its own ones are gone.
+    for directory in ["/run/oci-apparmor/tmp", "/run/cache"] {
+        let names = std::fs::read_dir(node.path(directory)).unwrap();
+        let names = names.map(|e| e.unwrap().file_name().into_string().unwrap());
+        assert!(
+            !names
+                .into_iter()
+                .any(|n| n.contains('-') && n.ends_with("-1") && n != "tmp-1")
+        );
+    }
 }
 
 #[test]

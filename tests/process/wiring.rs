@@ -1,10 +1,11 @@
 //! `check` names what keeps containers from us: each mistake that people make, by itself.
 
+use std::fs;
 use std::path::Path;
 
 use serde_json::Value;
 
-use crate::node::{Node, node};
+use crate::node::{Node, node, programs};
 use crate::policy::blob;
 
 const CONTAINERD: &str = "/etc/containerd/config.toml";
@@ -256,6 +257,15 @@ fn the_program_must_be_there_be_ours_and_be_trusted() {
             "install.sh",
         ],
     );
+    // A copy of the wrapper is the wrapper; anything else is not, whatever its name.
+    node.program("/run/oci-apparmor-copy/runc", "");
+    let wrapper = programs().join("oci-apparmor-runtime");
+    fs::copy(wrapper, node.path("/run/oci-apparmor-copy/runc")).unwrap();
+    docker("/run/oci-apparmor-copy/runc");
+    is_fine(&node, "docker");
+    let other = programs().join("oci-apparmor");
+    fs::copy(other, node.path("/run/oci-apparmor-copy/runc")).unwrap();
+    fails(&node, "docker", &["is not the wrapper"]);
     node.program("/run/oci-apparmor-copy/runc", "#!/bin/sh\n");
     docker("/run/oci-apparmor-copy/runc");
     fails(&node, "docker", &["is not the wrapper"]);

@@ -60,6 +60,17 @@ impl Inherited {
         })
     }
 
+    /// Whether an option is set.
+    pub(super) fn says(&self, option: &str) -> bool {
+        self.options.iter().any(|(name, _)| name == option)
+    }
+
+    /// Sets an option.
+    pub(super) fn set(&mut self, option: &str, value: impl Into<Value>) {
+        self.options.retain(|(name, _)| name != option);
+        self.options.push((option.to_owned(), value.into()));
+    }
+
     /// The section of our runtime.
     pub(super) fn with(self, indent: &str, program: &str) -> Table {
         let mut patterns = self.patterns;

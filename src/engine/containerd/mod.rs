@@ -4,6 +4,7 @@
 //! it from the others (containerd#5837); later ones merge. So the file that is changed is always
 //! the last one that has anything of the plugin: there it is in force under both rules.
 
+pub(super) mod added;
 mod inherit;
 mod seen;
 #[cfg(test)]
@@ -19,8 +20,15 @@ use crate::error::{Error, Kind, Result};
 use inherit::Inherited;
 pub(super) use seen::seen;
 
-/// The shims that take a `BinaryName`.
-const TYPES: [&str; 2] = ["io.containerd.runc.v2", "io.containerd.runc.v1"];
+/// The shims that take a `BinaryName`; the last is one of them in MicroK8s' template.
+const TYPES: [&str; 3] = [
+    "io.containerd.runc.v2",
+    "io.containerd.runc.v1",
+    "${RUNTIME_TYPE}",
+];
+
+/// What MicroK8s' template has in the place of `runc` (`run-containerd-with-args`).
+const MICROK8S_RUNTIME: &str = "${RUNTIME}";
 
 /// What the CRI plugin's section is called in each version of the configuration.
 const SECTIONS: [&str; 3] = [
@@ -31,6 +39,9 @@ const SECTIONS: [&str; 3] = [
 
 /// As seen with containerd 2.1: it migrates the file, and drops what it says of runtimes.
 const OLD: &str = "this configuration is of version 1, in which containerd 2 ignores runtimes: run `containerd config migrate` before you upgrade";
+
+/// What a new runtime does not change.
+const PODS: &str = "pods that exist already have to be made anew: containerd keeps the runtime that a pod was made with, so their containers do not come to the wrapper";
 
 /// A file, read.
 struct Read<'t> {
@@ -47,6 +58,13 @@ impl Read<'_> {
     }
 
     fn default(&self) -> Option<&str> {
+        match self.default_as_written()? {
+            MICROK8S_RUNTIME => Some("runc"),
+            name => Some(name),
+        }
+    }
+
+    fn default_as_written(&self) -> Option<&str> {
         let path = [
             "plugins",
             self.section,
@@ -96,7 +114,7 @@ fn read(files: &[Text]) -> Result<(i64, Vec<Read<'_>>)> {
     let mut main = None;
     let mut all = Vec::new();
     for Text { path, text } in files {
-        let document = tables::parse(path, text)?;
+        let document = tables::read(path, text)?;
         let own = version(path, &document)?;
         let main = *main.get_or_insert(own.unwrap_or(1));
         let section = section(own.unwrap_or(main));
@@ -111,8 +129,16 @@ fn read(files: &[Text]) -> Result<(i64, Vec<Read<'_>>)> {
 
 /// What the main file imports, as it is written there.
 pub(super) fn imports(main: &Text) -> Result<Vec<String>> {
-    let document = tables::parse(&main.path, &main.text)?;
+    let document = tables::read(&main.path, &main.text)?;
     Ok(tables::texts(document.get("imports")))
+}
+
+/// The text with other imports.
+pub(super) fn importing(file: &Text, imports: &[std::path::PathBuf]) -> Result<String> {
+    let mut document = tables::read(&file.path, &file.text)?;
+    let paths = imports.iter().map(|path| path.to_string_lossy());
+    document.insert("imports", Item::Value(tables::list(paths)));
+    Ok(document.to_string())
 }
 
 /// What has to change. `files` are the main file, if it is there, and then those that it imports,
@@ -140,14 +166,19 @@ pub(super) fn configure(main: &Path, files: &[Text], wish: &Wish) -> Result<Chan
     let inherited = Inherited::of(&all, wrapped, wish)?;
     let low_level = low_level(wish, wrapped, inherited.program.as_deref())?;
     let ours = wish.programs.join(low_level.name());
+    let replaces = inherited.program.clone().filter(|p| !p.is_empty());
 
     let Some(target) = all.get_mut(in_force) else {
         return Err(Error::new(Kind::Internal, "there is no file to change"));
     };
     // containerd 1.x forgets its own runtimes where a file has any (go-toml decodes a map anew).
     let none = target.runtimes().next().is_none();
-    let former_default = target.default().map(str::to_owned);
+    let former_default = target.default_as_written().map(str::to_owned);
     let (path, section) = (target.path, target.section);
+    if let Some(file) = files.iter().find(|file| file.path == path) {
+        // Whether it comes out as it was, but for our own lines.
+        tables::parse(path, &file.text)?;
+    }
     let document = &mut target.document;
     let existing = tables::at(
         document,
@@ -198,16 +229,14 @@ pub(super) fn configure(main: &Path, files: &[Text], wish: &Wish) -> Result<Chan
     let text = document.to_string();
     // What was put together must be read as such.
     tables::parse(path, &text).map_err(|e| e.of(Kind::Internal))?;
-    notes.push(
-        "pods that exist already have to be made anew: containerd keeps the runtime that a pod was made with, so their containers do not come to the wrapper"
-            .to_owned(),
-    );
+    notes.push(PODS.to_owned());
     Ok(Change {
         file: Text {
             path: path.to_owned(),
             text,
         },
         program: ours,
+        replaces,
         former_default: former_default.filter(|_| wish.default),
         notes,
     })

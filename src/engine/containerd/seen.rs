@@ -5,6 +5,7 @@ use std::path::Path;
 use toml_edit::Item;
 
 use super::{OLD, Read, SECTIONS, TYPES, disabled, read};
+use crate::engine::layout::Way;
 use crate::engine::seen::{Handler, Mistake, Seen};
 use crate::engine::{Text, is_ours, pattern, tables};
 use crate::error::{Result, quoted};
@@ -58,7 +59,9 @@ pub(in crate::engine) fn seen(
             });
         }
     }
-    if any && version < 3 && !seen.handlers.iter().any(|h| h.name == default) {
+    // Behind a drop-in there are a distribution's own runtimes, which are not written down.
+    let whole = files.iter().all(|file| Way::of(&file.path) != Way::DropIn);
+    if whole && any && version < 3 && !seen.handlers.iter().any(|h| h.name == default) {
         seen.mistakes.push(Mistake::failure(
             format!("the default runtime {} is not defined, and containerd 1.x has no runtimes but those in its configuration: its CRI plugin does not start", quoted(default)),
             format!("add a section runtimes.{default} with runtime_type = \"{}\"", TYPES[0]),

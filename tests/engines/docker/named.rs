@@ -124,13 +124,13 @@ fn a_profile_that_the_runtime_may_not_signal_is_not_stopped() {
             "{refused:?}"
         );
         let path = format!("{PROFILES}/stay");
-        let lint = run(env!("CARGO_BIN_EXE_oci-apparmor"), ["lint", &path]);
+        let lint = run(CLI, ["lint", &path]);
         assert!(
             lint.out.contains("SIGTERM and SIGKILL from runc"),
             "{lint:?}"
         );
         fs::write(&path, profile_text("stay", "")).unwrap();
-        run(env!("CARGO_BIN_EXE_oci-apparmor"), ["load", "stay"]).ok();
+        run(CLI, ["load", "stay"]).ok();
     }
     signal().ok();
     wait_long(|| inspect("stay")["State"]["Running"] == false);

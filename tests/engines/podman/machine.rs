@@ -68,6 +68,37 @@ fn the_containers_of_a_pod_are_confined_and_its_infra_container_is_not() {
     play(&["down"]).ok();
 }
 
+/// Its health checks must go on, although nothing tells which container its key means.
+#[test]
+fn a_pod_from_before_the_wrapper_takes_exec() {
+    let _node = node();
+    let call = match Release::current() {
+        Release::Bookworm => rootless::podman,
+        Release::Trixie => podman,
+    };
+    // podman remembers the path of a container's runtime.
+    let name = one_runtime();
+    let runtime = wrapper("swapped").join(name);
+    let _ = fs::remove_dir_all(wrapper("swapped"));
+    fs::create_dir(wrapper("swapped")).unwrap();
+    std::os::unix::fs::symlink(format!("/usr/bin/{name}"), &runtime)
+        .or_else(|_| std::os::unix::fs::symlink(format!("/usr/sbin/{name}"), &runtime))
+        .unwrap();
+    let play = |words: &[&str]| {
+        let before = ["--runtime", text(&runtime), "kube"];
+        call(&[&before[..], words, &[POD]].concat())
+    };
+    pod("container.apparmor.security.beta.kubernetes.io/one: unconfined");
+    play(&["play", "--network=none"]).ok();
+    let exec = |container: &str| call(&[&["exec", container], &CURRENT[..]].concat()).ok();
+    let before = ["web-one", "web-two"].map(exec);
+    fs::remove_file(&runtime).unwrap();
+    std::os::unix::fs::symlink(wrapper(name), &runtime).unwrap();
+    assert_eq!(["web-one", "web-two"].map(exec), before);
+    play(&["down"]).ok();
+    fs::remove_dir_all(wrapper("swapped")).unwrap();
+}
+
 /// What is left after the power was lost: the disk.
 fn reboot(names: &[String; 2]) {
     let names = names.each_ref().map(String::as_str);

@@ -101,7 +101,7 @@ fn hooks_alone_load_and_set_the_profile() {
     ] {
         let text =
             std::fs::read_to_string(format!("{}/{file}", env!("CARGO_MANIFEST_DIR"))).unwrap();
-        let hook = Path::new(env!("CARGO_BIN_EXE_oci-apparmor-hook"));
+        let hook = Path::new(HOOK);
         let text = text.replace("@LIBEXECDIR@", super::text(hook.parent().unwrap()));
         std::fs::write(format!("{hooks}/{stage}.json"), text).unwrap();
     }
