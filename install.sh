@@ -498,7 +498,7 @@ END
     program=$bin/oci-apparmor
     if [ "$(command -v oci-apparmor || :)" = "$program" ]; then program=oci-apparmor; fi
     # systemd looks for units below these two (systemd.unit(5)); elsewhere it wants the path.
-    below= known='systemctl daemon-reload'
+    below='' known='systemctl daemon-reload'
     case $prefix in /usr | /usr/local) ;; *) below=$units/ known="systemctl link $units/oci-apparmor-gc.service" ;; esac
     cat <<END
 
