@@ -7,6 +7,7 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -29,6 +30,11 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
 /// How long a runtime whose caller was killed may go on with a `restore`; CRIU reads whole images.
 const ORPHANED: Duration = Duration::from_secs(600);
+
+/// How long no runtime must have been seen at work before it is taken for ended. A child of the
+/// wrapper that is about to execute it looks like the wrapper, and for a moment within execve(2),
+/// after vfork(2) has returned there, it has no command line at all.
+const QUIET: Duration = Duration::from_millis(300);
 
 /// No runtime's command line is longer.
 const WORDS_MAX: u64 = 128 << 10;
@@ -99,6 +105,8 @@ struct Watcher<'w> {
     watch: &'w Watch,
     record: Record,
     runtime: Located,
+    /// The command line of the wrapper, which its children have until they execute a program.
+    wrapper: Option<Vec<u8>>,
 }
 
 /// Watches. Whatever it cannot do without is there before it says that it is ready.
@@ -117,6 +125,11 @@ pub(super) fn watch(watch: &Watch) -> Option<()> {
         watch,
         record,
         runtime,
+        // One that waits for the runtime is our parent.
+        wrapper: match watch.words.is_empty() {
+            true => None,
+            false => wrapper(),
+        },
     };
     match watch.subcommand {
         Subcommand::Run => watcher.run(),
@@ -229,7 +242,11 @@ impl Watcher<'_> {
         watch::ready()?;
         ends(None);
         let (mut pause, orphaned) = (PAUSE, Instant::now());
-        while self.runtime_is_at_work() && orphaned.elapsed() < ORPHANED {
+        let mut at_work = orphaned;
+        while at_work.elapsed() < QUIET && orphaned.elapsed() < ORPHANED {
+            if self.runtime_is_at_work() {
+                at_work = Instant::now();
+            }
             std::thread::sleep(pause);
             pause = longer(pause);
         }
@@ -253,11 +270,14 @@ impl Watcher<'_> {
         let namespace = |process: &Path| fs::read_link(process.join("ns/pid")).ok();
         let ours = namespace(Path::new("/proc/self"));
         let is_one = |process: &PathBuf| {
-            let mut words = Vec::new();
-            let read = File::open(process.join("cmdline"))
-                .and_then(|file| file.take(WORDS_MAX).read_to_end(&mut words));
+            let Some(words) = words_of(process) else {
+                return false;
+            };
+            let is_called = words.ends_with(&tail)
+                || Some(&words) == self.wrapper.as_ref()
+                || (words.is_empty() && executes(process, &self.runtime.program));
             // What runs in a container may call itself anything.
-            read.is_ok() && words.ends_with(&tail) && namespace(process) == ours
+            is_called && namespace(process) == ours
         };
         !self.watch.words.is_empty()
             && process::everything().is_ok_and(|all| all.iter().any(is_one))
@@ -296,6 +316,31 @@ impl Watcher<'_> {
             true => Some(()),
             false => record::forget(&self.record).ok(),
         }
+    }
+}
+
+/// The command line of a process, as `/proc/PID/cmdline` has it.
+fn words_of(process: &Path) -> Option<Vec<u8>> {
+    let mut words = Vec::new();
+    File::open(process.join("cmdline"))
+        .and_then(|file| file.take(WORDS_MAX).read_to_end(&mut words))
+        .ok()?;
+    Some(words)
+}
+
+/// The command line of the wrapper that has started us, if it is still there.
+fn wrapper() -> Option<Vec<u8>> {
+    let parent = nix::unistd::getppid().to_string();
+    let words = words_of(&Path::new("/proc").join(parent));
+    // As long as it lives, our parent is no other process.
+    words.filter(|words| !words.is_empty() && !ends(Some(Duration::ZERO)))
+}
+
+/// Whether a process executes this program.
+fn executes(process: &Path, program: &Path) -> bool {
+    match (fs::metadata(process.join("exe")), fs::metadata(program)) {
+        (Ok(own), Ok(other)) => (own.dev(), own.ino()) == (other.dev(), other.ino()),
+        _ => false,
     }
 }
 
