@@ -93,6 +93,36 @@ pub fn list(directory: &Path) -> Result<Vec<PathBuf>> {
     }
 }
 
+/// Takes one of our own files away by one step, to be looked at and removed; `None` where there is
+/// none any more.
+///
+/// # Errors
+/// Where it cannot be moved.
+pub fn take(path: &Path) -> Result<Option<PathBuf>> {
+    let directory = self::path()?.join("tmp");
+    trusted::own_directory(&directory, 0o700)?;
+    let aside = directory.join(temporary::mark());
+    match fs::rename(path, &aside) {
+        Ok(()) => Ok(Some(aside)),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(Error::io("remove", path, &e)),
+    }
+}
+
+/// Puts back a file that was taken, unless there is a newer one by now.
+///
+/// # Errors
+/// Where that fails.
+pub fn put_back(aside: &Path, path: &Path) -> Result<()> {
+    match fs::hard_link(aside, path) {
+        Err(e) if e.kind() != io::ErrorKind::AlreadyExists => {
+            return Err(Error::io("put back", path, &e));
+        }
+        _ => {}
+    }
+    fs::remove_file(aside).map_err(|e| Error::io("remove", aside, &e))
+}
+
 /// Writes one of our own files, whole or not at all, and the directories above it.
 ///
 /// # Errors

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::apparmor::loaded::Mode;
 use crate::apparmor::name::{Label, ProfileName};
 use crate::decision::{Component, Wanted};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::profiles::{Ensured, digest};
 use crate::{rundir, trusted};
 
@@ -32,6 +32,9 @@ const MAX: u64 = 1 << 20;
 
 /// How often, every 10 ms, somebody who tidies up is waited for.
 const PATIENCE: u32 = 200;
+
+/// The same, for what `gc` does as well.
+const SHORT: u32 = 20;
 
 /// What is remembered of one container; `docs/formats.md` describes each field.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -232,15 +235,19 @@ pub fn write(record: &Record) -> Result<()> {
 
 /// The directory of all records, locked together with others that write.
 pub(super) fn together() -> Result<Option<File>> {
-    directory(File::try_lock_shared)
+    directory(File::try_lock_shared, PATIENCE)
 }
 
-/// The directory of all records, locked; `None` where it was not to be had in some time.
-fn directory(lock: fn(&File) -> std::result::Result<(), TryLockError>) -> Result<Option<File>> {
+/// The directory of all records, locked; `None` where it was not to be had in that many steps of
+/// 10 ms.
+fn directory(
+    lock: fn(&File) -> std::result::Result<(), TryLockError>,
+    patience: u32,
+) -> Result<Option<File>> {
     let path = rundir::path()?.join("containers");
     trusted::own_directory(&path, 0o700)?;
     let directory = File::open(&path).map_err(|e| Error::io("open", &path, &e))?;
-    for _ in 0..PATIENCE {
+    for _ in 0..patience {
         match lock(&directory) {
             Ok(()) => return Ok(Some(directory)),
             Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(10)),
@@ -320,6 +327,9 @@ pub fn is_outdated(record: &Record) -> bool {
 
 /// Removes this record, unless another container has come by its id meanwhile.
 ///
+/// There is no lock for this: dozens of containers can end at once, and each would wait for all
+/// others. The file is taken aside by one rename, and put back if it is not the one that was read.
+///
 /// # Errors
 /// Where it is there and cannot be removed; `gc` does later.
 pub fn forget(record: &Record) -> Result<()> {
@@ -327,21 +337,21 @@ pub fn forget(record: &Record) -> Result<()> {
         root: &record.root,
         id: &record.id,
     };
-    // No other process writes between the look and the removal.
-    let _alone = directory(File::try_lock)?.ok_or_else(|| {
-        let why = format!(
-            "the record of container {} stays: other processes use /run",
-            record.id
-        );
-        Error::new(Kind::Internal, why).hint("run: oci-apparmor gc")
-    })?;
-    if read(place).is_some_and(|now| now.is_of_the_same_container_as(record)) {
-        let path = place.file()?;
-        remove_file(&path)?;
-        // Only an empty one can be removed.
-        if let Some(root) = path.parent() {
-            let _ = fs::remove_dir(root);
-        }
+    let is_it = |now: Record| now.is_of_the_same_container_as(record);
+    if !read(place).is_some_and(is_it) {
+        return Ok(());
+    }
+    let path = place.file()?;
+    let Some(aside) = rundir::take(&path)? else {
+        return Ok(());
+    };
+    if read_file(&aside).is_none_or(is_it) {
+        remove_file(&aside)?;
+    } else {
+        rundir::put_back(&aside, &path)?;
+    }
+    if let Some(root) = path.parent() {
+        tidy_root(root);
     }
     Ok(())
 }
@@ -359,9 +369,9 @@ fn remove_file(path: &Path) -> Result<()> {
 /// container. Not while another process writes a record, which may have just made it; then it is
 /// left to the next one that ends, or to `gc`.
 fn tidy_root(root: &Path) {
-    if let Some(Ok(directory)) = root.parent().map(File::open)
-        && directory.try_lock().is_ok()
-    {
+    // Of containers that end at once, usually the last one alone waits for the lock.
+    let is_empty = fs::read_dir(root).is_ok_and(|mut entries| entries.next().is_none());
+    if is_empty && let Ok(Some(_alone)) = directory(File::try_lock, SHORT) {
         // Only an empty one can be removed.
         let _ = fs::remove_dir(root);
     }

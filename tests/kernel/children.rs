@@ -168,7 +168,7 @@ fn a_child_that_others_add_is_drift() {
 #[test]
 fn children_of_profiles_that_are_not_ours_are_left_alone() {
     let _world = world();
-    fresh("");
+    fresh("allow = ['distributed']");
     let name = "distributed";
     unload(name);
     let path = Path::new("/etc/apparmor.d").join(name);
