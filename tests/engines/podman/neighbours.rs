@@ -26,6 +26,11 @@ fn sabotage(runtime: &str) {
 #[test]
 fn containers_of_a_pod_that_share_processes_are_each_for_themselves() {
     let _node = node();
+    // podman 4.3 without systemd forbids all devices to a pod of root's, /dev/null too.
+    if Release::current() == Release::Bookworm {
+        eprintln!("NOT RUN with podman 4.3, which starts no such pod without systemd");
+        return;
+    }
     let runtime = one_runtime();
     let names = ["near-1", "near-2", "near-3"].map(str::to_owned);
     profile("near");
