@@ -16,7 +16,7 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 
 use crate::error::{Error, Kind, Result, foreign};
-use crate::trusted;
+use crate::fs::trusted;
 
 /// The most that it may write; compiled policy, even big and hand-written, is below 2 MiB.
 const MAX_OUTPUT: u64 = 32 << 20;

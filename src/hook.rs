@@ -12,15 +12,15 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use crate::apparmor::name::Label;
+use crate::bundle::document::Document;
+use crate::bundle::files::SpecFile;
+use crate::bundle::state;
 use crate::decision::Component;
 use crate::error::{Error, Kind, Result, quoted};
 use crate::profiles::{Against, Store};
 use crate::report::{self, EngineLog};
 use crate::request::{self, Caller};
 use crate::settings::Settings;
-use crate::spec::document::Document;
-use crate::spec::files::SpecFile;
-use crate::spec::state;
 
 const USAGE: &str = "\
 Usage: oci-apparmor-hook STAGE

@@ -24,19 +24,15 @@
 //! `docs/architecture.md` says what was decided and why.
 
 pub mod apparmor;
-pub mod audit;
+pub mod bundle;
 pub mod child;
-pub mod cli;
+pub mod containers;
 pub mod decision;
-pub mod engine;
 pub mod error;
+pub mod fs;
 pub mod hook;
 pub mod profiles;
 pub mod report;
 pub mod request;
-pub mod rundir;
 pub mod runtime;
 pub mod settings;
-pub mod spec;
-pub mod temporary;
-pub mod trusted;

@@ -14,7 +14,7 @@ use serde::Deserialize;
 use crate::apparmor::name::ProfileName;
 use crate::child::Limits;
 use crate::error::{Error, Kind, Result};
-use crate::trusted::{self, Refusal};
+use crate::fs::trusted::{self, Refusal};
 
 pub use rule::Rule;
 

@@ -16,9 +16,9 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use oci_apparmor::containers::record::{self, Place, Recorded};
 use oci_apparmor::error::Kind;
 use oci_apparmor::request::{BETA_KEY, CONTAINER_KEY, PLAIN_KEY};
-use oci_apparmor::runtime::record::{self, Place, Recorded};
 use serde_json::Value;
 
 // Each suite uses a part of it.
@@ -86,7 +86,7 @@ fn long_options(command: &clap::Command) -> Words {
 #[test]
 fn the_manual_has_each_command_and_option_and_no_other() {
     let page = manual("oci-apparmor.8");
-    let definition = oci_apparmor::cli::definition();
+    let definition = oci_apparmor_cli::definition();
     let shown = || definition.get_subcommands().filter(|c| !c.is_hide_set());
     let commands: Words = shown().map(|c| c.get_name().to_owned()).collect();
     let described: Words = page
@@ -212,7 +212,7 @@ fn each_exit_code_is_described() {
     let formats = text("docs/formats.md");
     let table = section(&formats, "## Exit codes");
     let page = manual("oci-apparmor.8");
-    let help = oci_apparmor::cli::definition().render_help().to_string();
+    let help = oci_apparmor_cli::definition().render_help().to_string();
     for kind in kinds {
         let code = complete(kind);
         assert!(
@@ -271,7 +271,7 @@ fn each_field_of_a_record_is_described() {
 /// What `configure` remembers.
 #[test]
 fn each_field_of_what_is_remembered_is_described() {
-    use oci_apparmor::engine::{Engine, Text, memory::Memory};
+    use oci_apparmor_cli::engine::{Engine, Text, memory::Memory};
     let file = Text {
         path: "/etc/docker/daemon.json".into(),
         text: "{}".to_owned(),
@@ -703,7 +703,7 @@ fn what_is_installed_has_its_place_and_mode() {
         let mut words = start.unwrap().split(' ');
         assert_eq!(words.next().unwrap(), "/opt/oa/bin/oci-apparmor");
         let call = std::iter::once("oci-apparmor").chain(words);
-        let call = oci_apparmor::cli::definition().try_get_matches_from(call);
+        let call = oci_apparmor_cli::definition().try_get_matches_from(call);
         assert_eq!(call.unwrap().subcommand_name(), Some(command));
     }
     // A timer starts the service of its name (systemd.timer(5)).

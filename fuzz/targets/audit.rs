@@ -3,8 +3,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use oci_apparmor::audit::event::Event;
-use oci_apparmor::audit::tally::Tally;
+use oci_apparmor_audit::event::Event;
+use oci_apparmor_audit::tally::Tally;
 
 fuzz_target!(|data: &[u8]| {
     let text = String::from_utf8_lossy(data);

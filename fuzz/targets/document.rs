@@ -5,8 +5,8 @@
 use libfuzzer_sys::fuzz_target;
 use oci_apparmor::apparmor::name::Label;
 use oci_apparmor::error::Result;
-use oci_apparmor::spec::document::Document;
-use oci_apparmor::spec::preflight;
+use oci_apparmor::bundle::document::Document;
+use oci_apparmor::bundle::preflight;
 
 type Read = for<'a> fn(&'a [u8]) -> Result<Document<'a>>;
 

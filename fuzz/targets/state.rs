@@ -6,7 +6,7 @@ use std::path::Path;
 
 use libfuzzer_sys::fuzz_target;
 use oci_apparmor::request::{self, Annotations, Caller, Wish};
-use oci_apparmor::spec::state;
+use oci_apparmor::bundle::state;
 
 fuzz_target!(|data: &[u8]| {
     let _ = state::parse(data);

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use crate::apparmor::blob;
 use crate::child::{self, Limits, Output};
 use crate::error::{Error, Kind, Result};
-use crate::trusted;
+use crate::fs::trusted;
 
 /// Where the parser is looked for.
 const PATHS: [&str; 2] = ["/sbin/apparmor_parser", "/usr/sbin/apparmor_parser"];

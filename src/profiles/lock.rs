@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use crate::apparmor::name::ProfileName;
 use crate::error::{Error, Result};
+use crate::fs::{run, trusted};
 use crate::profiles::digest;
-use crate::{rundir, trusted};
 
 /// A hold on a profile; it ends with this value, with the process, or when that becomes another
 /// program. A dead holder blocks nobody.
@@ -25,7 +25,7 @@ type AtOnce = fn(&File) -> std::result::Result<(), TryLockError>;
 
 /// A lock, not yet held.
 #[derive(Debug)]
-pub(super) struct Locks {
+pub(crate) struct Locks {
     path: PathBuf,
     deadline: Option<Instant>,
 }
@@ -33,12 +33,12 @@ pub(super) struct Locks {
 impl Locks {
     /// The lock of those who rely on a profile or one of its children, against who removes it.
     /// All waiting together ends after `limit`: one that hangs must not hang the node.
-    pub(super) fn of(name: &ProfileName, limit: Duration) -> Result<Self> {
+    pub(crate) fn of(name: &ProfileName, limit: Duration) -> Result<Self> {
         Self::named(&digest(name.root().as_str()), limit)
     }
 
     /// The lock of who loads the profile, against others who would do the same.
-    pub(super) fn loading(&self, limit: Duration) -> Self {
+    pub(crate) fn loading(&self, limit: Duration) -> Self {
         let mut path = self.path.clone().into_os_string();
         path.push("-load");
         Self {
@@ -48,8 +48,8 @@ impl Locks {
     }
 
     /// The lock of this name.
-    pub(super) fn named(name: &str, limit: Duration) -> Result<Self> {
-        let directory = rundir::path()?.join("locks");
+    pub(crate) fn named(name: &str, limit: Duration) -> Result<Self> {
+        let directory = run::path()?.join("locks");
         trusted::own_directory(&directory, 0o700)?;
         Ok(Self {
             path: directory.join(name),
@@ -58,17 +58,17 @@ impl Locks {
     }
 
     /// The lock together with others; waits for whoever has it alone.
-    pub(super) fn shared(&self) -> Result<Lock> {
+    pub(crate) fn shared(&self) -> Result<Lock> {
         self.wait(File::try_lock_shared, File::lock_shared)
     }
 
     /// The lock alone; waits for everybody.
-    pub(super) fn alone(&self) -> Result<Lock> {
+    pub(crate) fn alone(&self) -> Result<Lock> {
         self.wait(File::try_lock, File::lock)
     }
 
     /// The lock alone, if nobody has it now.
-    pub(super) fn alone_at_once(&self) -> Result<Option<Lock>> {
+    pub(crate) fn alone_at_once(&self) -> Result<Option<Lock>> {
         let file = self.open()?;
         Ok(match self.attempt(&file, File::try_lock)? {
             true => self.held(file)?,
@@ -162,10 +162,10 @@ impl Locks {
 ///
 /// # Errors
 /// Where they cannot be listed.
-pub(super) fn tidy() -> Result<u64> {
-    let directory = rundir::path()?.join("locks");
+pub(crate) fn tidy() -> Result<u64> {
+    let directory = run::path()?.join("locks");
     let mut count: u64 = 0;
-    for path in rundir::list(&directory)? {
+    for path in run::list(&directory)? {
         let locks = Locks {
             path,
             deadline: None,

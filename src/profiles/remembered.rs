@@ -14,10 +14,10 @@ use crate::apparmor::kernel::Kernel;
 use crate::apparmor::loaded::{Loaded, Mode};
 use crate::apparmor::name::ProfileName;
 use crate::error::Result;
+use crate::fs::fingerprint::Stamp;
+use crate::fs::run;
 use crate::profiles::digest;
 use crate::profiles::source::Source;
-use crate::profiles::stamp::Stamp;
-use crate::rundir;
 
 /// The version of the format; another one counts as nothing remembered.
 const VERSION: u32 = 2;
@@ -30,7 +30,7 @@ const MAX: u64 = 8 << 20;
 
 /// What is remembered of one top-level profile.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Remembered {
+pub(crate) struct Remembered {
     version: u32,
     name: ProfileName,
     /// It and all children that the kernel has of it, as the kernel held them.
@@ -43,7 +43,7 @@ pub(super) struct Remembered {
 
 /// One profile in the kernel.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Held {
+pub(crate) struct Held {
     pub name: String,
     pub directory: String,
     pub mode: Mode,
@@ -54,7 +54,7 @@ pub(super) struct Held {
 
 /// What a profile was compiled from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Built {
+pub(crate) struct Built {
     /// The file.
     pub source: PathBuf,
     /// Whether it was forced into complain mode.
@@ -72,7 +72,7 @@ pub(super) struct Built {
 }
 
 impl Remembered {
-    pub(super) fn new(
+    pub(crate) fn new(
         name: &ProfileName,
         held: Vec<Held>,
         revision: Option<u64>,
@@ -88,24 +88,24 @@ impl Remembered {
     }
 
     /// What is remembered of this profile, or of its parent.
-    pub(super) fn of(name: &ProfileName) -> Option<Self> {
+    pub(crate) fn of(name: &ProfileName) -> Option<Self> {
         let name = name.root();
         read_file::<Self>(&file_of(&name)).filter(|r| r.version == VERSION && r.name == name)
     }
 
     /// Remembers it. Where that fails, the next container goes the long way.
-    pub(super) fn keep(&self) {
+    pub(crate) fn keep(&self) {
         write_file(&file_of(&self.name), self);
     }
 
     /// The directory of this profile in the kernel.
-    pub(super) fn directory(&self, name: &str) -> Option<&str> {
+    pub(crate) fn directory(&self, name: &str) -> Option<&str> {
         let held = self.held.iter().find(|held| held.name == name)?;
         Some(&held.directory)
     }
 
     /// Whether this profile, or child, was among what the source declares.
-    pub(super) fn declares(&self, name: &ProfileName) -> bool {
+    pub(crate) fn declares(&self, name: &ProfileName) -> bool {
         let mut held = self.held.iter();
         held.any(|held| held.name == name.as_str() && !held.closed)
     }
@@ -113,7 +113,7 @@ impl Remembered {
     /// Whether the kernel still holds just that: nothing at all has changed in there, or these
     /// have kept their hashes and there is no other child. (Where it keeps none, a change of
     /// anything counts.)
-    pub(super) fn is_held(&self, kernel: &Kernel) -> bool {
+    pub(crate) fn is_held(&self, kernel: &Kernel) -> bool {
         let same = |held: &Held| {
             held.hash.is_some()
                 && kernel
@@ -138,7 +138,7 @@ impl Remembered {
 }
 
 impl Held {
-    pub(super) fn of(name: &str, loaded: &Loaded) -> Self {
+    pub(crate) fn of(name: &str, loaded: &Loaded) -> Self {
         Self {
             name: name.to_owned(),
             directory: loaded.directory.clone(),
@@ -148,7 +148,7 @@ impl Held {
         }
     }
 
-    pub(super) fn loaded(&self) -> Loaded {
+    pub(crate) fn loaded(&self) -> Loaded {
         Loaded {
             directory: self.directory.clone(),
             mode: self.mode,
@@ -159,7 +159,7 @@ impl Held {
 
 impl Built {
     /// Whether this is the source, and all files are what they were.
-    pub(super) fn is_current(&self, source: &Source) -> bool {
+    pub(crate) fn is_current(&self, source: &Source) -> bool {
         self.settled
             && !source.is_refused()
             && self.source == source.path
@@ -179,32 +179,32 @@ fn file_of(name: &ProfileName) -> String {
 }
 
 /// Reads one of our own files.
-pub(super) fn read_file<T: DeserializeOwned>(name: &str) -> Option<T> {
-    let path = rundir::path().ok()?.join(DIRECTORY).join(name);
-    serde_json::from_slice(&rundir::read(&path, MAX)?).ok()
+pub(crate) fn read_file<T: DeserializeOwned>(name: &str) -> Option<T> {
+    let path = run::path().ok()?.join(DIRECTORY).join(name);
+    serde_json::from_slice(&run::read(&path, MAX)?).ok()
 }
 
 /// Writes one of our own files, best effort.
-pub(super) fn write_file<T: Serialize>(name: &str, value: &T) {
-    let Ok(base) = rundir::path() else { return };
+pub(crate) fn write_file<T: Serialize>(name: &str, value: &T) {
+    let Ok(base) = run::path() else { return };
     let Ok(text) = serde_json::to_vec(value) else {
         return;
     };
     let path = base.join(DIRECTORY).join(name);
-    if let Err(e) = rundir::replace(&path, &text) {
+    if let Err(e) = run::replace(&path, &text) {
         log::debug!("{e}");
     }
 }
 
 /// Removes one of our own files, best effort.
-pub(super) fn remove_file(name: &str) {
-    if let Ok(base) = rundir::path() {
+pub(crate) fn remove_file(name: &str) {
+    if let Ok(base) = run::path() {
         let _ = fs::remove_file(base.join(DIRECTORY).join(name));
     }
 }
 
 /// Forgets a profile.
-pub(super) fn forget(name: &ProfileName) {
+pub(crate) fn forget(name: &ProfileName) {
     remove_file(&file_of(&name.root()));
 }
 
@@ -212,10 +212,10 @@ pub(super) fn forget(name: &ProfileName) {
 ///
 /// # Errors
 /// Where they cannot be listed.
-pub(super) fn tidy(kernel: &Kernel) -> Result<u64> {
-    let directory = rundir::path()?.join(DIRECTORY);
+pub(crate) fn tidy(kernel: &Kernel) -> Result<u64> {
+    let directory = run::path()?.join(DIRECTORY);
     let mut count: u64 = 0;
-    for path in rundir::list(&directory)? {
+    for path in run::list(&directory)? {
         let name = path.file_name().and_then(|name| name.to_str());
         let known = name.and_then(read_file::<Remembered>);
         let is_held = |held: &Held| kernel.at(&held.directory, &held.name).is_some();

@@ -8,6 +8,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use crate::containers::id;
 use crate::error::{Error, Kind, Result};
 use crate::report::EngineLog;
 use crate::runtime::options::{self, Grammar, Subcommand};
@@ -285,16 +286,9 @@ fn container_id(word: &OsStr) -> Result<String> {
         .hint("use letters, digits, '_', '+', '.' and '-'")
     };
     word.to_str()
-        .filter(|id| is_container_id(id))
+        .filter(|id| id::is_valid(id))
         .map(str::to_owned)
         .ok_or_else(bad)
-}
-
-/// Whether a text is the id of a container that we take.
-pub(super) fn is_container_id(id: &str) -> bool {
-    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '+' | '.' | '-');
-    let fits = (1..=255).contains(&id.len()) && id != "." && id != ".." && !id.starts_with('-');
-    fits && id.chars().all(legal)
 }
 
 #[cfg(test)]

@@ -7,21 +7,23 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::apparmor::name::Label;
+use crate::bundle::document::Document;
+use crate::bundle::files::SpecFile;
+use crate::bundle::preflight;
+use crate::containers::record::{self, Place, Record, Recorded};
+use crate::containers::{pods, runtime_state};
 use crate::decision::{self, Asking, Component, Decision, Wanted};
 use crate::error::{Error, Kind, Result};
+use crate::fs::run;
 use crate::profiles::{Against, Ensured, Store};
 use crate::report;
 use crate::request::{self, Annotations, Caller, Request};
-use crate::rundir;
+use crate::runtime::advisories;
 use crate::runtime::argv::Line;
 use crate::runtime::locate::Located;
 use crate::runtime::options::Subcommand;
-use crate::runtime::record::{self, Place, Record, Recorded};
-use crate::runtime::{Next, holes, pods, restore, roots, watch};
+use crate::runtime::{Next, restore, watch};
 use crate::settings::{LowLevel, Settings};
-use crate::spec::document::Document;
-use crate::spec::files::SpecFile;
-use crate::spec::preflight;
 
 /// The name of a bundle's configuration (runtime-spec, "Filesystem Bundle").
 const CONFIG: &str = "config.json";
@@ -32,13 +34,13 @@ const PRELOAD_LIMIT: Duration = Duration::from_secs(5);
 
 pub(super) fn prepare(runtime: &Located, mut line: Line) -> Result<Next> {
     let settings = Settings::load()?;
-    let root = roots::root(runtime.kind, line.global("root"));
+    let root = runtime_state::root(runtime.kind, line.global("root"));
     let id = line.id.clone();
     let place = Place {
         root: &root,
         id: &id,
     };
-    if roots::exists(&root.join(&id))? {
+    if runtime_state::exists(&root.join(&id))? {
         return Err(exists_already(runtime, &id));
     }
     record::remove(place)?;
@@ -63,7 +65,7 @@ pub(super) fn prepare(runtime: &Located, mut line: Line) -> Result<Next> {
     }
     let Some(label) = decision.label.clone() else {
         // What asks for nothing needs no place for a record.
-        if request.is_sandbox && !(record.annotations.is_empty() && rundir::path().is_err()) {
+        if request.is_sandbox && !(record.annotations.is_empty() && run::path().is_err()) {
             pods::remember(&request)?;
             record::write(&record)?;
         }
@@ -71,7 +73,7 @@ pub(super) fn prepare(runtime: &Located, mut line: Line) -> Result<Next> {
     };
     if !label.components().is_empty() {
         if settings.low_level.refuse_known_holes {
-            holes::refuse(runtime)?;
+            advisories::refuse(runtime)?;
         }
         preflight::bundle(file.bytes(), &bundle)
             .map_err(|e| e.within(&format!("{} is refused", file.path().display())))?;

@@ -2,15 +2,16 @@
 
 use std::ffi::OsString;
 
+use crate::containers::record::{self, Place};
+use crate::containers::{pods, runtime_state};
 use crate::error::Result;
 use crate::report;
 use crate::runtime::argv::Line;
 use crate::runtime::locate::Located;
-use crate::runtime::record::{self, Place};
-use crate::runtime::{Next, command, exit_code, pods, roots};
+use crate::runtime::{Next, command, exit_code};
 
 pub(super) fn carry_out(runtime: &Located, line: &Line, words: &[OsString]) -> Result<Next> {
-    let root = roots::root(runtime.kind, line.global("root"));
+    let root = runtime_state::root(runtime.kind, line.global("root"));
     let place = Place {
         root: &root,
         id: &line.id,

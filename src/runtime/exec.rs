@@ -8,6 +8,12 @@ use std::path::{Path, PathBuf};
 
 use crate::apparmor::loaded::Mode;
 use crate::apparmor::name::Label;
+use crate::bundle::document::Document;
+use crate::bundle::files::SpecFile;
+use crate::bundle::preflight;
+use crate::bundle::process::ProcessFile;
+use crate::containers::record::{self, Place, Record, Recorded};
+use crate::containers::{labels, runtime_state};
 use crate::decision::{self, Asking, Component, Wanted};
 use crate::error::{Error, Kind, Result};
 use crate::profiles::{Against, Source, Store};
@@ -16,17 +22,12 @@ use crate::request::{self, Annotations, Caller, Key, Request, Wish};
 use crate::runtime::argv::Line;
 use crate::runtime::create::record as new_record;
 use crate::runtime::locate::Located;
-use crate::runtime::record::{self, Place, Record, Recorded};
 use crate::runtime::verify::{self, Subject};
-use crate::runtime::{Next, command, exit_code, labels, roots};
+use crate::runtime::{Next, command, exit_code};
 use crate::settings::{Settings, Verify};
-use crate::spec::document::Document;
-use crate::spec::files::SpecFile;
-use crate::spec::preflight;
-use crate::spec::process::ProcessFile;
 
 pub(super) fn prepare(runtime: &Located, mut line: Line) -> Result<Next> {
-    let root = roots::root(runtime.kind, line.global("root"));
+    let root = runtime_state::root(runtime.kind, line.global("root"));
     let id = line.id.clone();
     let place = Place {
         root: &root,
@@ -53,7 +54,7 @@ pub(super) fn prepare(runtime: &Located, mut line: Line) -> Result<Next> {
     // label was set: a profile that came back since must not make `start` believe in it.
     // What cannot be told may wait.
     let waits = || {
-        let origin = roots::origin(runtime.kind, &root, &id);
+        let origin = runtime_state::origin(runtime.kind, &root, &id);
         origin.map_or(true, |origin| origin.is_some_and(|origin| origin.waits))
     };
     if (record != before || !known) && !waits() {
@@ -183,7 +184,7 @@ pub(super) fn from_bundle(
     line: &Line,
     settings: &Settings,
 ) -> Result<Option<Record>> {
-    let Some(origin) = roots::origin(runtime.kind, place.root, place.id)? else {
+    let Some(origin) = runtime_state::origin(runtime.kind, place.root, place.id)? else {
         return Ok(None);
     };
     let bundle = origin.bundle;

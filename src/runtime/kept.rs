@@ -6,11 +6,12 @@
 
 use std::ffi::{OsStr, OsString};
 
-use crate::runtime::argv::{self, Scanned, is_container_id};
+use crate::containers::id;
+use crate::containers::record::{self, Place};
+use crate::containers::runtime_state;
+use crate::runtime::argv::{self, Scanned};
 use crate::runtime::locate::{self, Located};
 use crate::runtime::options::Subcommand;
-use crate::runtime::record::{self, Place};
-use crate::runtime::roots;
 use crate::settings::{LowLevel, LowLevelSettings};
 
 /// The runtime of the container that a call is about; `found` where it is about none that lives.
@@ -34,7 +35,7 @@ pub(super) fn runtime(
         }
         asked.push(kind);
         let scan = argv::scan(kind, words);
-        let root = roots::root(kind, scan.root.as_deref());
+        let root = runtime_state::root(kind, scan.root.as_deref());
         let ids = match scan.result {
             Ok(Scanned::Ours(line)) if line.subcommand.makes_a_container() => continue,
             Ok(Scanned::Ours(line)) => vec![line.id],
@@ -45,7 +46,7 @@ pub(super) fn runtime(
                 root: &root,
                 id: &id,
             };
-            if !roots::has(kind, place.root, place.id) {
+            if !runtime_state::has(kind, place.root, place.id) {
                 continue;
             }
             let kept = record::read(place).and_then(|record| record.program);
@@ -62,6 +63,6 @@ pub(super) fn runtime(
 fn ids(words: Vec<OsString>) -> Vec<String> {
     let texts = words.into_iter().filter_map(|word| word.into_string().ok());
     texts
-        .filter(|word| is_container_id(word) && Subcommand::ALL.iter().all(|s| s.name() != word))
+        .filter(|word| id::is_valid(word) && Subcommand::ALL.iter().all(|s| s.name() != word))
         .collect()
 }

@@ -4,9 +4,9 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Kind, Result};
+use crate::fs::trusted::{self, Refusal};
 use crate::runtime::marker;
 use crate::settings::{self, LowLevel, LowLevelSettings};
-use crate::trusted::{self, Refusal};
 
 /// A low-level runtime on this node.
 #[derive(Debug, Clone, PartialEq, Eq)]

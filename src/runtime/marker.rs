@@ -10,7 +10,7 @@ use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use crate::trusted;
+use crate::fs::trusted;
 
 /// In the wrapper's program and in no other.
 static MARKER: &[u8] = b"<oci-apparmor-runtime: a wrapper of low-level runtimes>";

@@ -4,24 +4,16 @@
 //! about to start, and becomes the low-level runtime by exec(2): same process id, descriptors and
 //! environment. Whatever is none of its business is handed on as it came.
 
+pub mod advisories;
 pub mod argv;
-pub mod carriers;
 mod create;
 mod delete;
 mod exec;
-pub mod holes;
 mod kept;
-pub mod labels;
 pub mod locate;
-pub mod lost;
 pub mod marker;
-mod members;
 pub mod options;
-pub mod pods;
-mod process;
-pub mod record;
 mod restore;
-pub mod roots;
 mod scanner;
 mod start;
 mod verify;

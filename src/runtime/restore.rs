@@ -7,14 +7,15 @@ use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::Path;
 
+use crate::containers::members::{self, Group, Members};
+use crate::containers::record::{self, Record};
+use crate::containers::{labels, runtime_state};
 use crate::error::{Error, Kind, Result};
 use crate::report;
 use crate::runtime::argv::Line;
 use crate::runtime::locate::Located;
-use crate::runtime::members::{self, Group, Members};
-use crate::runtime::record::{self, Record};
 use crate::runtime::verify::{self, NOT_PUT_DOWN};
-use crate::runtime::{Next, command, exit_code, labels, roots, watch};
+use crate::runtime::{Next, command, exit_code, watch};
 
 const REMEDY: &str = "it was killed; start a new container instead of restoring this one";
 
@@ -112,7 +113,8 @@ impl<'r> Restored<'r> {
         // The engine may have deleted it since, and made another of this id. Then a runtime that
         // went on cannot have noted down its processes, which are nobody's.
         if record::is_outdated(self.record) {
-            let is_another = roots::exists(&self.record.root.join(&self.record.id)).unwrap_or(true);
+            let is_another =
+                runtime_state::exists(&self.record.root.join(&self.record.id)).unwrap_or(true);
             if is_another || !self.is_there() {
                 return Ok(());
             }
@@ -152,7 +154,7 @@ impl<'r> Restored<'r> {
 
     /// Whether anything of it is there, or may be.
     fn is_there(&self) -> bool {
-        roots::exists(&self.record.root.join(&self.record.id)).unwrap_or(true)
+        runtime_state::exists(&self.record.root.join(&self.record.id)).unwrap_or(true)
             || self
                 .members()
                 .and_then(|members| members.list())
@@ -169,7 +171,7 @@ impl<'r> Restored<'r> {
     /// Its first process, if the runtime knows that. What is in the file of `--pid-file` may be of
     /// an earlier container.
     fn first(&self) -> Option<u32> {
-        let origin = roots::origin(self.runtime.kind, &self.record.root, &self.record.id);
+        let origin = runtime_state::origin(self.runtime.kind, &self.record.root, &self.record.id);
         origin.ok()?.and_then(|origin| origin.pid)
     }
 }

@@ -8,18 +8,19 @@ use std::ffi::OsString;
 
 use crate::apparmor::kernel::Kernel;
 use crate::apparmor::loaded::Mode;
+use crate::containers::record::{self, Place, Record, Recorded};
+use crate::containers::{labels, runtime_state};
 use crate::error::{Error, Kind, Result};
+use crate::fs::run;
 use crate::profiles::Source;
-use crate::rundir;
 use crate::runtime::argv::Line;
 use crate::runtime::locate::Located;
-use crate::runtime::record::{self, Place, Record, Recorded};
 use crate::runtime::verify::{NOT_PUT_DOWN, PUT_DOWN, Subject};
-use crate::runtime::{Next, command, exec, exit_code, labels, roots, watch};
+use crate::runtime::{Next, command, exec, exit_code, watch};
 use crate::settings::{Settings, Verify};
 
 pub(super) fn carry_out(runtime: &Located, line: &Line, words: &[OsString]) -> Result<Next> {
-    let root = roots::root(runtime.kind, line.global("root"));
+    let root = runtime_state::root(runtime.kind, line.global("root"));
     let place = Place {
         root: &root,
         id: &line.id,
@@ -28,7 +29,7 @@ pub(super) fn carry_out(runtime: &Located, line: &Line, words: &[OsString]) -> R
         // The bundle says which label waits, but nothing says what the kernel held then.
         return match exec::from_bundle(runtime, place, line, &Settings::default())? {
             Some(lost) if !lost.components.is_empty() => {
-                rundir::path()?;
+                run::path()?;
                 Err(Error::new(
                     Kind::Policy,
                     "the record of this container is lost, so it cannot be told whether its \
@@ -58,7 +59,7 @@ pub(super) fn carry_out(runtime: &Located, line: &Line, words: &[OsString]) -> R
     if record.components.is_empty() || settings.verify == Verify::Off {
         return Ok(Next::HandOn);
     }
-    match roots::origin(runtime.kind, &root, &line.id)? {
+    match runtime_state::origin(runtime.kind, &root, &line.id)? {
         Some(origin) if origin.waits => verified(runtime, line, words, &record, origin.pid),
         // There is nothing to start; the runtime says so.
         _ => Ok(Next::HandOn),
@@ -86,7 +87,7 @@ fn verified(
     let watcher = watch::beside_us(runtime, line, record, words)
         .map_err(|e| e.hint("nothing was started; try again"))?;
     let waits = || {
-        let origin = roots::origin(runtime.kind, &record.root, &record.id);
+        let origin = runtime_state::origin(runtime.kind, &record.root, &record.id);
         origin.is_ok_and(|origin| origin.is_some_and(|origin| origin.waits))
     };
     let code = exit_code(command(runtime, words).status(), &runtime.program, waits);

@@ -12,12 +12,13 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use crate::containers::members::Members;
+use crate::containers::process::{self, Process, Stat};
+use crate::containers::record::{self, Record};
+use crate::containers::{labels, runtime_state};
 use crate::error::{Error, Kind, Result, reason};
 use crate::report;
-use crate::runtime::members::Members;
-use crate::runtime::process::{self, Process, Stat};
-use crate::runtime::record::{self, Record};
-use crate::runtime::{command, labels, locate::Located, roots};
+use crate::runtime::{command, locate::Located};
 
 /// What became of a container that ran without its label, and what to do.
 pub(super) const PUT_DOWN: &str =
@@ -178,7 +179,7 @@ pub(super) fn put_down(
         .stderr(Stdio::null())
         .status();
     drop(deleted);
-    let gone = killed && !roots::exists(&record.root.join(&record.id)).unwrap_or(true);
+    let gone = killed && !runtime_state::exists(&record.root.join(&record.id)).unwrap_or(true);
     if gone && let Err(e) = record::forget(record) {
         report::notice(&e.to_string());
     }

@@ -16,10 +16,10 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{PidfdFlags, getpid, pidfd_open};
 
 use crate::child;
+use crate::containers::record::Record;
 use crate::error::{Error, Kind, Result, reason};
 use crate::runtime::argv::Line;
 use crate::runtime::locate::Located;
-use crate::runtime::record::Record;
 use crate::runtime::watcher::{self, Watch};
 
 /// The names by which it knows itself. What watches a `run` is nobody's child: the low-level

@@ -13,15 +13,16 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use crate::containers::members::Members;
+use crate::containers::record::{self, Place, Record};
+use crate::containers::{process, runtime_state};
 use crate::error::{Error, Result};
 use crate::report::{self, EngineLog};
 use crate::runtime::locate::Located;
-use crate::runtime::members::Members;
 use crate::runtime::options::Subcommand;
-use crate::runtime::record::{self, Place, Record};
 use crate::runtime::restore::Restored;
 use crate::runtime::verify::{self, LIMIT, NOT_PUT_DOWN, PUT_DOWN, Subject};
-use crate::runtime::{process, roots, watch};
+use crate::runtime::watch;
 use crate::settings::{LowLevel, Settings, Verify};
 
 /// How long between two looks: at first, and after a while, when something takes its time.
@@ -256,8 +257,8 @@ impl Watcher<'_> {
         Some(())
     }
 
-    fn origin(&self) -> Result<Option<roots::Origin>> {
-        roots::origin(self.runtime.kind, &self.record.root, &self.record.id)
+    fn origin(&self) -> Result<Option<runtime_state::Origin>> {
+        runtime_state::origin(self.runtime.kind, &self.record.root, &self.record.id)
     }
 
     /// Whether a runtime that was called with our words lives on without its caller.
@@ -311,7 +312,8 @@ impl Watcher<'_> {
     }
 
     fn forget_what_is_gone(&self) -> Option<()> {
-        let is_there = roots::exists(&self.record.root.join(&self.record.id)).unwrap_or(true);
+        let is_there =
+            runtime_state::exists(&self.record.root.join(&self.record.id)).unwrap_or(true);
         match is_there {
             true => Some(()),
             false => record::forget(&self.record).ok(),

@@ -1,0 +1,210 @@
+//! Whether the wrapper becomes the very program that an engine called before it.
+//!
+//! A node can have several of one kind: CRI-O brings `/usr/libexec/crio/crun`, an administrator
+//! `/usr/local/bin/runc`, k3s a runc of its own. They differ in version and in what they were built
+//! with, so none of them must come into the place of another unnoticed.
+
+use std::path::{Path, PathBuf};
+
+use crate::command::target::Target;
+use crate::engine::layout::Owner;
+use crate::engine::place::Place;
+use crate::engine::{Engine, is_ours};
+use oci_apparmor::error::{Error, Kind, Result};
+use oci_apparmor::runtime::locate;
+use oci_apparmor::settings::{self, LowLevel, LowLevelSettings, Settings};
+
+/// Where services look for programs, unless they are told otherwise (systemd's own default).
+const USUAL_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Where podman looks for runc and crun (`default.go` in containers/common).
+const PODMAN: [&str; 8] = [
+    "/usr/bin",
+    "/usr/sbin",
+    "/usr/local/bin",
+    "/usr/local/sbin",
+    "/sbin",
+    "/bin",
+    "/usr/lib/cri-o-runc/sbin",
+    "/run/current-system/sw/bin",
+];
+
+/// What an engine calls now.
+pub(crate) struct Called<'t> {
+    pub(crate) engine: Engine,
+    pub(crate) target: &'t Target,
+    /// As its configuration says; none: it looks for one.
+    pub(crate) configured: Option<&'t str>,
+}
+
+impl Called<'_> {
+    /// Compares it with what `ours` becomes; says what is worth saying.
+    ///
+    /// # Errors
+    /// [`Kind::Policy`] where it is another one that nobody chose; [`Kind::NotFound`] where there
+    /// is none.
+    pub(crate) fn same_program(&self, place: &Place, ours: &Path) -> Result<Vec<String>> {
+        let name = ours
+            .file_name()
+            .and_then(|n| n.to_str())
+            .unwrap_or_default();
+        let Some(kind) = LowLevel::named(name) else {
+            return Ok(Vec::new());
+        };
+        let title = match self.engine {
+            Engine::Containerd => self.target.owner.title(),
+            other => other.title(),
+        };
+        let settings = low_level(place)?;
+        let engines = self.program(place, kind);
+        if let Engines::Another = engines {
+            return Ok(Vec::new());
+        }
+        let line = |program: &str| {
+            format!(
+                "put the line {name} = \"{program}\" into the section [low_level] of {}",
+                place.here(Path::new(settings::PATH)).display()
+            )
+        };
+        let wrappers = wrappers(place, kind, &settings);
+        match (engines, wrappers) {
+            (Engines::Is(_, engines), Ok(Some(wrappers))) if engines == wrappers => Ok(Vec::new()),
+            (Engines::Is(shown, _), Ok(Some(wrappers))) if settings.program(kind).is_some() => {
+                Ok(vec![format!(
+                    "{title} called {}, the wrapper calls {}, as low_level.{name} says",
+                    shown.display(),
+                    wrappers.display()
+                )])
+            }
+            (Engines::Is(shown, _), Ok(Some(wrappers))) => Err(Error::new(
+                Kind::Policy,
+                format!(
+                    "{title} calls {}, and the wrapper would call another in its place, {}",
+                    shown.display(),
+                    wrappers.display()
+                ),
+            )
+            .hint(format!(
+                "{}; nothing was changed",
+                line(&shown.to_string_lossy())
+            ))),
+            (Engines::Is(shown, _), Ok(None)) => Err(Error::new(
+                Kind::NotFound,
+                format!("the wrapper would not find {}", shown.display()),
+            )
+            .hint(format!(
+                "{}; nothing was changed",
+                line(&shown.to_string_lossy())
+            ))),
+            (_, Err(e)) => Err(e.within("the wrapper would find nothing to become")),
+            (_, Ok(None)) if place.is_node() => Err(Error::new(
+                Kind::NotFound,
+                format!(
+                    "the wrapper would find nothing to become: there is no {name} in {}",
+                    settings::listed(&settings.directories)
+                ),
+            )
+            .hint(format!(
+                "install it, or {}; nothing was changed",
+                line("PROGRAM")
+            ))),
+            (Engines::Unknown(shown), _) => {
+                let shown = shown.map_or_else(|| "PROGRAM".to_owned(), |p| p.display().to_string());
+                Ok(vec![format!(
+                    "which {name} {title} calls cannot be told here; the wrapper calls the first \
+                     of its directories: if that is another one, {}",
+                    line(&shown)
+                )])
+            }
+            (Engines::Another, _) => Ok(Vec::new()),
+        }
+    }
+
+    /// The program of this kind that the engine calls.
+    fn program(&self, place: &Place, kind: LowLevel) -> Engines {
+        let configured = self.configured.filter(|program| !is_ours(program));
+        let path = configured.map(Path::new);
+        let named = path.and_then(Path::file_name).and_then(|n| n.to_str());
+        if named.is_some_and(|named| named != kind.name()) {
+            // Ours was told to stand for another kind.
+            return Engines::Another;
+        }
+        let found = match path {
+            Some(path) if path.is_absolute() => {
+                return match place.program(path) {
+                    Ok(real) => Engines::Is(path.to_owned(), real),
+                    Err(_) => Engines::Unknown(Some(path.to_owned())),
+                };
+            }
+            _ => self.search_path().into_iter().find_map(|directory| {
+                let path = directory.join(kind.name());
+                place.program(&path).ok().map(|real| (path, real))
+            }),
+        };
+        match found {
+            Some((path, real)) => Engines::Is(path, real),
+            None => Engines::Unknown(self.own_directory().map(|d| Path::new(d).join(kind.name()))),
+        }
+    }
+
+    /// Where a distribution has its own programs.
+    fn own_directory(&self) -> Option<&'static str> {
+        match self.target.owner {
+            Owner::K3s => Some("/var/lib/rancher/k3s/data/current/bin"),
+            Owner::Rke2 => Some("/var/lib/rancher/rke2/bin"),
+            Owner::K0s => Some("/var/lib/k0s/bin"),
+            Owner::Microk8s => Some("/snap/microk8s/current/bin"),
+            Owner::System => None,
+        }
+    }
+
+    /// Where the engine looks for programs.
+    fn search_path(&self) -> Vec<PathBuf> {
+        if self.engine == Engine::Podman {
+            return PODMAN.iter().map(PathBuf::from).collect();
+        }
+        // A shim, which calls the runtime, has it from its containerd.
+        let daemon = self.target.daemon.as_ref().and_then(|d| d.path.as_deref());
+        let own = self.own_directory().filter(|_| daemon.is_none());
+        let path = daemon.unwrap_or(USUAL_PATH);
+        let all = own.into_iter().chain(path.split(':')).map(PathBuf::from);
+        all.filter(|path| path.is_absolute()).collect()
+    }
+}
+
+/// What an engine calls.
+enum Engines {
+    /// This, with its real path.
+    Is(PathBuf, PathBuf),
+    /// Nothing that can be seen, though it may be named.
+    Unknown(Option<PathBuf>),
+    /// One of another kind, which ours does not stand for.
+    Another,
+}
+
+/// Where the low-level runtimes are, as the node says.
+fn low_level(place: &Place) -> Result<LowLevelSettings> {
+    if place.is_node() {
+        return Ok(Settings::load()?.low_level);
+    }
+    let path = Path::new(settings::PATH);
+    match place.read(path)? {
+        Some(file) => Ok(Settings::parse(path, file.text.as_bytes())?.low_level),
+        None => Ok(LowLevelSettings::default()),
+    }
+}
+
+/// The real path of what the wrapper becomes.
+fn wrappers(place: &Place, kind: LowLevel, settings: &LowLevelSettings) -> Result<Option<PathBuf>> {
+    if place.is_node() {
+        let located = locate::program(kind, settings)?;
+        return Ok(located.map(|located| located.program));
+    }
+    let configured = settings.program(kind).map(Path::to_owned);
+    let found = settings
+        .directories
+        .iter()
+        .map(|d| d.as_path().join(kind.name()));
+    let mut all = configured.into_iter().chain(found);
+    Ok(all.find_map(|path| place.program(&path).ok()))
+}

@@ -1,0 +1,125 @@
+//! What `configure` wrote, and whether it is still there and in force: files are edited, packages
+//! bring new ones, and distributions make theirs anew at each start.
+
+use std::path::{Path, PathBuf};
+
+use crate::command::check::Finding;
+use crate::command::configure::DEFAULT_NAME;
+use crate::command::target::Target;
+use crate::engine::layout::{self, Owner};
+use crate::engine::memory::Memory;
+use crate::engine::place::Place;
+use crate::engine::seen::Seen;
+use crate::engine::{self, Engine};
+use oci_apparmor::error::{Kind, quoted};
+
+/// What is lost of one engine's configuration. `running` are the files that containerds read.
+pub(crate) fn of(
+    engine: Engine,
+    node: &Place,
+    memory: &Memory,
+    running: &[PathBuf],
+    ours: &dyn Fn(&str) -> bool,
+) -> Vec<Finding> {
+    let again = again(engine, memory);
+    let file = memory.file.display();
+    let failure = |text: String, remedy: &str| {
+        vec![Finding::failure(
+            "wiring",
+            Kind::Configuration,
+            text,
+            remedy,
+        )]
+    };
+    if matches!(node.read(&memory.file), Ok(None)) {
+        let text = format!(
+            "{file}, which configure made or changed, is gone: {} does not call us",
+            engine.title()
+        );
+        return failure(text, &again);
+    }
+    let Ok(written) = engine::written(engine, node, &memory.configuration, ours) else {
+        // That it cannot be read is said already.
+        return Vec::new();
+    };
+    if let Some(why) = missing(&written, memory) {
+        return failure(format!("{file} is not as configure left it: {why}"), &again);
+    }
+    if engine != Engine::Containerd {
+        return Vec::new();
+    }
+    let reads = layout::read_by_it(&memory.configuration);
+    if !running.is_empty() && !running.contains(&reads) {
+        let others: Vec<String> = running.iter().map(|p| p.display().to_string()).collect();
+        return failure(
+            format!(
+                "configure changed {file}, and the containerd that runs here reads {}",
+                others.join(" and ")
+            ),
+            "oci-apparmor unconfigure containerd, and then configure it again",
+        );
+    }
+    if reads == memory.configuration || matches!(node.read(&reads), Ok(None)) {
+        return Vec::new();
+    }
+    let Ok(read) = engine::look_at(node, &reads, ours) else {
+        return Vec::new();
+    };
+    let Some(why) = missing(&read, memory) else {
+        return Vec::new();
+    };
+    let target = Target::of(engine, node, Some(&memory.configuration)).ok();
+    let restart = target.and_then(|target| {
+        let restart = target.restart(engine, node, false)?;
+        Some(format!("run: {restart}"))
+    });
+    let owner = Owner::of(&reads, None);
+    failure(
+        format!(
+            "{}, which the containerd of {} reads, is not what {file} asks for: {why}",
+            reads.display(),
+            owner.title()
+        ),
+        &restart.unwrap_or_else(|| "restart it; if it stays so, look at its log".to_owned()),
+    )
+}
+
+/// What is not there any more.
+fn missing(seen: &Seen, memory: &Memory) -> Option<String> {
+    let name = quoted(&memory.runtime);
+    let mut all = seen.handlers.iter().rev();
+    let Some(handler) = all.find(|handler| handler.name == memory.runtime) else {
+        return Some(format!("it has no runtime {name}"));
+    };
+    let program = handler.program.as_deref().unwrap_or_default();
+    if Path::new(program) != memory.program {
+        return Some(format!(
+            "its runtime {name} calls {}, not {}",
+            quoted(program),
+            memory.program.display()
+        ));
+    }
+    if memory.default && seen.default.as_deref() != Some(&memory.runtime) {
+        let default = seen.default.as_deref().unwrap_or_default();
+        return Some(format!(
+            "the default runtime is {}, not {name}",
+            quoted(default)
+        ));
+    }
+    None
+}
+
+/// The command that wrote it.
+fn again(engine: Engine, memory: &Memory) -> String {
+    let mut command = format!("oci-apparmor configure {}", engine.name());
+    if memory.default {
+        command.push_str(" --set-default");
+    }
+    if memory.runtime != DEFAULT_NAME {
+        command.push_str(&format!(" --runtime-name {}", memory.runtime));
+    }
+    if memory.configuration != engine.configuration() {
+        command.push_str(&format!(" --config {}", memory.configuration.display()));
+    }
+    command
+}

@@ -1,0 +1,122 @@
+//! `ps`: what an auditor asks. Which label must each container have, and which one does each of
+//! its processes have at this moment?
+
+use std::fmt::Write;
+
+use serde_json::{Value, json};
+
+use crate::print;
+use oci_apparmor::apparmor::name::Label;
+use oci_apparmor::containers::in_use::State;
+use oci_apparmor::containers::labels::{self, Process};
+use oci_apparmor::containers::record::{self, Record};
+use oci_apparmor::error::{Error, Kind, Result};
+
+/// One container that was made through us.
+struct Row {
+    record: Record,
+    state: State,
+    processes: Vec<Process>,
+}
+
+impl Row {
+    fn of(record: Record) -> Result<Self> {
+        let state = State::of(&record);
+        let pid = match state {
+            State::Running(pid) => Some(pid),
+            _ => None,
+        };
+        let processes = match pid {
+            Some(pid) => labels::of_container(pid, &record)?,
+            None => Vec::new(),
+        };
+        Ok(Self {
+            record,
+            state,
+            processes,
+        })
+    }
+
+    fn escaped(&self) -> usize {
+        self.processes.iter().filter(|p| !p.holds).count()
+    }
+
+    fn label(&self) -> String {
+        self.record
+            .label
+            .as_ref()
+            .map_or("-".to_owned(), Label::to_string)
+    }
+
+    fn to_json(&self) -> Value {
+        let process = |p: &Process| json!({ "pid": p.pid, "comm": p.comm, "label": p.label, "holds": p.holds });
+        json!({
+            "id": self.record.id,
+            "runtime": self.record.runtime,
+            "root": self.record.root,
+            "state": self.state.as_str(),
+            "label": self.record.label.as_ref().map(Label::to_string),
+            "key": self.record.key,
+            "namespace": self.record.namespace,
+            "pod": self.record.pod,
+            "container": self.record.container,
+            "processes": self.processes.iter().map(process).collect::<Vec<_>>(),
+        })
+    }
+}
+
+pub(crate) fn run(as_json: bool) -> Result<u8> {
+    let rows = record::all()?.into_iter().map(Row::of);
+    let rows = rows.collect::<Result<Vec<Row>>>()?;
+    let text = match as_json {
+        true => format!("{:#}\n", Value::from_iter(rows.iter().map(Row::to_json))),
+        false => table(&rows),
+    };
+    print(&text)?;
+    let escaped: usize = rows.iter().map(Row::escaped).sum();
+    if escaped == 0 {
+        // Where nothing is enforced the labels look the same.
+        let mut running = rows.iter().filter(|row| !row.processes.is_empty());
+        return running
+            .try_for_each(|row| labels::enforced(&row.record))
+            .map(|()| 0);
+    }
+    Err(Error::new(
+        Kind::Policy,
+        format!("{escaped} process(es) run without the label of their container"),
+    )
+    .hint("restart these containers"))
+}
+
+fn table(rows: &[Row]) -> String {
+    let mut text = String::new();
+    // Writing to a String cannot fail.
+    let _ = writeln!(
+        text,
+        "{:<14}{:<9}{:<9}{:<32}PROCESSES",
+        "CONTAINER", "RUNTIME", "STATE", "LABEL"
+    );
+    for row in rows {
+        let id: String = row.record.id.chars().take(12).collect();
+        let held = row.processes.len().saturating_sub(row.escaped());
+        let processes = match row.state {
+            State::Running(_) => format!("{held}/{} hold it", row.processes.len()),
+            _ => String::new(),
+        };
+        let line = format!(
+            "{id:<13} {:<8} {:<8} {:<31} {processes}",
+            row.record.runtime,
+            row.state.as_str(),
+            row.label()
+        );
+        let _ = writeln!(text, "{}", line.trim_end());
+        for p in row.processes.iter().filter(|p| !p.holds) {
+            let _ = writeln!(
+                text,
+                "  !! process {} ({}) runs as {}",
+                p.pid, p.comm, p.label
+            );
+        }
+    }
+    text
+}

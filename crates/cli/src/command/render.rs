@@ -1,0 +1,140 @@
+//! `render`: the text of the profiles that manifests stand for.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use crate::print;
+use oci_apparmor::apparmor::name::ProfileName;
+use oci_apparmor::error::{Error, Kind, Result, foreign};
+use oci_apparmor::profiles::manifest::{self, Manifest};
+
+/// The largest file; that of a profile's source.
+const MAX: u64 = 4 << 20;
+
+/// Standard input, as a file.
+const STDIN: &str = "-";
+
+/// One manifest, as other programs see it.
+#[derive(Debug, Serialize)]
+struct Row<'m> {
+    file: String,
+    place: &'m str,
+    name: Option<&'m ProfileName>,
+    complain: Option<bool>,
+    disabled: Option<bool>,
+    text: Option<&'m str>,
+    refused: Option<String>,
+}
+
+impl<'m> Row<'m> {
+    fn of(file: &Path, manifest: &'m Manifest) -> Self {
+        let rendered = manifest.rendered.as_ref();
+        Self {
+            file: shown(file),
+            place: &manifest.place,
+            name: manifest.name.as_ref(),
+            complain: rendered.ok().map(|r| r.complain),
+            disabled: rendered.ok().map(|r| r.disabled),
+            text: rendered.ok().map(|r| r.text.as_str()),
+            refused: rendered.err().map(Error::to_string),
+        }
+    }
+}
+
+pub(crate) fn run(files: &[PathBuf], json: bool) -> Result<u8> {
+    let mut read = Vec::new();
+    let mut failures = Vec::new();
+    for file in files {
+        match manifests(file) {
+            Ok(manifests) => read.extend(manifests.into_iter().map(|m| (file.as_path(), m))),
+            Err(e) => failures.push(e.within(&shown(file))),
+        }
+    }
+    if json {
+        let rows: Vec<Row<'_>> = read.iter().map(|(file, m)| Row::of(file, m)).collect();
+        let text = serde_json::to_string_pretty(&rows)
+            .map_err(|e| Error::new(Kind::Internal, e.to_string()))?;
+        print(&(text + "\n"))?;
+    } else {
+        print(&texts(&read))?;
+        failures.extend(read.iter().filter_map(|(file, m)| refusal(file, m)));
+    }
+    for failure in &failures {
+        let _ = writeln!(io::stderr(), "oci-apparmor: {failure}");
+    }
+    Ok(failures.first().map_or(0, |e| e.kind().exit_code()))
+}
+
+/// The texts, each under a line that says whose it is, unless one plain profile is all there is.
+fn texts(read: &[(&Path, Manifest)]) -> String {
+    let mut texts = String::new();
+    for (file, manifest) in read {
+        let Ok(rendered) = &manifest.rendered else {
+            continue;
+        };
+        if read.len() > 1 || rendered.disabled {
+            let gap = if texts.is_empty() { "" } else { "\n" };
+            let disabled = if rendered.disabled { ", disabled" } else { "" };
+            let (name, file, place) = (&rendered.name, shown(file), &manifest.place);
+            texts.push_str(&format!("{gap}# {name} ({file}, {place}){disabled}\n"));
+        }
+        texts.push_str(&rendered.text);
+    }
+    texts
+}
+
+fn refusal(file: &Path, manifest: &Manifest) -> Option<Error> {
+    let e = manifest.rendered.as_ref().err()?;
+    let profile = manifest
+        .name
+        .as_ref()
+        .map_or(String::new(), |name| format!(": {name}"));
+    let file = shown(file);
+    Some(
+        e.clone()
+            .within(&format!("{file}, {}{profile} refused", manifest.place)),
+    )
+}
+
+fn manifests(file: &Path) -> Result<Vec<Manifest>> {
+    let found = manifest::read(&content(file)?)?;
+    match found.is_empty() {
+        false => Ok(found),
+        true => Err(Error::new(Kind::NotFound, "it holds no AppArmorProfile")),
+    }
+}
+
+fn content(file: &Path) -> Result<Vec<u8>> {
+    let unreadable = |e: &io::Error| {
+        let why = Error::new(
+            Kind::Internal,
+            format!("cannot be read: {}", oci_apparmor::error::reason(e)),
+        );
+        match e.kind() {
+            io::ErrorKind::NotFound => why.of(Kind::NotFound),
+            _ => why,
+        }
+    };
+    let mut bytes = Vec::new();
+    let beyond = MAX.saturating_add(1);
+    match file == Path::new(STDIN) {
+        true => io::stdin().lock().take(beyond).read_to_end(&mut bytes),
+        false => File::open(file).and_then(|file| file.take(beyond).read_to_end(&mut bytes)),
+    }
+    .map_err(|e| unreadable(&e))?;
+    match u64::try_from(bytes.len()).is_ok_and(|length| length <= MAX) {
+        true => Ok(bytes),
+        false => Err(Error::new(Kind::DoesNotCompile, "it is larger than 4 MiB")),
+    }
+}
+
+/// A file's name as it was given, on one line.
+fn shown(file: &Path) -> String {
+    match file == Path::new(STDIN) {
+        true => "standard input".to_owned(),
+        false => foreign(&file.display().to_string()),
+    }
+}

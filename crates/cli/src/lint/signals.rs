@@ -1,0 +1,83 @@
+//! Whether those who stop a container may send its processes signals.
+
+use crate::lint::Finding;
+use oci_apparmor::apparmor::text::{Rule, Text};
+use oci_apparmor::error::quoted;
+
+/// The labels that a runtime may have when it stops a container: AppArmor 4 ships profiles of
+/// these names for the programs, with `flags=(unconfined)`.
+const SENDERS: [&str; 4] = ["unconfined", "runc", "crun", "podman"];
+
+/// Whether those who stop the container's processes may.
+pub(super) fn refused(all: &Text, profile: usize, name: &str) -> Option<Finding> {
+    let lacks = |peer: &&str| {
+        ["term", "kill"]
+            .iter()
+            .any(|signal| !receives(all, profile, signal, peer))
+    };
+    let missing: Vec<&str> = SENDERS.into_iter().filter(|peer| lacks(peer)).collect();
+    if missing.is_empty() {
+        return None;
+    }
+    // Without AppArmor 4 the runtimes are unconfined.
+    let bites = match missing.contains(&"unconfined") {
+        true => "stop and kill fail",
+        false => "stop and kill fail where the distribution gives runtimes a profile (AppArmor 4)",
+    };
+    let rule = format!("signal (receive) peer={{{}}},", missing.join(","));
+    Some(Finding::warning(
+        "signal",
+        format!(
+            "the profile {} receives no SIGTERM and SIGKILL from {}: {bites}",
+            quoted(name),
+            missing.join(", ")
+        ),
+        &format!("add: {}", rule.replace("{unconfined}", "unconfined")),
+    ))
+}
+
+/// Whether the profile receives this signal from a process with this label.
+fn receives(all: &Text, profile: usize, signal: &str, peer: &str) -> bool {
+    let mut rules = all.rules.iter().filter(|r| r.profile == profile);
+    let denied = rules
+        .clone()
+        .any(|rule| rule.deny && admits(all, rule, signal, peer));
+    !denied && rules.any(|rule| !rule.deny && admits(all, rule, signal, peer))
+}
+
+/// Whether a rule is about receiving this signal from this label (apparmor.d(5), Signal rules).
+fn admits(all: &Text, rule: &Rule, signal: &str, peer: &str) -> bool {
+    let mut words = rule.words.iter().map(String::as_str);
+    match words.next() {
+        Some("all") => return true,
+        Some("signal") => {}
+        _ => return false,
+    }
+    let list = |text: &str| -> Vec<String> {
+        let inside = text.trim_start_matches('(').trim_end_matches(')');
+        let words = inside.split(|c: char| c.is_whitespace() || c == ',');
+        words.filter(|w| !w.is_empty()).map(str::to_owned).collect()
+    };
+    // Several sets and several permissions add up; without any, all are meant.
+    let (mut accesses, mut sets, mut peers) = (Vec::new(), Vec::new(), Vec::new());
+    for word in words {
+        match word.split_once('=') {
+            Some(("set", signals)) => sets.extend(list(signals)),
+            Some(("peer", label)) => peers.push(label.to_owned()),
+            _ => accesses.extend(list(word)),
+        }
+    }
+    let receives = |a: &String| matches!(a.as_str(), "receive" | "r" | "read" | "rw" | "wr");
+    (accesses.is_empty() || accesses.iter().any(receives))
+        && (sets.is_empty() || sets.iter().any(|s| s == signal))
+        && (peers.is_empty() || peers.iter().any(|p| matches(all, p, peer)))
+}
+
+/// Whether a label matches AppArmor's pattern.
+fn matches(all: &Text, pattern: &str, label: &str) -> bool {
+    let pattern = pattern.trim_start_matches('(').trim_end_matches(')');
+    all.expand(pattern).iter().any(|one| {
+        // `[^a]` is `[!a]` in a shell's pattern; a label of interest holds no slash.
+        glob::Pattern::new(&one.replace("[^", "[!")).is_ok_and(|p| p.matches(label))
+    })
+}

@@ -1,0 +1,196 @@
+//! Checked reading of a bundle's files, and writing them back whole or not at all.
+
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Kind, Result, reason};
+use crate::fs::{temporary, trusted};
+
+/// The largest document that is read; real ones are some 20 KiB.
+pub(super) const MAX: u64 = 16 << 20;
+
+/// A document on disk, with its bytes.
+#[derive(Debug)]
+pub struct SpecFile {
+    path: PathBuf,
+    file: File,
+    bytes: Vec<u8>,
+}
+
+/// Says why a document is not read.
+pub(super) fn cannot_read(path: &Path, e: &io::Error) -> Error {
+    let why = match e.raw_os_error() {
+        Some(libc::ELOOP) => "it is a symbolic link".to_owned(),
+        _ => reason(e),
+    };
+    Error::new(
+        Kind::Internal,
+        format!("cannot read {}: {why}", path.display()),
+    )
+    .hint("create the container anew, or mend its engine")
+}
+
+pub(super) fn too_large() -> io::Error {
+    io::Error::other("it is larger than 16 MiB")
+}
+
+impl SpecFile {
+    /// Opens a bundle's configuration.
+    ///
+    /// # Errors
+    /// [`Kind::Internal`] where it is missing, a symbolic link, not a regular file or too large.
+    pub fn config(path: &Path) -> Result<Self> {
+        Self::open(path.to_owned(), false)
+    }
+
+    /// Opens a plain file that is no link, for writing where it is to be rewritten.
+    ///
+    /// # Errors
+    /// As for [`SpecFile::config`].
+    pub(super) fn open(path: PathBuf, write: bool) -> Result<Self> {
+        let failed = |e: &io::Error| cannot_read(&path, e);
+        let file = OpenOptions::new()
+            .read(true)
+            .write(write)
+            .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY)
+            .open(&path)
+            .map_err(|e| failed(&e))?;
+        let meta = file.metadata().map_err(|e| failed(&e))?;
+        if !meta.is_file() {
+            return Err(failed(&io::Error::other("it is not a regular file")));
+        }
+        let bytes = trusted::bounded(&file, MAX)
+            .map_err(|e| failed(&e))?
+            .ok_or_else(|| failed(&too_large()))?;
+        Ok(Self { path, file, bytes })
+    }
+
+    /// What stat(2) says of it.
+    ///
+    /// # Errors
+    /// Where it does not.
+    pub(super) fn metadata(&self) -> Result<Metadata> {
+        self.file
+            .metadata()
+            .map_err(|e| Error::io("look at", &self.path, &e))
+    }
+
+    /// Its bytes.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Its path.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Puts `text` in its place by rename: whoever reads it, and whenever we are killed, finds
+    /// the old or the new text, never a part. There is no fsync: engines write it anew on each
+    /// start, so it need not survive a power cut.
+    ///
+    /// # Errors
+    /// [`Kind::Internal`]; the old text is then still there.
+    pub fn replace(&self, text: &str) -> Result<()> {
+        let temporary = self
+            .path
+            .with_file_name(format!(".config.json.{}", temporary::mark()));
+        let result = self.write_and_rename(&temporary, text);
+        if result.is_err() {
+            // Best effort; a name of ours that is left over is taken over by the next attempt.
+            let _ = fs::remove_file(&temporary);
+        }
+        result.map_err(|e| Error::io("write", &self.path, &e).hint("nothing was changed"))
+    }
+
+    fn write_and_rename(&self, temporary: &Path, text: &str) -> io::Result<()> {
+        let meta = self.file.metadata()?;
+        match fs::remove_file(temporary) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+            _ => {}
+        }
+        let mut new = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(temporary)?;
+        new.write_all(text.as_bytes())?;
+        let own = new.metadata()?;
+        if (own.uid(), own.gid()) != (meta.uid(), meta.gid()) {
+            fchown(&new, Some(meta.uid()), Some(meta.gid()))?;
+        }
+        new.set_permissions(fs::Permissions::from_mode(meta.mode() & 0o7777))?;
+        fs::rename(temporary, &self.path)
+    }
+
+    /// Writes `text` over its bytes.
+    ///
+    /// # Errors
+    /// [`Kind::Internal`]; the process must then not be started.
+    pub fn rewrite(&self, text: &str) -> Result<()> {
+        let failed = |e: io::Error| Error::io("write", &self.path, &e);
+        self.file.write_all_at(text.as_bytes(), 0).map_err(failed)?;
+        self.file.set_len(text.len() as u64).map_err(failed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bundle(text: &str) -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("config.json"), text).unwrap();
+        dir
+    }
+
+    fn open(dir: &Path) -> Result<SpecFile> {
+        SpecFile::config(&dir.join("config.json"))
+    }
+
+    #[test]
+    fn replacing_keeps_owner_and_mode_and_leaves_nothing_else() {
+        let dir = bundle("old");
+        let path = dir.path().join("config.json");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+        std::os::unix::fs::chown(&path, Some(12), Some(34)).unwrap();
+        fs::write(
+            dir.path()
+                .join(format!(".config.json.{}", temporary::mark())),
+            "left",
+        )
+        .unwrap();
+        open(dir.path()).unwrap().replace("new").unwrap();
+        let meta = fs::metadata(&path).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "new");
+        assert_eq!(
+            (meta.uid(), meta.gid(), meta.mode() & 0o7777),
+            (12, 34, 0o640)
+        );
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+
+        // Usually nothing is left over.
+        let again = open(dir.path()).unwrap();
+        assert_eq!(again.bytes(), b"new");
+        again.replace("newer").unwrap();
+        assert_eq!(open(dir.path()).unwrap().bytes(), b"newer");
+    }
+
+    #[test]
+    fn links_fifos_and_giants_are_refused() {
+        let dir = bundle("x");
+        std::os::unix::fs::symlink("config.json", dir.path().join("link")).unwrap();
+        nix::unistd::mkfifo(&dir.path().join("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        File::create(dir.path().join("giant"))
+            .unwrap()
+            .set_len(MAX + 1)
+            .unwrap();
+        for name in ["link", "fifo", "giant", "none", "."] {
+            assert!(SpecFile::config(&dir.path().join(name)).is_err(), "{name}");
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! `config.json`, `process.json` and the state that hooks read.
+//!
+//! Engines and runtimes know more fields than any typed model does, so nothing here goes through
+//! one: a value is located by its span and spliced, and every other byte stays.
+
+pub mod document;
+pub mod fields;
+pub mod files;
+pub mod preflight;
+pub mod process;
+pub mod state;

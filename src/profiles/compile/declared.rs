@@ -1,0 +1,176 @@
+//! What a policy may declare to be loaded for a container: its profile, that one's children, and
+//! nothing else. A source can name any other profile of the node as well, or attach to programs.
+
+use crate::apparmor::blob::Declared;
+use crate::apparmor::loaded::Mode;
+use crate::apparmor::name::ProfileName;
+use crate::decision::{self, Component};
+use crate::error::{Error, Kind, Result, quoted};
+
+/// The longest name of a profile, or of a child by itself, that the kernel takes for sure: its
+/// directory there is `NAME.NUMBER` and has at most 255 bytes (`__aafs_profile_mkdir()`,
+/// security/apparmor/apparmorfs.c), and the number grows with every load. Where it does not fit,
+/// the load fails halfway, and 6.1 then refuses later loads, also of other profiles, with EEXIST.
+const LONGEST: usize = 244;
+
+/// Checks what a compiled policy declares: the wanted profile, its children, and nothing else.
+pub fn check(component: &Component, declared: &[Declared]) -> Result<()> {
+    let name = &component.name;
+    only(name, declared.iter().map(|d| d.name.as_str()))?;
+    let refused = |why: String| {
+        Err(Error::new(Kind::Policy, why).hint("give the profile a file and a name of its own"))
+    };
+    for profile in declared {
+        if let Some(namespace) = &profile.namespace {
+            return refused(format!(
+                "it loads into the policy namespace {}",
+                quoted(namespace)
+            ));
+        }
+        if let Some(other) = &profile.rename {
+            return refused(format!(
+                "it would replace the profile {} as well",
+                quoted(other)
+            ));
+        }
+        if profile.attaches && profile.name == name.root().as_str() {
+            return refused(format!(
+                "the profile {} attaches to programs by path and would confine the host's too",
+                profile.name
+            ));
+        }
+        // Before it is loaded: where it is loaded already, others run under it, and would be
+        // relaxed with it.
+        if profile.name == name.as_str() && !component.wanted.met_by(profile.mode) {
+            return Err(unfit(component, profile.mode));
+        }
+    }
+    Ok(())
+}
+
+/// Refuses a source that declares another profile than `wanted` and its children, or one twice:
+/// two of one name in one blob can make the kernel hang.
+pub(crate) fn only<'a>(wanted: &ProfileName, names: impl Iterator<Item = &'a str>) -> Result<()> {
+    let refused = |why: String| {
+        Err(Error::new(Kind::Policy, why).hint("a file holds one profile, named as the file"))
+    };
+    let root = wanted.root();
+    let mut seen: Vec<&str> = Vec::new();
+    for name in names {
+        if !root.covers(name) {
+            return refused(format!(
+                "it declares the profile {}, not only {root}",
+                quoted(name)
+            ));
+        }
+        if seen.contains(&name) {
+            return refused(format!("it declares the profile {name} twice"));
+        }
+        if name.split("//").any(|part| part.len() > LONGEST) {
+            let why = format!("it declares the profile {name}, whose name is too long");
+            return Err(Error::new(Kind::Policy, why).hint(format!(
+                "give it one of at most {LONGEST} bytes: the kernel adds a number"
+            )));
+        }
+        seen.push(name);
+    }
+    if seen.is_empty() {
+        return refused("it declares no profile".to_owned());
+    }
+    if !seen.contains(&root.as_str()) || !seen.contains(&wanted.as_str()) {
+        return refused(format!("it does not declare the profile {wanted}"));
+    }
+    Ok(())
+}
+
+/// The refusal of a profile in a mode that will not do.
+pub(crate) fn unfit(component: &Component, mode: Mode) -> Error {
+    decision::not_enforcing(&component.name, mode, "the container")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decision::Wanted;
+
+    fn declared(names: &[&str]) -> Vec<Declared> {
+        names
+            .iter()
+            .map(|name| Declared {
+                name: (*name).to_owned(),
+                mode: Mode::Enforce,
+                version: 7,
+                hashed: Vec::new(),
+                namespace: None,
+                rename: None,
+                attaches: false,
+            })
+            .collect()
+    }
+
+    fn wanted(name: &str) -> Component {
+        let name = ProfileName::parse(name).unwrap();
+        Component {
+            name,
+            wanted: Wanted::Enforcing,
+        }
+    }
+
+    fn checked(names: &[&str]) -> bool {
+        check(&wanted("p"), &declared(names)).is_ok()
+    }
+
+    #[test]
+    fn only_the_profile_and_its_children_may_be_declared() {
+        assert!(checked(&["p"]) && checked(&["p", "p//a", "p//a//b"]));
+        for names in [
+            &[][..],
+            &["q"],
+            &["p", "q"],
+            &["p//a"],
+            &["p", "p"],
+            &["p", "pp"],
+            &["p", "p/a"],
+        ] {
+            assert!(!checked(names), "{names:?}");
+        }
+        let (fits, long) = ("a".repeat(LONGEST), "a".repeat(LONGEST + 1));
+        for name in [&fits, &format!("p//{fits}"), &format!("p//{fits}//{fits}")] {
+            let root = name.split("//").next().unwrap();
+            let both = [root, name];
+            let names = &both[usize::from(root == name)..];
+            assert!(check(&wanted(root), &declared(names)).is_ok(), "{name}");
+        }
+        let why = |names: &[&str]| {
+            let e = check(&wanted(names[0]), &declared(names)).unwrap_err();
+            assert!(e.to_string().contains("whose name is too long"), "{e}");
+        };
+        why(&[&long]);
+        why(&["p", &format!("p//{long}")]);
+        assert!(check(&wanted("p//a"), &declared(&["p", "p//a"])).is_ok());
+        assert!(check(&wanted("p//a"), &declared(&["p"])).is_err());
+    }
+
+    #[test]
+    fn attachments_renames_namespaces_and_weak_modes_are_refused() {
+        let bad: [fn(&mut Declared); 5] = [
+            |d| d.attaches = true,
+            |d| d.rename = Some("docker-default".into()),
+            |d| d.namespace = Some("ns".into()),
+            |d| d.mode = Mode::Unconfined,
+            |d| d.mode = Mode::Complain,
+        ];
+        for change in bad {
+            let mut profiles = declared(&["p"]);
+            change(&mut profiles[0]);
+            assert!(check(&wanted("p"), &profiles).is_err());
+        }
+        let mut profiles = declared(&["p"]);
+        profiles[0].mode = Mode::Complain;
+        let any = Component {
+            wanted: Wanted::Any,
+            ..wanted("p")
+        };
+        assert!(check(&any, &profiles).is_ok());
+    }
+}
