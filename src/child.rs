@@ -5,6 +5,7 @@
 //! time, memory and output are the kernel's to watch, so that they hold for a program that
 //! outlives us as well.
 
+use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::process::ExitStatusExt;
@@ -15,7 +16,7 @@ use std::time::{Duration, Instant};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 
-use crate::error::{Error, Kind, Result, foreign};
+use crate::error::{Error, Kind, foreign};
 use crate::fs::trusted;
 
 /// The most that it may write; compiled policy, even big and hand-written, is below 2 MiB.
@@ -42,12 +43,121 @@ pub struct Output {
     pub stderr: String,
 }
 
+/// A run that failed.
+#[derive(Debug)]
+pub struct Failure {
+    /// The base name of the program.
+    pub program: String,
+    /// Why.
+    pub cause: Cause,
+}
+
+/// Why a run failed.
+#[derive(Debug)]
+pub enum Cause {
+    /// It could not be started, or not be waited for.
+    System(Error),
+    /// It met one of its limits.
+    Limit(Limit),
+    /// It said so itself.
+    Exit {
+        /// How it ended.
+        status: ExitStatus,
+        /// What it wrote on standard error, at most 64 KiB.
+        messages: String,
+    },
+}
+
+/// A limit that a run met.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Limit {
+    /// Of time, in seconds.
+    Time(u64),
+    /// Of processor time, in seconds.
+    ProcessorTime(u64),
+    /// Of address space, in MiB.
+    Memory(u64),
+    /// Of what it may write, in MiB.
+    Output(u64),
+}
+
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Time(limit) => write!(f, "it did not finish within {limit} s"),
+            Self::ProcessorTime(limit) => {
+                write!(f, "it used more than {limit} s of processor time")
+            }
+            Self::Memory(limit) => write!(f, "it needed more than {limit} MiB of memory"),
+            Self::Output(limit) => write!(f, "it wrote more than {limit} MiB"),
+        }
+    }
+}
+
+impl Failure {
+    /// The limit that it met, if that is the cause.
+    #[must_use]
+    pub fn limit(&self) -> Option<Limit> {
+        match self.cause {
+            Cause::Limit(limit) => Some(limit),
+            Cause::System(_) | Cause::Exit { .. } => None,
+        }
+    }
+
+    /// What it wrote on standard error, if it ended by itself.
+    #[must_use]
+    pub fn messages(&self) -> &str {
+        match &self.cause {
+            Cause::Exit { messages, .. } => messages,
+            Cause::System(_) | Cause::Limit(_) => "",
+        }
+    }
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        let why = match failure.cause {
+            Cause::System(e) => return e,
+            Cause::Limit(limit) => limit.to_string(),
+            Cause::Exit { status, messages } => {
+                // Warnings come first; they must not crowd out the reason.
+                let warned = |line: &&str| line.starts_with("Warning");
+                let reasons: Vec<&str> = messages.lines().filter(|l| !warned(l)).collect();
+                match (foreign(&reasons.join("\n")), status.signal()) {
+                    (text, _) if !text.is_empty() => text,
+                    (_, Some(signal)) => format!("killed by signal {signal}"),
+                    _ => format!("exit status {}", status.code().unwrap_or(-1)),
+                }
+            }
+        };
+        Self::new(Kind::DoesNotCompile, format!("{}: {why}", failure.program))
+    }
+}
+
 /// Runs `program`, found to be trusted, with `input` on its standard input.
 ///
 /// # Errors
-/// [`Kind::DoesNotCompile`] with its own message, or with the limit that it met.
-pub fn run(program: &Path, arguments: &[&str], input: &[u8], limits: Limits) -> Result<Output> {
-    let failed = |e: &io::Error| Error::io("run", program, e);
+/// [`Failure`] with what it says, or with the limit that it met.
+pub fn run(
+    program: &Path,
+    arguments: &[&str],
+    input: &[u8],
+    limits: Limits,
+) -> std::result::Result<Output, Failure> {
+    let name = program.file_name().unwrap_or(program.as_os_str());
+    carry_out(program, arguments, input, limits).map_err(|cause| Failure {
+        program: name.to_string_lossy().into_owned(),
+        cause,
+    })
+}
+
+fn carry_out(
+    program: &Path,
+    arguments: &[&str],
+    input: &[u8],
+    limits: Limits,
+) -> std::result::Result<Output, Cause> {
+    let failed = |e: &io::Error| Cause::System(Error::io("run", program, e));
     // Anonymous memory files: they need no disk, which may be full or read-only, and no thread,
     // which a pipe in each direction would.
     let mut stdin = memory("source").map_err(|e| failed(&e))?;
@@ -71,7 +181,7 @@ pub fn run(program: &Path, arguments: &[&str], input: &[u8], limits: Limits) -> 
     let mut child = spawn(&mut command).map_err(|e| failed(&e))?;
     let status = match confine(&child, limits) {
         Ok(()) => wait(program, &mut child, limits),
-        Err(e) => Err(Error::io("limit", program, &e)),
+        Err(e) => Err(Cause::System(Error::io("limit", program, &e))),
     };
     let status = status.inspect_err(|_| {
         // Best effort: a process that cannot be killed cannot be waited for either.
@@ -81,7 +191,7 @@ pub fn run(program: &Path, arguments: &[&str], input: &[u8], limits: Limits) -> 
     let messages = messages(stderr).map_err(|e| failed(&e))?;
     let written = stdout.metadata().map_err(|e| failed(&e))?.len();
     if !status.success() || written >= MAX_OUTPUT {
-        return Err(diagnosis(program, status, written, &messages, limits));
+        return Err(cause(status, written, messages, limits));
     }
     let stdout = contents(stdout).map_err(|e| failed(&e))?;
     Ok(Output {
@@ -173,7 +283,11 @@ fn whole_seconds(time: Duration) -> u64 {
 }
 
 /// Waits, but no longer than it may take.
-fn wait(program: &Path, child: &mut Child, limits: Limits) -> Result<ExitStatus> {
+fn wait(
+    program: &Path,
+    child: &mut Child,
+    limits: Limits,
+) -> std::result::Result<ExitStatus, Cause> {
     let deadline = Instant::now().checked_add(limits.time);
     let mut pause = Duration::from_millis(1);
     loop {
@@ -185,68 +299,31 @@ fn wait(program: &Path, child: &mut Child, limits: Limits) -> Result<ExitStatus>
                 return Ok(ExitStatus::default());
             }
             Err(e) => {
-                return Err(Error::io("wait for", program, &e));
+                return Err(Cause::System(Error::io("wait for", program, &e)));
             }
         }
         if deadline.is_none_or(|d| Instant::now() > d) {
-            return Err(exceeded(
-                program,
-                &format!("did not finish within {} s", whole_seconds(limits.time)),
-                Some("parser_timeout"),
-            ));
+            return Err(Cause::Limit(Limit::Time(whole_seconds(limits.time))));
         }
         std::thread::sleep(pause);
         pause = pause.saturating_mul(2).min(Duration::from_millis(10));
     }
 }
 
-/// Why a run failed: a limit, its own message, or at least how it ended.
-fn diagnosis(
-    program: &Path,
-    status: ExitStatus,
-    written: u64,
-    messages: &str,
-    limits: Limits,
-) -> Error {
+/// Why a run failed that has ended.
+fn cause(status: ExitStatus, written: u64, messages: String, limits: Limits) -> Cause {
     let signal = status.signal();
     if signal == Some(libc::SIGXCPU) {
-        let why = format!(
-            "used more than {} s of processor time",
-            whole_seconds(limits.time)
-        );
-        return exceeded(program, &why, Some("parser_timeout"));
+        return Cause::Limit(Limit::ProcessorTime(whole_seconds(limits.time)));
     }
-    // Whoever started us may have it ignored; then its writes fail instead.
+    // Where our caller has SIGXFSZ ignored, the writes of the child fail instead.
     if signal == Some(libc::SIGXFSZ) || written >= MAX_OUTPUT {
-        let why = format!("wrote more than {} MiB", MAX_OUTPUT >> 20);
-        return exceeded(program, &why, None);
+        return Cause::Limit(Limit::Output(MAX_OUTPUT >> 20));
     }
-    if out_of_memory(messages) {
-        let why = format!("needed more than {} MiB of memory", limits.memory >> 20);
-        return exceeded(program, &why, Some("parser_memory"));
+    if out_of_memory(&messages) {
+        return Cause::Limit(Limit::Memory(limits.memory >> 20));
     }
-    // What it warned of before must not crowd out the reason.
-    let warned = |line: &&str| line.starts_with("Warning");
-    let reasons: Vec<&str> = messages.lines().filter(|l| !warned(l)).collect();
-    let why = match (foreign(&reasons.join("\n")), signal) {
-        (text, _) if !text.is_empty() => text,
-        (_, Some(signal)) => format!("killed by signal {signal}"),
-        _ => format!("exit status {}", status.code().unwrap_or(-1)),
-    };
-    Error::new(Kind::DoesNotCompile, format!("{}: {why}", name(program)))
-}
-
-/// The error of a run that met a limit, which a setting may raise.
-fn exceeded(program: &Path, why: &str, setting: Option<&str>) -> Error {
-    let raise = setting.map_or(String::new(), |s| format!(", or raise {s}"));
-    Error::new(Kind::DoesNotCompile, format!("{}: it {why}", name(program)))
-        .hint(format!("simplify the profile{raise}"))
-}
-
-/// What people call the program.
-fn name(program: &Path) -> String {
-    let name = program.file_name().unwrap_or(program.as_os_str());
-    name.to_string_lossy().into_owned()
+    Cause::Exit { status, messages }
 }
 
 /// Whether the messages are those of a program that was refused memory: by the C++ library, its
@@ -292,7 +369,7 @@ fn messages(mut file: File) -> io::Result<String> {
 mod tests {
     use super::*;
 
-    fn shell(script: &str, limits: Limits) -> Result<Output> {
+    fn shell(script: &str, limits: Limits) -> std::result::Result<Output, Failure> {
         run(Path::new("/bin/sh"), &["-c", script], b"input", limits)
     }
 
@@ -303,7 +380,7 @@ mod tests {
 
     #[track_caller]
     fn refused(script: &str, limits: Limits, why: &str) {
-        let e = shell(script, limits).unwrap_err();
+        let e = Error::from(shell(script, limits).unwrap_err());
         assert_eq!(e.kind(), Kind::DoesNotCompile);
         let text = e.to_string();
         assert!(text.starts_with("sh: ") && text.contains(why), "{text}");
@@ -356,12 +433,12 @@ mod tests {
         refused(
             "sleep 0.3; trap '' XFSZ; head -c 40000000 /dev/zero",
             LIMITS,
-            "wrote more than 32 MiB; simplify the profile",
+            "wrote more than 32 MiB",
         );
         refused(
             "echo \"terminate called after throwing an instance of 'std::bad_alloc'\" >&2; kill -ABRT $$",
             LIMITS,
-            "needed more than 256 MiB of memory; simplify the profile, or raise parser_memory",
+            "needed more than 256 MiB of memory",
         );
     }
 

@@ -6,31 +6,15 @@
 mod eligible;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
-
-use serde::{Deserialize, Serialize};
 
 use crate::apparmor::kernel::Enforcement;
-use crate::apparmor::loaded::Mode;
 use crate::apparmor::name::{Label, ProfileName};
 use crate::error::{Error, Kind, Result, quoted};
 use crate::request::{Key, Request, Wish};
-use crate::settings::{self, Settings};
+use crate::settings::Settings;
+use crate::wanted::{Component, ProfileFacts, Wanted, missing, not_enforcing};
 
 pub use eligible::{Asking, may_ask};
-
-/// What is known about one profile.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ProfileFacts {
-    /// Its mode in the kernel; `None` where it is not loaded.
-    pub loaded: Option<Mode>,
-    /// The file that it can be built from.
-    pub source: Option<PathBuf>,
-    /// Whether that file stands where the node keeps profiles for containers.
-    pub for_containers: bool,
-    /// Whether the node itself has set it to complain (`force-complain/`).
-    pub node_complains: bool,
-}
 
 /// What is known about the node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,33 +23,6 @@ pub struct Facts {
     pub enforcement: Enforcement,
     /// About each of [`candidates`].
     pub profiles: BTreeMap<ProfileName, ProfileFacts>,
-}
-
-/// The mode that a profile must have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Wanted {
-    /// `enforce` or `kill`.
-    Enforcing,
-    /// Whichever it has.
-    Any,
-}
-
-impl Wanted {
-    /// Whether a profile in `mode` will do.
-    #[must_use]
-    pub fn met_by(self, mode: Mode) -> bool {
-        self == Self::Any || mode.enforces()
-    }
-}
-
-/// One profile of the decided label.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Component {
-    /// The profile.
-    pub name: ProfileName,
-    /// The mode that it must have.
-    pub wanted: Wanted,
 }
 
 /// What happens with the container.
@@ -210,7 +167,7 @@ fn own(
                         quoted(key.as_str())
                     ),
                 )
-                .hint("remove it, or set allow_unconfined = true on this node"));
+                .with_remedy("remove it, or set allow_unconfined = true on this node"));
             }
             trail.push(format!(
                 "{}: unconfined is asked for and allowed",
@@ -246,7 +203,7 @@ fn own(
                         quoted(key.as_str())
                     ),
                 )
-                .hint("name a profile, or set default_profile on this node"));
+                .with_remedy("name a profile, or set default_profile on this node"));
             }
             Ok((label, origin))
         }
@@ -304,7 +261,7 @@ impl Decision {
                 Kind::KernelOff,
                 format!("the container must run under {name}, but {why}"),
             )
-            .hint("run: oci-apparmor check"));
+            .with_remedy(why.remedy()));
         }
         let facts = facts.profiles.get(name).cloned().unwrap_or_default();
         let from = match origin {
@@ -330,7 +287,7 @@ impl Decision {
         };
         match (&facts.source, facts.loaded) {
             (None, None) => {
-                return Err(nowhere(name, &from, settings));
+                return Err(missing(name, &from, settings));
             }
             (None, Some(mode)) if !wanted.met_by(mode) => {
                 return Err(not_enforcing(name, mode, &from));
@@ -355,35 +312,6 @@ impl Decision {
         });
         Ok(())
     }
-}
-
-/// The refusal of a profile that cannot be had.
-#[must_use]
-pub fn nowhere(name: &ProfileName, from: &str, settings: &Settings) -> Error {
-    Error::new(
-        Kind::NotFound,
-        format!(
-            "the profile {name}, which {from} asks for, is neither loaded nor found as the file \
-             {} in {}",
-            name.root().file_name(),
-            settings::listed(&settings.profile_directories)
-        ),
-    )
-    .hint("put its source there, or correct the name")
-}
-
-/// The refusal of a profile that does not confine where it must.
-#[must_use]
-pub fn not_enforcing(name: &ProfileName, mode: Mode, from: &str) -> Error {
-    Error::new(
-        Kind::Policy,
-        format!("the profile {name}, which {from} asks for, is in {mode} mode; it must enforce"),
-    )
-    .hint(format!(
-        "load it in enforce mode, or put it into force-complain on this node: \
-         ln -s ../{} /etc/apparmor.d/force-complain/",
-        name.root().file_name()
-    ))
 }
 
 #[cfg(test)]

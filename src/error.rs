@@ -1,17 +1,18 @@
 //! What can go wrong, and how it is said.
 //!
-//! Every refusal is one line: why, and what to do next. The text passes through engines that
-//! rewrite what they recognise (podman turns "no such file or directory" and "permission denied"
-//! into other errors, `libpod/oci_util.go`), so those phrases never leave this program.
+//! A refusal is one line: what it is about, why, and what to do next. Engines rewrite some phrases
+//! in it: podman replaces a text with "no such file or directory" or "permission denied" by an
+//! error of its own (`libpod/oci_util.go`). So those phrases never leave this program.
 
 use std::fmt;
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 /// The result of everything here that can fail.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// The family of an error; its number is the exit code of the hook and of the command line.
+/// The kind of an error; its number is the exit code of the hook and of the command line.
 ///
 /// The wrapper always exits with 1, as the low-level runtimes do. crun and podman drop what a
 /// hook prints, so there the number is the only diagnosis; `docs/formats.md` lists them.
@@ -41,12 +42,18 @@ impl Kind {
     }
 }
 
-/// One refusal: its family, why, and what to do next.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// One refusal.
+///
+/// Printed, it is one line: `WHAT: WHY; REMEDY`. Nothing reads that line back: code that has to
+/// tell errors apart asks for the [`Kind`] or for a type of its own (`child::Failure`,
+/// `apparmor::kernel::Off`).
+#[derive(Debug, Clone)]
 pub struct Error {
     kind: Kind,
+    what: Option<String>,
     why: String,
-    hint: Option<String>,
+    remedy: Option<String>,
+    source: Option<Arc<io::Error>>,
 }
 
 impl Error {
@@ -54,64 +61,112 @@ impl Error {
     pub fn new(kind: Kind, why: impl Into<String>) -> Self {
         Self {
             kind,
+            what: None,
             why: why.into(),
-            hint: None,
+            remedy: None,
+            source: None,
         }
     }
 
-    /// An I/O error: what was being done to which path.
+    /// A system call failed: what was being done to which path.
     pub fn io(verb: &str, path: &Path, error: &io::Error) -> Self {
-        Self::new(
-            Kind::Internal,
-            format!("cannot {verb} {}: {}", path.display(), reason(error)),
-        )
+        let why = format!("cannot {verb} {}: {}", path.display(), reason(error));
+        Self::new(Kind::Internal, why).caused_by(error)
     }
 
     /// Adds what the reader should do next.
     #[must_use]
-    pub fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
+    pub fn with_remedy(mut self, remedy: impl Into<String>) -> Self {
+        self.remedy = Some(remedy.into());
         self
     }
 
-    /// Whether it says what the reader should do next.
+    /// Adds what the reader should do next, where nothing more precise says so already.
     #[must_use]
-    pub fn has_hint(&self) -> bool {
-        self.hint.is_some()
-    }
-
-    /// Puts `context` in front of the reason.
-    #[must_use]
-    pub fn within(mut self, context: &str) -> Self {
-        self.why = format!("{context}: {}", self.why);
+    pub fn or_remedy(mut self, remedy: impl Into<String>) -> Self {
+        self.remedy.get_or_insert_with(|| remedy.into());
         self
     }
 
-    /// The same reason, in another family.
+    /// Says what the error is about: a file, a field, a step. Called again, the outer one comes
+    /// first.
+    #[must_use]
+    pub fn about(mut self, what: &str) -> Self {
+        self.what = Some(match self.what {
+            Some(inner) => format!("{what}: {inner}"),
+            None => what.to_owned(),
+        });
+        self
+    }
+
+    /// The same error, of another kind.
     #[must_use]
     pub fn of(mut self, kind: Kind) -> Self {
         self.kind = kind;
         self
     }
 
-    /// The family.
+    /// Keeps the system's error that this one comes from.
+    #[must_use]
+    pub fn caused_by(mut self, error: &io::Error) -> Self {
+        let same = match error.raw_os_error() {
+            Some(number) => io::Error::from_raw_os_error(number),
+            None => io::Error::new(error.kind(), error.to_string()),
+        };
+        self.source = Some(Arc::new(same));
+        self
+    }
+
+    /// Its kind.
     #[must_use]
     pub fn kind(&self) -> Kind {
         self.kind
+    }
+
+    /// What it is about, if that is not part of the reason.
+    #[must_use]
+    pub fn what(&self) -> Option<&str> {
+        self.what.as_deref()
+    }
+
+    /// The reason, without what it is about and without a remedy. Not yet escaped: print the
+    /// error, or [`Error::without_remedy`].
+    #[must_use]
+    pub fn why(&self) -> &str {
+        &self.why
+    }
+
+    /// What the reader should do next, on one line.
+    #[must_use]
+    pub fn remedy(&self) -> Option<String> {
+        self.remedy.as_deref().map(one_line)
+    }
+
+    /// The printed error without its remedy, for output that has a place of its own for that.
+    #[must_use]
+    pub fn without_remedy(&self) -> String {
+        one_line(&match &self.what {
+            Some(what) => format!("{what}: {}", self.why),
+            None => self.why.clone(),
+        })
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = match &self.hint {
-            Some(hint) => format!("{}; {hint}", self.why),
-            None => self.why.clone(),
-        };
-        f.write_str(&one_line(&text))
+        f.write_str(&self.without_remedy())?;
+        match self.remedy() {
+            Some(remedy) => write!(f, "; {remedy}"),
+            None => Ok(()),
+        }
     }
 }
 
-impl std::error::Error for Error {}
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source.as_deref().map(|e| e as _)
+    }
+}
 
 /// An I/O error in words that no engine rewrites.
 #[must_use]
@@ -196,7 +251,7 @@ mod tests {
             Kind::Internal,
             "open: No such file or directory, Permission denied",
         )
-        .hint("x\ny");
+        .with_remedy("x\ny");
         let text = e.to_string();
         assert_eq!(text, "open: missing file, access refused; x\\ny");
     }

@@ -11,16 +11,15 @@ use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
+use crate::admission::{self, Admission};
 use crate::apparmor::name::Label;
 use crate::bundle::document::Document;
 use crate::bundle::files::SpecFile;
 use crate::bundle::state;
-use crate::decision::Component;
 use crate::error::{Error, Kind, Result, quoted};
-use crate::profiles::{Against, Store};
+use crate::node::Node;
 use crate::report::{self, EngineLog};
-use crate::request::{self, Caller};
-use crate::settings::Settings;
+use crate::request::Caller;
 
 const USAGE: &str = "\
 Usage: oci-apparmor-hook STAGE
@@ -56,7 +55,7 @@ pub fn main() -> ExitCode {
         "precreate" => ("start of a container (precreate)".to_owned(), precreate()),
         _ => {
             let error = Error::new(Kind::Usage, "the stage is missing or unknown")
-                .hint("the stages are createRuntime, prestart and precreate");
+                .with_remedy("the stages are createRuntime, prestart and precreate");
             ("the call".to_owned(), Err(error))
         }
     };
@@ -80,58 +79,46 @@ fn create_runtime(stage: &str) -> (String, Result<()>) {
 }
 
 fn load(id: &str, bundle: &Path) -> Result<()> {
-    let settings = Settings::load()?;
+    let node = Node::load()?;
     let file = SpecFile::config(&bundle.join("config.json"))?;
-    let document = Document::config(file.bytes())
-        .map_err(|e| e.within(&format!("{} is refused", file.path().display())))?;
-    let caller = Caller { id, bundle };
-    let request = request::read(document.annotations(), document.profile(), caller)?;
-    let store = Store::new(&settings);
-    let decision = store.decide(&request)?;
-    let Some(label) = decision.label else {
+    let document = admission::document(&file)?;
+    let admission = Admission::of(&node, &document, Caller { id, bundle })?;
+    let decision = admission.decide()?;
+    let Some(label) = &decision.label else {
         return Ok(());
     };
-    let applied = request.engine_label.unwrap_or(Label::unconfined());
-    if !applied.same(&label) {
+    let applied = admission.request.engine_label.clone();
+    let applied = applied.unwrap_or(Label::unconfined());
+    if !applied.same(label) {
         return Err(Error::new(
             Kind::Policy,
             format!("the container must run under {label}, but the runtime will apply {applied}; a hook cannot change that"),
         )
-        .hint("run it with the wrapper oci-apparmor-runtime, or name the profile to the engine"));
+        .with_remedy("run it with the wrapper oci-apparmor-runtime, or name the profile to the engine"));
     }
-    let reloads = ensure(&store, &decision.components)?;
-    for text in decision.reports.iter().chain(&reloads) {
+    let ensured = admission.ensure(&decision)?;
+    for text in admission::notices(&decision, &ensured) {
         report::notice(&format!("container {id}: {text}"));
     }
     Ok(())
-}
-
-/// Ensures all of them; what an administrator should hear of.
-fn ensure(store: &Store<'_>, components: &[Component]) -> Result<Vec<String>> {
-    let mut reloads = Vec::new();
-    for component in components {
-        reloads.extend(store.ensure(component, Against::Source)?.reload());
-    }
-    Ok(reloads)
 }
 
 /// Sets the profile in the configuration on standard input, and writes it to standard output.
 fn precreate() -> Result<()> {
     let bytes = state::input()?;
     let document = Document::config(&bytes)
-        .map_err(|e| e.within("the configuration on standard input is refused"))?;
-    let settings = Settings::load()?;
+        .map_err(|e| e.about("the configuration on standard input is refused"))?;
+    let node = Node::load()?;
     // podman starts a hook in the bundle, and tells it no id.
     let caller = Caller {
         id: "",
         bundle: Path::new(""),
     };
-    let request = request::read(document.annotations(), document.profile(), caller)?;
-    let store = Store::new(&settings);
-    let decision = store.decide(&request)?;
-    let reloads = ensure(&store, &decision.components)?;
-    for text in decision.reports.iter().chain(&reloads) {
-        report::notice(text);
+    let admission = Admission::of(&node, &document, caller)?;
+    let decision = admission.decide()?;
+    let ensured = admission.ensure(&decision)?;
+    for text in admission::notices(&decision, &ensured) {
+        report::notice(&text);
     }
     match decision.label.and_then(|label| document.with_label(&label)) {
         Some(text) => print(text.as_bytes()),

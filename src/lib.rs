@@ -23,6 +23,7 @@
 //!
 //! `docs/architecture.md` says what was decided and why.
 
+pub mod admission;
 pub mod apparmor;
 pub mod bundle;
 pub mod child;
@@ -31,8 +32,11 @@ pub mod decision;
 pub mod error;
 pub mod fs;
 pub mod hook;
+pub mod node;
 pub mod profiles;
 pub mod report;
 pub mod request;
 pub mod runtime;
 pub mod settings;
+pub mod user_namespace;
+pub mod wanted;

@@ -33,10 +33,9 @@ pub struct EngineLog {
 
 /// Reports that `what` was refused: to the engine's log, standard error and syslog.
 pub fn refusal(what: &str, error: &Error, engine: &EngineLog) {
-    let remedy = if error.has_hint() {
-        ""
-    } else {
-        "; run: oci-apparmor check"
+    let remedy = match error.remedy() {
+        Some(_) => "",
+        None => "; run: oci-apparmor check",
     };
     let line = format!("oci-apparmor: {what} refused: {error}{remedy}");
     to_engine(&line, engine);

@@ -7,14 +7,11 @@
 
 mod crio;
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::apparmor::name::{Label, ProfileName};
+use crate::bundle::Annotations;
 use crate::error::{Error, Kind, Result, quoted};
-
-/// The annotations of a bundle.
-pub type Annotations = BTreeMap<String, String>;
 
 /// `container.oci-apparmor/<container>`: the profile of one container.
 pub const CONTAINER_KEY: &str = "container.oci-apparmor/";
@@ -122,7 +119,7 @@ pub fn read(
     caller: Caller<'_>,
 ) -> Result<Request> {
     let engine_label = spec_profile
-        .map(|text| Label::parse(text).map_err(|e| e.within(SPEC_KEY)))
+        .map(|text| Label::parse(text).map_err(|e| e.about(SPEC_KEY)))
         .transpose()?;
     let mut request = identity(annotations, caller)?;
     request.engine_label = engine_label;
@@ -136,7 +133,7 @@ pub fn read(
                 Kind::Policy,
                 format!("the annotation {} is unknown", quoted(unknown)),
             )
-            .hint(format!(
+            .with_remedy(format!(
                 "the keys are {PLAIN_KEY} and {CONTAINER_KEY}<container name>"
             )));
         }
@@ -292,7 +289,7 @@ fn for_this_container<'a>(
                 quoted(key)
             ),
         )
-        .hint(format!(
+        .with_remedy(format!(
             "use {PLAIN_KEY}, which means every container of the pod"
         )));
     }
@@ -305,7 +302,7 @@ fn for_this_container<'a>(
                 quoted(other)
             ),
         )
-        .hint(format!("keep one of them, or use {PLAIN_KEY}")));
+        .with_remedy(format!("keep one of them, or use {PLAIN_KEY}")));
     }
     Ok(Some((key.clone(), value)))
 }
@@ -330,11 +327,11 @@ fn wish(key: &str, value: &str, plain_allowed: bool) -> Result<Option<Wish>> {
                             quoted(value)
                         ),
                     )
-                    .hint("it takes localhost/<profile>, runtime/default or unconfined"));
+                    .with_remedy("it takes localhost/<profile>, runtime/default or unconfined"));
                 }
             };
             let name = ProfileName::parse(name)
-                .map_err(|e| e.within(&format!("the annotation {}", quoted(key))))?;
+                .map_err(|e| e.about(&format!("the annotation {}", quoted(key))))?;
             Ok(Some(Wish::Label(Label::of([name]))))
         }
     }

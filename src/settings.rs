@@ -27,7 +27,7 @@ const MAX: u64 = 1 << 20;
 /// A low-level runtime: the program that makes the container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum LowLevel {
+pub enum RuntimeKind {
     /// opencontainers/runc, 1.1 and later.
     Runc,
     /// containers/crun.
@@ -36,7 +36,7 @@ pub enum LowLevel {
     Youki,
 }
 
-impl LowLevel {
+impl RuntimeKind {
     /// All of them, in the order in which they are looked for.
     pub const ALL: [Self; 3] = [Self::Runc, Self::Crun, Self::Youki];
 
@@ -117,7 +117,7 @@ pub struct Settings {
     /// How much memory one run of the compiler may use, in MiB.
     pub parser_memory: u64,
     /// Where the low-level runtimes are.
-    pub low_level: LowLevelSettings,
+    pub runtimes: RuntimeSettings,
     /// What differs in some namespaces; the first match wins.
     pub rule: Vec<Rule>,
 }
@@ -145,22 +145,22 @@ impl Default for Settings {
             parser: None,
             parser_timeout: 30,
             parser_memory: 1024,
-            low_level: LowLevelSettings::default(),
+            runtimes: RuntimeSettings::default(),
             rule: Vec::new(),
         }
     }
 }
 
-/// The section `[low_level]`.
+/// The section `[runtimes]`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct LowLevelSettings {
+pub struct RuntimeSettings {
     /// The one that `oci-apparmor-runtime` stands for; unset: the first that is found.
-    pub default: Option<LowLevel>,
+    pub default: Option<RuntimeKind>,
     /// Directories in which they are looked for, in this order; never `$PATH`.
     pub directories: Vec<AbsolutePath>,
     /// Whether a version with a known hole makes no container with a profile.
-    pub refuse_known_holes: bool,
+    pub refuse_vulnerable: bool,
     /// The program of runc; unset: looked for.
     pub runc: Option<AbsolutePath>,
     /// The program of crun; unset: looked for.
@@ -169,7 +169,7 @@ pub struct LowLevelSettings {
     pub youki: Option<AbsolutePath>,
 }
 
-impl Default for LowLevelSettings {
+impl Default for RuntimeSettings {
     fn default() -> Self {
         Self {
             default: None,
@@ -184,7 +184,7 @@ impl Default for LowLevelSettings {
                 "/run/current-system/sw/bin",
                 "/opt/bin",
             ]),
-            refuse_known_holes: false,
+            refuse_vulnerable: false,
             runc: None,
             crun: None,
             youki: None,
@@ -192,14 +192,14 @@ impl Default for LowLevelSettings {
     }
 }
 
-impl LowLevelSettings {
+impl RuntimeSettings {
     /// The configured program of `runtime`.
     #[must_use]
-    pub fn program(&self, runtime: LowLevel) -> Option<&Path> {
+    pub fn program(&self, runtime: RuntimeKind) -> Option<&Path> {
         match runtime {
-            LowLevel::Runc => self.runc.as_ref(),
-            LowLevel::Crun => self.crun.as_ref(),
-            LowLevel::Youki => self.youki.as_ref(),
+            RuntimeKind::Runc => self.runc.as_ref(),
+            RuntimeKind::Crun => self.crun.as_ref(),
+            RuntimeKind::Youki => self.youki.as_ref(),
         }
         .map(AbsolutePath::as_path)
     }
@@ -219,12 +219,9 @@ impl Settings {
     /// # Errors
     /// As for [`Settings::load`].
     pub fn load_from(path: &Path) -> Result<Self> {
-        match trusted::read(path, MAX) {
-            Ok(bytes) => Self::parse(path, &bytes),
-            Err(Refusal::Missing) if !leads_nowhere(path) => Ok(Self::default()),
-            Err(refusal) => Err(refusal
-                .about(path, Kind::Configuration)
-                .hint("repair it or remove it; no container starts until then")),
+        match read(path)? {
+            Some(bytes) => Self::parse(path, &bytes),
+            None => Ok(Self::default()),
         }
     }
 
@@ -238,7 +235,7 @@ impl Settings {
                 Kind::Configuration,
                 format!("{} line {line}: {why}", path.display()),
             )
-            .hint(format!(
+            .with_remedy(format!(
                 "correct it and run: oci-apparmor check --config {}",
                 path.display()
             ))
@@ -259,32 +256,70 @@ impl Settings {
     }
 }
 
-impl LowLevelSettings {
-    /// Only where the low-level runtimes are, whatever else is wrong with the configuration.
-    ///
-    /// A broken configuration must not keep anybody from `kill`, `delete` or `exec`.
+/// The configuration of this node, read once.
+#[derive(Debug)]
+pub struct Configuration {
+    /// All of it, if it can be used as a whole.
+    pub settings: Result<Settings>,
+    /// Where the OCI runtimes are, whatever else is wrong: a broken configuration must not block
+    /// `kill`, `delete` or `exec`.
+    pub runtimes: RuntimeSettings,
+}
+
+impl Configuration {
+    /// Reads it.
     #[must_use]
-    pub fn load_leniently() -> Self {
-        #[derive(Default, Deserialize)]
-        #[serde(default)]
-        struct Section {
-            low_level: LowLevelSettings,
-        }
-        let text = trusted::read(Path::new(PATH), MAX)
-            .ok()
-            .and_then(|bytes| String::from_utf8(bytes).ok())
-            .unwrap_or_default();
-        toml::from_str::<Section>(&text)
-            .or_else(|_| toml::from_str(&low_level_lines(&text)))
-            .unwrap_or_default()
-            .low_level
+    pub fn load() -> Self {
+        Self::load_from(Path::new(PATH))
+    }
+
+    fn load_from(path: &Path) -> Self {
+        let bytes = read(path);
+        let settings = match &bytes {
+            Ok(Some(bytes)) => Settings::parse(path, bytes),
+            Ok(None) => Ok(Settings::default()),
+            Err(e) => Err(e.clone()),
+        };
+        let runtimes = match (&settings, &bytes) {
+            (Ok(settings), _) => settings.runtimes.clone(),
+            (Err(_), Ok(Some(bytes))) => RuntimeSettings::salvaged(bytes),
+            _ => RuntimeSettings::default(),
+        };
+        Self { settings, runtimes }
     }
 }
 
-/// The lines of the section `[low_level]`, from a text that need not be TOML elsewhere.
-fn low_level_lines(text: &str) -> String {
+/// The bytes of a configuration; `None` where there is none, so that the defaults hold.
+fn read(path: &Path) -> Result<Option<Vec<u8>>> {
+    match trusted::read(path, MAX) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(Refusal::Missing) if !leads_nowhere(path) => Ok(None),
+        Err(refusal) => Err(refusal
+            .about(path, Kind::Configuration)
+            .with_remedy("repair it or remove it; no container starts until then")),
+    }
+}
+
+impl RuntimeSettings {
+    /// The section of a configuration that cannot be used as a whole.
+    fn salvaged(bytes: &[u8]) -> Self {
+        #[derive(Default, Deserialize)]
+        #[serde(default)]
+        struct Section {
+            runtimes: RuntimeSettings,
+        }
+        let text = std::str::from_utf8(bytes).unwrap_or_default();
+        toml::from_str::<Section>(text)
+            .or_else(|_| toml::from_str(&runtimes_lines(text)))
+            .unwrap_or_default()
+            .runtimes
+    }
+}
+
+/// The lines of the section `[runtimes]`, from a text that need not be TOML elsewhere.
+fn runtimes_lines(text: &str) -> String {
     let is_header = |line: &&str| line.trim_start().starts_with('[');
-    let mut lines = text.lines().skip_while(|line| line.trim() != "[low_level]");
+    let mut lines = text.lines().skip_while(|line| line.trim() != "[runtimes]");
     let header = lines.next().unwrap_or_default();
     let rest = lines.take_while(|line| !is_header(line));
     [header]
@@ -414,7 +449,7 @@ mod tests {
             .collect();
         let all = parse(&all).unwrap();
         assert!(
-            all.default_profile.is_some() && all.floor.is_some() && all.low_level.runc.is_some()
+            all.default_profile.is_some() && all.floor.is_some() && all.runtimes.runc.is_some()
         );
     }
 
@@ -426,7 +461,7 @@ mod tests {
             ("\n\ndefault_profile = \"unconf\"\n", 3, "unconfined"),
             ("floor = \"a//&b\"", 1, "stack"),
             ("parser = \"sbin/p\"", 1, "absolute"),
-            ("[low_level]\ndefault = \"kata\"", 2, "kata"),
+            ("[runtimes]\ndefault = \"kata\"", 2, "kata"),
             ("a = \n", 1, ""),
             ("allow_unconfined = \"no\"", 1, "boolean"),
         ] {

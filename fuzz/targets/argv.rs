@@ -6,14 +6,14 @@ use std::os::unix::ffi::OsStringExt;
 
 use libfuzzer_sys::fuzz_target;
 use oci_apparmor::runtime::argv::{Scanned, scan};
-use oci_apparmor::settings::LowLevel;
+use oci_apparmor::settings::RuntimeKind;
 
 // The first byte chooses the runtime, NUL ends a word.
 fuzz_target!(|data: &[u8]| {
     let Some((which, rest)) = data.split_first() else {
         return;
     };
-    let runtime = LowLevel::ALL[usize::from(*which) % LowLevel::ALL.len()];
+    let runtime = RuntimeKind::ALL[usize::from(*which) % RuntimeKind::ALL.len()];
     let words: Vec<OsString> = rest
         .split(|byte| *byte == 0)
         .map(|word| OsString::from_vec(word.to_vec()))

@@ -3,6 +3,7 @@
 //! A write that succeeded proves nothing here; what counts is what is read back, which is the
 //! business of [`loaded`](crate::apparmor::loaded).
 
+use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -14,14 +15,89 @@ use sha2::{Digest, Sha256};
 use crate::apparmor::loaded::line;
 use crate::apparmor::name::ProfileName;
 use crate::error::{Error, Kind, Result, reason};
+use crate::user_namespace;
 
 /// Whether the kernel enforces profiles at all.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Enforcement {
     /// It does.
     On,
-    /// It does not; why.
-    Off(String),
+    /// It does not.
+    Off(Off),
+}
+
+/// Why the kernel enforces no profile.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Off {
+    /// It was built without AppArmor.
+    NotBuiltIn,
+    /// It was booted without AppArmor.
+    NotBooted,
+    /// Its files are not where they are looked for.
+    NoSecurityfs,
+    /// Its global mode (`/sys/module/apparmor/parameters/mode`) is another one than `enforce` or
+    /// `kill`.
+    GlobalMode(String),
+    /// One of its files cannot be read; the reason.
+    Unreadable(String),
+}
+
+impl Off {
+    /// What an administrator can run, or has to do.
+    #[must_use]
+    pub fn remedy(&self) -> &'static str {
+        match self {
+            Self::NotBuiltIn => "boot a kernel that has AppArmor",
+            Self::NotBooted => "boot with the kernel parameters: apparmor=1 security=apparmor",
+            Self::NoSecurityfs => "run: mount -t securityfs securityfs /sys/kernel/security",
+            Self::GlobalMode(_) => "run: printf enforce > /sys/module/apparmor/parameters/mode",
+            Self::Unreadable(_) => "run: oci-apparmor check",
+        }
+    }
+
+    /// The refusal of what needs AppArmor.
+    #[must_use]
+    pub fn error(&self) -> Error {
+        Error::new(Kind::KernelOff, self.to_string()).with_remedy(self.remedy())
+    }
+}
+
+impl fmt::Display for Off {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotBuiltIn => f.write_str("this kernel has no AppArmor"),
+            Self::NotBooted => f.write_str("AppArmor is off: the kernel was booted without it"),
+            Self::NoSecurityfs => {
+                f.write_str("AppArmor is on, but securityfs is not mounted on /sys/kernel/security")
+            }
+            Self::GlobalMode(mode) => write!(
+                f,
+                "the global mode of AppArmor is {mode:?}: no profile is enforced on this node"
+            ),
+            Self::Unreadable(why) => write!(f, "cannot tell whether AppArmor enforces: {why}"),
+        }
+    }
+}
+
+/// Why this process cannot load policy for the whole node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CannotLoad {
+    /// It is in a user namespace; only the initial one may.
+    UserNamespace,
+    /// It is not root.
+    NotRoot,
+    /// It lacks CAP_MAC_ADMIN.
+    NoCapability,
+}
+
+impl fmt::Display for CannotLoad {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::UserNamespace => "no profile can be loaded inside a user namespace",
+            Self::NotRoot => "only root can load profiles",
+            Self::NoCapability => "CAP_MAC_ADMIN, which loading profiles needs, is missing",
+        })
+    }
 }
 
 /// The kernel's AppArmor, as seen from this policy namespace.
@@ -53,36 +129,26 @@ impl Kernel {
     /// denied (`PROFILE_MODE()`, security/apparmor/include/policy.h), so it is asked first.
     #[must_use]
     pub fn enforcement(&self) -> Enforcement {
-        let off = |why: &str| Enforcement::Off(why.to_owned());
+        let unreadable = |e: &io::Error| Enforcement::Off(Off::Unreadable(reason(e)));
         match fs::read_to_string(self.parameters.join("enabled")) {
             Ok(text) if text.starts_with('Y') => {}
-            Ok(_) => return off("AppArmor is off in this kernel (it was booted without it)"),
+            Ok(_) => return Enforcement::Off(Off::NotBooted),
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                return off("this kernel has no AppArmor");
+                return Enforcement::Off(Off::NotBuiltIn);
             }
-            Err(e) => {
-                return off(&format!(
-                    "cannot tell whether AppArmor is on: {}",
-                    reason(&e)
-                ));
-            }
+            Err(e) => return unreadable(&e),
         }
         if !self.securityfs.join("policy/profiles").is_dir() {
-            return off("AppArmor is on, but securityfs is not mounted on /sys/kernel/security");
+            return Enforcement::Off(Off::NoSecurityfs);
         }
         match fs::read_to_string(self.parameters.join("mode")) {
             Ok(mode) => match mode.trim() {
                 "enforce" | "kill" => Enforcement::On,
-                mode => Enforcement::Off(format!(
-                    "AppArmor's global mode is {mode:?}: no profile is enforced on this node"
-                )),
+                mode => Enforcement::Off(Off::GlobalMode(mode.to_owned())),
             },
             // The parameter is readable by root only (0600); who cannot read it cannot load either.
             Err(_) if may_load().is_err() => Enforcement::On,
-            Err(e) => off(&format!(
-                "cannot read AppArmor's global mode: {}",
-                reason(&e)
-            )),
+            Err(e) => unreadable(&e),
         }
     }
 
@@ -120,7 +186,7 @@ impl Kernel {
                 Kind::Internal,
                 format!("the kernel refused to {what}: {why}"),
             )
-            .hint("run: oci-apparmor check")
+            .with_remedy("run: oci-apparmor check")
         };
         // Opened and written in one credential state: the kernel compares the opener with the
         // writer (aa_may_manage_policy, the fix of CVE-2026-23268).
@@ -224,19 +290,19 @@ fn add_tree(directory: &Path, digest: &mut Sha256) -> Result<()> {
 /// Whether this process can load policy that the whole node sees; else why not.
 ///
 /// # Errors
-/// The reason, as a clause.
-pub fn may_load() -> std::result::Result<(), String> {
+/// Why not.
+pub fn may_load() -> std::result::Result<(), CannotLoad> {
     // Credentials are never changed here.
-    static MAY: OnceLock<std::result::Result<(), String>> = OnceLock::new();
-    MAY.get_or_init(look_whether_we_may).clone()
+    static MAY: OnceLock<std::result::Result<(), CannotLoad>> = OnceLock::new();
+    *MAY.get_or_init(look_whether_we_may)
 }
 
-fn look_whether_we_may() -> std::result::Result<(), String> {
-    if !in_initial_namespace() {
-        return Err("inside a user namespace nothing can be loaded".to_owned());
+fn look_whether_we_may() -> std::result::Result<(), CannotLoad> {
+    if !user_namespace::is_initial() {
+        return Err(CannotLoad::UserNamespace);
     }
     if !nix::unistd::geteuid().is_root() {
-        return Err("only root can load profiles".to_owned());
+        return Err(CannotLoad::NotRoot);
     }
     match caps::has_cap(
         None,
@@ -244,19 +310,8 @@ fn look_whether_we_may() -> std::result::Result<(), String> {
         caps::Capability::CAP_MAC_ADMIN,
     ) {
         Ok(true) => Ok(()),
-        _ => Err("CAP_MAC_ADMIN is missing".to_owned()),
+        _ => Err(CannotLoad::NoCapability),
     }
-}
-
-/// Whether this process is in the initial user namespace, the only one with every uid.
-#[must_use]
-pub fn in_initial_namespace() -> bool {
-    // A process can only leave it by unshare(2) or setns(2), which this one never calls.
-    static INITIAL: OnceLock<bool> = OnceLock::new();
-    *INITIAL.get_or_init(|| {
-        let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
-        map.split_whitespace().eq(["0", "0", "4294967295"])
-    })
 }
 
 #[cfg(test)]

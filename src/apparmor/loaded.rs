@@ -259,7 +259,7 @@ fn entry_of(inside: &Path, part: &str) -> Result<Option<String>> {
                 Kind::Internal,
                 format!("the kernel holds two profiles named {part}"),
             )
-            .hint("reboot the node: the kernel cannot tell them apart"));
+            .with_remedy("reboot the node: the kernel cannot tell them apart"));
         }
     }
     Ok(found)

@@ -34,7 +34,7 @@ impl ProfileName {
                 Kind::Policy,
                 format!("the profile name {} is refused: {rule}", quoted(text)),
             )
-            .hint("name one loaded profile or one profile file by its exact name")),
+            .with_remedy("name one loaded profile or one profile file by its exact name")),
         }
     }
 

@@ -8,7 +8,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::apparmor::blob;
-use crate::child::{self, Limits, Output};
+use crate::child::{self, Cause, Limit, Limits, Output};
 use crate::error::{Error, Kind, Result};
 use crate::fs::trusted;
 
@@ -37,6 +37,37 @@ pub struct Compiled {
     pub warnings: String,
 }
 
+/// A run of the parser that failed: what it says about the profile, or the limit that it met.
+#[derive(Debug)]
+pub struct Failure(child::Failure);
+
+/// The result of one run of the parser.
+pub type Run<T> = std::result::Result<T, Failure>;
+
+impl Failure {
+    /// Whether the parser itself rejects the profile; else it met a limit, or did not run.
+    #[must_use]
+    pub fn is_its_own(&self) -> bool {
+        matches!(self.0.cause, Cause::Exit { .. })
+    }
+}
+
+impl From<Failure> for Error {
+    fn from(Failure(failure): Failure) -> Self {
+        let remedy = failure.limit().map(|limit| match limit {
+            Limit::Time(_) | Limit::ProcessorTime(_) => {
+                "simplify the profile, or raise parser_timeout"
+            }
+            Limit::Memory(_) => "simplify the profile, or raise parser_memory",
+            Limit::Output(_) => "simplify the profile",
+        });
+        match remedy {
+            Some(remedy) => Self::from(failure).with_remedy(remedy),
+            None => Self::from(failure),
+        }
+    }
+}
+
 impl Parser {
     /// Finds it, at `configured` or in the usual places; each run may use `limits`.
     ///
@@ -52,7 +83,7 @@ impl Parser {
         }
         Err(failure
             .unwrap_or_else(|| Error::new(Kind::Internal, "apparmor_parser is missing"))
-            .hint("install the package apparmor (apparmor-parser on other distributions)"))
+            .with_remedy("install the package apparmor (apparmor-parser on other distributions)"))
     }
 
     /// The program that runs.
@@ -64,13 +95,13 @@ impl Parser {
     /// Compiles `source` and loads nothing.
     ///
     /// # Errors
-    /// [`Kind::DoesNotCompile`] with the parser's own message, or the limit that it met.
-    pub fn compile(&self, source: &[u8], complain: bool) -> Result<Compiled> {
+    /// [`Failure`] with the parser's own message, or the limit that it met.
+    pub fn compile(&self, source: &[u8], complain: bool) -> Run<Compiled> {
         self.compile_with(source, complain, &[])
     }
 
     /// The same, with more options.
-    fn compile_with(&self, source: &[u8], complain: bool, more: &[&str]) -> Result<Compiled> {
+    fn compile_with(&self, source: &[u8], complain: bool, more: &[&str]) -> Run<Compiled> {
         let complain: &[&str] = if complain { &["-C"] } else { &[] };
         let arguments = [&["-Q", "-K", "-S"], complain, more].concat();
         let mut compiled = self.run(&arguments, source)?;
@@ -96,15 +127,15 @@ impl Parser {
     /// # Errors
     /// As for [`Parser::compile`]; the message names the file of the error, `/dev/stdin` for
     /// `source` itself.
-    pub fn lint(&self, source: &[u8], complain: bool, features: Option<&Path>) -> Result<Compiled> {
+    pub fn lint(&self, source: &[u8], complain: bool, features: Option<&Path>) -> Run<Compiled> {
         let features = features.map(|f| format!("--kernel-features={}", f.display()));
         let more: Vec<&str> = ["--warn=rule-not-enforced", "--warn=rule-downgraded"]
             .into_iter()
             .chain(features.as_deref())
             .collect();
         match self.compile_with(source, complain, &more) {
-            // It met a limit; it would again.
-            Err(e) if e.has_hint() => return Err(e),
+            // A second run would meet the same limit.
+            Err(e) if !e.is_its_own() => return Err(e),
             Err(_) => {}
             done => return done,
         }
@@ -112,7 +143,7 @@ impl Parser {
         self.compile(source, complain).map_err(|e| {
             // Without a name for its input it does not tell an include's line 3 from ours.
             match self.compile_with(source, complain, &["/dev/stdin"]) {
-                Err(named) if named.kind() == Kind::DoesNotCompile => named,
+                Err(named) if named.is_its_own() => named,
                 _ => e,
             }
         })
@@ -131,7 +162,7 @@ impl Parser {
     ///
     /// # Errors
     /// As for [`Parser::compile`].
-    pub fn flattened(&self, source: &[u8]) -> Result<Vec<u8>> {
+    pub fn flattened(&self, source: &[u8]) -> Run<Vec<u8>> {
         Ok(self.run(&["-p", "-Q", "-K"], source)?.stdout)
     }
 
@@ -141,7 +172,7 @@ impl Parser {
     ///
     /// # Errors
     /// As for [`Parser::compile`].
-    pub fn names(&self, source: &[u8]) -> Result<Vec<String>> {
+    pub fn names(&self, source: &[u8]) -> Run<Vec<String>> {
         let output = self.run(&["-N"], source)?;
         Ok(String::from_utf8_lossy(&output.stdout)
             .lines()
@@ -153,7 +184,7 @@ impl Parser {
     ///
     /// # Errors
     /// As for [`Parser::compile`], and where the kernel refuses.
-    pub fn replace(&self, source: &[u8], complain: bool) -> Result<()> {
+    pub fn replace(&self, source: &[u8], complain: bool) -> Run<()> {
         let complain: &[&str] = if complain { &["-C"] } else { &[] };
         self.run(&[&["-r", "-K"], complain].concat(), source)
             .map(drop)
@@ -163,7 +194,7 @@ impl Parser {
     ///
     /// # Errors
     /// Where it does not run.
-    pub fn version(&self) -> Result<String> {
+    pub fn version(&self) -> Run<String> {
         let output = self.run(&["--version"], b"")?;
         Ok(String::from_utf8_lossy(&output.stdout)
             .lines()
@@ -173,11 +204,11 @@ impl Parser {
             .to_owned())
     }
 
-    fn run(&self, arguments: &[&str], input: &[u8]) -> Result<Output> {
+    fn run(&self, arguments: &[&str], input: &[u8]) -> Run<Output> {
         // In one process: else it forks a worker for each file, which would outlive its parent,
         // and whose end by a limit its parent reports as nothing but "exit status 10".
         let arguments = [arguments, &["-j0"]].concat();
-        child::run(&self.program, &arguments, input, self.limits)
+        child::run(&self.program, &arguments, input, self.limits).map_err(Failure)
     }
 }
 
@@ -192,7 +223,7 @@ fn included(flattened: &[u8]) -> Result<Vec<String>> {
         .map(|target| {
             String::from_utf8(target.trim_ascii_end().to_vec()).map_err(|_| {
                 Error::new(Kind::DoesNotCompile, "the name of an include is not UTF-8")
-                    .hint("rename that file")
+                    .with_remedy("rename that file")
             })
         })
         .collect()

@@ -7,9 +7,9 @@
 use std::fmt;
 
 use crate::apparmor::name::Label;
+use crate::bundle::Annotations;
 use crate::bundle::fields::{Fields, folds_to, offset};
 use crate::error::{Error, Kind, Result, quoted};
-use crate::request::Annotations;
 
 const PROFILE: &str = "apparmorProfile";
 
@@ -116,7 +116,7 @@ impl<'a> Document<'a> {
 
 fn refused(why: impl fmt::Display) -> Error {
     Error::new(Kind::Internal, why.to_string())
-        .hint("create the container anew, or mend its engine")
+        .with_remedy("create the container anew, or mend its engine")
 }
 
 fn utf8(bytes: &[u8]) -> Result<&str> {
@@ -144,7 +144,7 @@ fn profile(text: &str, process: &str) -> Result<(Option<String>, Place)> {
 }
 
 fn annotations(text: &str) -> Result<Annotations> {
-    let fields = object(text, text, OF_ANNOTATIONS).map_err(|e| e.within("annotations"))?;
+    let fields = object(text, text, OF_ANNOTATIONS).map_err(|e| e.about("annotations"))?;
     let mut read = Annotations::new();
     for (key, value) in fields.0 {
         let value: Option<String> = serde_json::from_str(value.get())

@@ -29,7 +29,7 @@ pub(super) fn cannot_read(path: &Path, e: &io::Error) -> Error {
         Kind::Internal,
         format!("cannot read {}: {why}", path.display()),
     )
-    .hint("create the container anew, or mend its engine")
+    .with_remedy("create the container anew, or mend its engine")
 }
 
 pub(super) fn too_large() -> io::Error {
@@ -104,7 +104,7 @@ impl SpecFile {
             // Best effort; a name of ours that is left over is taken over by the next attempt.
             let _ = fs::remove_file(&temporary);
         }
-        result.map_err(|e| Error::io("write", &self.path, &e).hint("nothing was changed"))
+        result.map_err(|e| Error::io("write", &self.path, &e).with_remedy("nothing was changed"))
     }
 
     fn write_and_rename(&self, temporary: &Path, text: &str) -> io::Result<()> {

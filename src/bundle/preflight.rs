@@ -147,7 +147,9 @@ fn root(root: &Path) -> Result<()> {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
             Err(e) => {
                 let why = format!("cannot look at {}: {}", path.display(), reason(&e));
-                return Err(Error::new(Kind::Internal, why).hint("mend the image's root directory"));
+                return Err(
+                    Error::new(Kind::Internal, why).with_remedy("mend the image's root directory")
+                );
             }
         }
     }
@@ -178,7 +180,7 @@ fn is_process(name: &str) -> bool {
 
 fn refused(why: String) -> Error {
     Error::new(Kind::Policy, format!("the profile could be evaded: {why}"))
-        .hint("use another image or another mount")
+        .with_remedy("use another image or another mount")
 }
 
 #[cfg(test)]

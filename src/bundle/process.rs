@@ -102,7 +102,9 @@ fn unfit(path: &Path, why: &str) -> Error {
         Kind::Internal,
         format!("cannot rewrite {}: {why}", path.display()),
     )
-    .hint("hand it over by --process /dev/stdin, or as a file that only the caller can write")
+    .with_remedy(
+        "hand it over by --process /dev/stdin, or as a file that only the caller can write",
+    )
 }
 
 /// Refuses a file that another user could change.

@@ -43,7 +43,7 @@ pub fn parse(bytes: &[u8]) -> Result<State> {
             Kind::Internal,
             format!("standard input is not a container's state: {e}"),
         )
-        .hint("this program is called by a container runtime, as an OCI hook")
+        .with_remedy("this program is called by a container runtime, as an OCI hook")
     })
 }
 

@@ -12,7 +12,7 @@ use crate::containers::process;
 use crate::containers::record::{self, Record};
 use crate::containers::runtime_state;
 use crate::error::{Error, Result};
-use crate::settings::LowLevel;
+use crate::settings::RuntimeKind;
 
 /// One that relies on a profile, or on a child of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,7 +56,7 @@ impl State {
     /// The state of the container of a record.
     #[must_use]
     pub fn of(record: &Record) -> Self {
-        let runtime = LowLevel::named(&record.runtime);
+        let runtime = RuntimeKind::named(&record.runtime);
         let origin =
             runtime.map(|runtime| runtime_state::origin(runtime, &record.root, &record.id));
         match origin {

@@ -11,8 +11,8 @@ use crate::containers::members::Members;
 use crate::containers::process;
 use crate::containers::record::{Record, Recorded};
 use crate::error::{Error, Kind, Result, quoted, reason};
+use crate::node::Node;
 use crate::profiles::Source;
-use crate::settings::Settings;
 
 /// The label of a process's first thread, and whether that holds what was recorded.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,14 +31,14 @@ pub struct Process {
 ///
 /// # Errors
 /// Where it cannot be told which these are.
-pub fn of_container(pid: u32, record: &Record) -> Result<Vec<Process>> {
+pub fn of_container(pid: u32, record: &Record, node: &Node) -> Result<Vec<Process>> {
     let text = |path: PathBuf| Some(process::read(&path).ok()?.trim_end().to_owned());
     let look = |path: PathBuf| {
         let label = text(path.join("attr/apparmor/current"))?;
         Some(Process {
             pid: process::id(&path)?,
             comm: text(path.join("comm"))?,
-            holds: holds(&label, record).is_ok(),
+            holds: holds(&label, record, node).is_ok(),
             label,
         })
     };
@@ -57,12 +57,12 @@ pub fn of_container(pid: u32, record: &Record) -> Result<Vec<Process>> {
 ///
 /// # Errors
 /// The first thread that has not, or that cannot be looked at; or where nothing is enforced.
-pub(crate) fn all_hold(pid: u32, record: &Record) -> Result<()> {
+pub(crate) fn all_hold(pid: u32, record: &Record, node: &Node) -> Result<()> {
     let members = Members::of(pid, &record.id).and_then(|members| members.list());
     for process in members.map_err(|e| unknown(&record.id, &e))? {
         for path in threads(&process)? {
             match process::read(&path.join("attr/apparmor/current")) {
-                Ok(text) => holds(text.trim_end(), record)?,
+                Ok(text) => holds(text.trim_end(), record, node)?,
                 // It has ended meanwhile.
                 Err(e) if e.kind() == ErrorKind::NotFound && !path.exists() => {}
                 Err(e) => {
@@ -76,7 +76,7 @@ pub(crate) fn all_hold(pid: u32, record: &Record) -> Result<()> {
             }
         }
     }
-    enforced(record)
+    enforced(record, &node.kernel)
 }
 
 /// The directories of a process's threads; none where it has ended meanwhile.
@@ -103,24 +103,22 @@ fn unknown(id: &str, error: &io::Error) -> Error {
 ///
 /// # Errors
 /// Where it does not.
-pub fn enforced(record: &Record) -> Result<()> {
+pub fn enforced(record: &Record, kernel: &Kernel) -> Result<()> {
     if record.components.is_empty() {
         return Ok(());
     }
-    match Kernel::default().enforcement() {
+    match kernel.enforcement() {
         Enforcement::On => Ok(()),
-        Enforcement::Off(why) => {
-            Err(Error::new(Kind::KernelOff, why).hint("run: oci-apparmor check"))
-        }
+        Enforcement::Off(why) => Err(why.error()),
     }
 }
 
 /// Whether a label as the kernel prints it holds every recorded profile in its mode. Stacks are
 /// sets, and a child of a profile is that profile.
-pub(crate) fn holds(text: &str, record: &Record) -> Result<()> {
+pub(crate) fn holds(text: &str, record: &Record, node: &Node) -> Result<()> {
     let (components, mode) = components(text);
     let held = |recorded: &&Recorded| {
-        components.iter().any(|c| recorded.name.covers(c)) && in_mode(recorded, mode)
+        components.iter().any(|c| recorded.name.covers(c)) && in_mode(recorded, mode, node)
     };
     match record.components.iter().find(|recorded| !held(recorded)) {
         None => Ok(()),
@@ -154,23 +152,18 @@ pub(crate) fn components(text: &str) -> (Vec<&str>, Option<&str>) {
 }
 
 /// The mode that is printed is the whole stack's; a mixed one tells nothing of its parts.
-fn in_mode(recorded: &Recorded, printed: Option<&str>) -> bool {
+fn in_mode(recorded: &Recorded, printed: Option<&str>, node: &Node) -> bool {
     match printed {
         Some("enforce" | "kill") => true,
-        _ => match Kernel::default().loaded(&recorded.name) {
+        _ => match node.kernel.loaded(&recorded.name) {
             Ok(Some(loaded)) => {
                 recorded.wanted.met_by(loaded.mode)
-                    || loaded.mode == Mode::Complain && lets_complain(recorded)
+                    || loaded.mode == Mode::Complain
+                        && Source::complains(&recorded.name, &node.settings)
             }
             _ => false,
         },
     }
-}
-
-/// Whether the node has set the profile to complain, maybe since the container was made.
-fn lets_complain(recorded: &Recorded) -> bool {
-    let settings = Settings::load().unwrap_or_default();
-    Source::complains(&recorded.name, &settings)
 }
 
 #[cfg(test)]
@@ -178,7 +171,7 @@ mod tests {
     use super::*;
     use crate::apparmor::name::ProfileName;
     use crate::containers::record::{Place, empty};
-    use crate::decision::Wanted;
+    use crate::wanted::Wanted;
 
     fn record(names: &[&str]) -> Record {
         let place = Place {

@@ -15,6 +15,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
+use crate::bundle::Annotations;
 use crate::bundle::document::Document;
 use crate::bundle::files::SpecFile;
 use crate::containers::id;
@@ -22,7 +23,7 @@ use crate::containers::record::{self, Place, Record};
 use crate::error::{Error, Kind, Result, quoted};
 use crate::fs::run;
 use crate::profiles::digest;
-use crate::request::{self, Annotations, Caller, Engine, Request};
+use crate::request::{self, Caller, Engine, Request};
 
 /// The version of the format.
 const VERSION: u32 = 1;
@@ -84,7 +85,7 @@ pub(crate) fn check(
                     quoted(key)
                 ),
             )
-            .hint("start the container from its image instead of restoring it")),
+            .with_remedy("start the container from its image instead of restoring it")),
             _ => Ok(()),
         };
     };
@@ -103,7 +104,7 @@ pub(crate) fn check(
             quoted(key)
         ),
     )
-    .hint(match request.is_sandbox {
+    .with_remedy(match request.is_sandbox {
         // What crictl makes has the UID that its file says.
         true => format!("{ANEW}, under another UID"),
         false => ANEW.to_owned(),
@@ -135,8 +136,8 @@ pub(crate) fn remember(request: &Request) -> Result<()> {
     let text = serde_json::to_vec(&pod).map_err(|e| Error::io("write", &path, &e.into()))?;
     let _together = record::together()?;
     run::replace(&path, &text).map_err(|e| {
-        e.within("what is remembered of the pod")
-            .hint("free or repair /run")
+        e.about("what is remembered of the pod")
+            .with_remedy("free or repair /run")
     })
 }
 
@@ -218,7 +219,7 @@ fn by_uid(path: &Path) -> Result<Option<Annotations>> {
         Some(pod) => Ok(Some(pod.annotations)),
         None => match path.symlink_metadata() {
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-            _ => Err(unreliable("cannot be read or relied on".to_owned()).hint(ANEW)),
+            _ => Err(unreliable("cannot be read or relied on".to_owned()).with_remedy(ANEW)),
         },
     }
 }
@@ -230,11 +231,11 @@ fn by_sandbox(place: Place<'_>) -> Result<Option<Annotations>> {
     }
     if let Some(version) = record::newer(place) {
         let why = format!("is of the newer version {version}, which this program does not know");
-        return Err(unreliable(why).hint(format!("update oci-apparmor, or {ANEW}")));
+        return Err(unreliable(why).with_remedy(format!("update oci-apparmor, or {ANEW}")));
     }
     match record::is_there(place) {
         false => Ok(None),
-        true => Err(unreliable("cannot be read or relied on".to_owned()).hint(ANEW)),
+        true => Err(unreliable("cannot be read or relied on".to_owned()).with_remedy(ANEW)),
     }
 }
 
@@ -263,15 +264,15 @@ fn by_bundle(caller: Caller<'_>, sandbox: &str) -> Result<Option<Annotations>> {
     }
     let file = SpecFile::config(&path)?;
     let document = Document::config(file.bytes())
-        .map_err(|e| e.within(&format!("{} is refused", path.display())))?;
+        .map_err(|e| e.about(&format!("{} is refused", path.display())))?;
     let caller = Caller {
         id: sandbox,
         bundle: &bundle,
     };
     let of_sandbox = request::read(document.annotations(), None, caller)
-        .map_err(|e| e.within("the sandbox of its pod"))?;
+        .map_err(|e| e.about("the sandbox of its pod"))?;
     match of_sandbox.is_sandbox {
         true => Ok(Some(of_sandbox.keys)),
-        false => Err(unreliable(format!("is not in {}", path.display())).hint(ANEW)),
+        false => Err(unreliable(format!("is not in {}", path.display())).with_remedy(ANEW)),
     }
 }

@@ -15,10 +15,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::apparmor::loaded::Mode;
 use crate::apparmor::name::{Label, ProfileName};
-use crate::decision::{Component, Wanted};
 use crate::error::{Error, Result};
 use crate::fs::{run, trusted};
 use crate::profiles::{Ensured, digest};
+use crate::wanted::{Component, Wanted};
 
 /// The version of the format. It is raised where an older program must not rely on a newer record.
 const VERSION: u32 = 2;
@@ -224,8 +224,8 @@ pub fn write(record: &Record) -> Result<()> {
     // come to an end, the record matters more.
     let _together = together()?;
     run::replace(&path, &text).map_err(|e| {
-        e.within("the record of the container")
-            .hint("free or repair /run")
+        e.about("the record of the container")
+            .with_remedy("free or repair /run")
     })
 }
 

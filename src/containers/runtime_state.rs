@@ -8,18 +8,18 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use crate::apparmor::kernel;
 use crate::containers::process::Stat;
 use crate::error::{Error, Kind, Result, reason};
 use crate::fs::trusted;
-use crate::settings::LowLevel;
+use crate::settings::RuntimeKind;
+use crate::user_namespace;
 
 /// The state files are the size of a bundle's configuration.
 const MAX: u64 = 16 << 20;
 
 /// The directory of `runtime`'s containers: the one that was given, or its own default.
 #[must_use]
-pub fn root(runtime: LowLevel, given: Option<&OsStr>) -> PathBuf {
+pub fn root(runtime: RuntimeKind, given: Option<&OsStr>) -> PathBuf {
     if let Some(given) = given {
         return std::path::absolute(given).unwrap_or_else(|_| PathBuf::from(given));
     }
@@ -33,16 +33,16 @@ pub fn root(runtime: LowLevel, given: Option<&OsStr>) -> PathBuf {
 }
 
 /// Whether `runtime` would put its containers below `$XDG_RUNTIME_DIR`.
-fn honours_user_directory(runtime: LowLevel) -> bool {
+fn honours_user_directory(runtime: RuntimeKind) -> bool {
     let root = nix::unistd::geteuid().is_root();
     match runtime {
         // runc main.go, shouldHonorXDGRuntimeDir(): root in a user namespace, unless $USER says so.
-        LowLevel::Runc if root => {
-            !kernel::in_initial_namespace() && env::var_os("USER").is_none_or(|u| u != "root")
+        RuntimeKind::Runc if root => {
+            !user_namespace::is_initial() && env::var_os("USER").is_none_or(|u| u != "root")
         }
         // crun takes it whoever runs it (libcrun/status.c, get_run_directory()).
-        LowLevel::Crun => true,
-        LowLevel::Runc | LowLevel::Youki => !root,
+        RuntimeKind::Crun => true,
+        RuntimeKind::Runc | RuntimeKind::Youki => !root,
     }
 }
 
@@ -64,7 +64,7 @@ pub struct Origin {
 ///
 /// # Errors
 /// Where the state is there and cannot be understood: the container may be one that asked.
-pub fn origin(runtime: LowLevel, root: &Path, id: &str) -> Result<Option<Origin>> {
+pub fn origin(runtime: RuntimeKind, root: &Path, id: &str) -> Result<Option<Origin>> {
     #[derive(Deserialize)]
     struct RuncState {
         config: RuncConfig,
@@ -92,7 +92,7 @@ pub fn origin(runtime: LowLevel, root: &Path, id: &str) -> Result<Option<Origin>
         return Ok(None);
     }
     let (bundle, pid, started) = match runtime {
-        LowLevel::Runc => {
+        RuntimeKind::Runc => {
             let state: RuncState = read(&own.join("state.json"))?;
             let bundle = state
                 .config
@@ -103,8 +103,8 @@ pub fn origin(runtime: LowLevel, root: &Path, id: &str) -> Result<Option<Origin>
             let (pid, started) = (state.init_process_pid, state.init_process_start);
             (PathBuf::from(bundle), Some(pid), started)
         }
-        LowLevel::Crun | LowLevel::Youki => {
-            let file = if runtime == LowLevel::Crun {
+        RuntimeKind::Crun | RuntimeKind::Youki => {
+            let file = if runtime == RuntimeKind::Crun {
                 "status"
             } else {
                 "state.json"
@@ -115,8 +115,8 @@ pub fn origin(runtime: LowLevel, root: &Path, id: &str) -> Result<Option<Origin>
     };
     let configuration = match runtime {
         // crun keeps a copy of what it read, whatever `--config` named.
-        LowLevel::Crun => own.join("config.json"),
-        LowLevel::Runc | LowLevel::Youki => bundle.join("config.json"),
+        RuntimeKind::Crun => own.join("config.json"),
+        RuntimeKind::Runc | RuntimeKind::Youki => bundle.join("config.json"),
     };
     // runc and crun wait at a FIFO for `start`, youki at a socket; each goes when it starts.
     let waits = exists(&own.join("exec.fifo"))? || exists(&own.join("notify.sock"))?;
@@ -147,13 +147,13 @@ fn is_there_since(pid: u32, started: u64) -> io::Result<bool> {
 
 /// Whether a container is one that this kind of runtime made: several may share a root.
 #[must_use]
-pub fn has(runtime: LowLevel, root: &Path, id: &str) -> bool {
+pub fn has(runtime: RuntimeKind, root: &Path, id: &str) -> bool {
     let is = |file: &str| root.join(id).join(file).try_exists().unwrap_or(true);
     match runtime {
-        LowLevel::Crun => is("status"),
+        RuntimeKind::Crun => is("status"),
         // youki keeps the state that every runtime shows, and beside it a file of its own.
-        LowLevel::Runc => is("state.json") && !is("youki_config.json"),
-        LowLevel::Youki => is("youki_config.json"),
+        RuntimeKind::Runc => is("state.json") && !is("youki_config.json"),
+        RuntimeKind::Youki => is("youki_config.json"),
     }
 }
 
@@ -185,5 +185,5 @@ fn unreadable(path: &Path, why: &str) -> Error {
             path.display()
         ),
     )
-    .hint("restart the container")
+    .with_remedy("restart the container")
 }

@@ -6,9 +6,9 @@
 //! watches Kubernetes' own field.
 
 use crate::apparmor::name::{Label, ProfileName};
-use crate::decision::ProfileFacts;
 use crate::error::{Error, Kind, Result, quoted};
 use crate::settings::{self, Settings};
+use crate::wanted::ProfileFacts;
 
 /// The profiles that engines make for containers that name none; they load them themselves, from
 /// no file: moby daemon/apparmor_default.go, cri-o internal/config/apparmor, containerd
@@ -47,7 +47,7 @@ pub fn may_ask(
     let Asking { name, key, engine } = asking;
     let refused = |rule: String, hint: String| {
         let what = format!("the annotation {} may not ask for {name}", quoted(key));
-        Error::new(Kind::Policy, format!("{what}: {rule}")).hint(hint)
+        Error::new(Kind::Policy, format!("{what}: {rule}")).with_remedy(hint)
     };
     let denies = |pattern: &&settings::Pattern| {
         let mut lineage = name.lineage();

@@ -1,7 +1,8 @@
 use std::path::Path;
 
 use super::*;
-use crate::request::{self, Annotations, Caller};
+use crate::bundle::Annotations;
+use crate::request::{self, Caller};
 
 const ONE: &str = "container.oci-apparmor/app";
 const TWO: &str = "oci-apparmor/profile";
@@ -62,7 +63,7 @@ impl Node {
     }
 
     fn off(mut self) -> Self {
-        self.facts.enforcement = Enforcement::Off("it is off".to_owned());
+        self.facts.enforcement = Enforcement::Off(crate::apparmor::kernel::Off::NotBooted);
         self
     }
 

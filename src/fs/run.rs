@@ -6,9 +6,9 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use crate::apparmor::kernel;
 use crate::error::{Error, Kind, Result};
 use crate::fs::{temporary, trusted};
+use crate::user_namespace;
 
 /// The node's own, below a `/run` that is its root's.
 const NODE: &str = "/run/oci-apparmor";
@@ -27,7 +27,7 @@ pub fn path() -> Result<PathBuf> {
         .filter(|p| p.is_absolute());
     let root = nix::unistd::geteuid().is_root();
     // Engines that run as root may carry a caller's XDG_RUNTIME_DIR; there is one node.
-    if root && kernel::in_initial_namespace() {
+    if root && user_namespace::is_initial() {
         return Ok(PathBuf::from(NODE));
     }
     // A system of its own in a user namespace (an unprivileged container of LXC, a nested engine)
@@ -57,7 +57,7 @@ fn nowhere() -> Error {
         Kind::Internal,
         "there is no place for the records of containers: XDG_RUNTIME_DIR is not set",
     )
-    .hint(format!(
+    .with_remedy(format!(
         "set it to a directory of this user: export XDG_RUNTIME_DIR=/run/user/{user}"
     ))
 }

@@ -218,7 +218,7 @@ pub fn own_directory_as_it_is(path: &Path) -> Result<()> {
             path.display()
         ),
     )
-    .hint("remove it; it is made anew"))
+    .with_remedy("remove it; it is made anew"))
 }
 
 /// A directory that stands for the root of a node: `/`, or the tree of an image that is being

@@ -120,7 +120,7 @@ impl Locks {
                 let busy = io::Error::other("another process keeps working on it");
                 Err(self
                     .failed(&busy)
-                    .hint(format!("find it: fuser {}", self.path.display())))
+                    .with_remedy(format!("find it: fuser {}", self.path.display())))
             }
         }
     }

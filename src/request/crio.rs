@@ -23,8 +23,9 @@
 
 use serde::Deserialize;
 
+use crate::bundle::Annotations;
 use crate::error::{Error, Kind, Result, quoted};
-use crate::request::{Annotations, Caller, Request};
+use crate::request::{Caller, Request};
 
 const CONTAINER_ID: &str = "io.kubernetes.cri-o.ContainerID";
 const SANDBOX_ID: &str = "io.kubernetes.cri-o.SandboxID";
@@ -152,7 +153,7 @@ fn agreed(what: &str, said: Option<&str>, others: &[Option<&str>]) -> Result<Opt
 }
 
 fn forged(why: String) -> Error {
-    Error::new(Kind::Policy, why).hint(
+    Error::new(Kind::Policy, why).with_remedy(
         "take annotations that begin with io.kubernetes out of the pod, or do not restore this \
          checkpoint",
     )

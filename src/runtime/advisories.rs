@@ -1,14 +1,14 @@
 //! Versions of low-level runtimes that are known to run containers without their label.
 //!
 //! A distribution may have mended one without another version number, so by itself a version is
-//! only a warning (`oci-apparmor check`); a node can refuse them (`refuse_known_holes`).
+//! only a warning (`oci-apparmor check`); a node can refuse them (`refuse_vulnerable`).
 
 use std::time::Duration;
 
 use crate::child::{self, Limits};
 use crate::error::{Error, Kind, Result, foreign};
 use crate::runtime::locate::Located;
-use crate::settings::LowLevel;
+use crate::settings::RuntimeKind;
 
 /// A way in which a label gets lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,7 +80,7 @@ impl Version {
 
 /// The holes of a runtime that says this of its version; none where it cannot be read.
 #[must_use]
-pub fn of(kind: LowLevel, text: &str) -> Vec<Hole> {
+pub fn of(kind: RuntimeKind, text: &str) -> Vec<Hole> {
     let Some(version) = Version::parse(text) else {
         return Vec::new();
     };
@@ -91,7 +91,7 @@ pub fn of(kind: LowLevel, text: &str) -> Vec<Hole> {
         candidate: 3,
     };
     let all = match kind {
-        LowLevel::Runc => vec![
+        RuntimeKind::Runc => vec![
             (PROC_LINK, before([1, 1, 5])),
             (
                 PROC_RACE,
@@ -100,8 +100,8 @@ pub fn of(kind: LowLevel, text: &str) -> Vec<Hole> {
                     || line(1, 4) && version < candidates,
             ),
         ],
-        LowLevel::Crun => vec![(USER_NAMESPACE, version == Version::of([1, 27, 0]))],
-        LowLevel::Youki => Vec::new(),
+        RuntimeKind::Crun => vec![(USER_NAMESPACE, version == Version::of([1, 27, 0]))],
+        RuntimeKind::Youki => Vec::new(),
     };
     all.into_iter()
         .filter_map(|(hole, is_there)| is_there.then_some(hole))
@@ -139,8 +139,9 @@ pub(super) fn refuse(runtime: &Located) -> Result<()> {
             hole.effect
         ),
     };
-    Err(Error::new(Kind::Policy, why)
-        .hint("update it; or, if your distribution has mended it, set refuse_known_holes = false"))
+    Err(Error::new(Kind::Policy, why).with_remedy(
+        "update it; or, if your distribution has mended it, set refuse_vulnerable = false",
+    ))
 }
 
 #[cfg(test)]
@@ -173,7 +174,7 @@ mod tests {
             ("unknown", &[]),
         ] {
             let text = format!("runc version {version}\ncommit: x\n");
-            assert_eq!(names(LowLevel::Runc, &text), holes, "{version}");
+            assert_eq!(names(RuntimeKind::Runc, &text), holes, "{version}");
         }
         for (version, holes) in [
             ("1.8.1", &[][..]),
@@ -181,7 +182,7 @@ mod tests {
             ("1.27.1", &[]),
         ] {
             let text = format!("crun version {version}\n");
-            assert_eq!(names(LowLevel::Crun, &text), holes, "{version}");
+            assert_eq!(names(RuntimeKind::Crun, &text), holes, "{version}");
         }
     }
 }

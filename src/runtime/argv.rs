@@ -13,7 +13,7 @@ use crate::error::{Error, Kind, Result};
 use crate::report::EngineLog;
 use crate::runtime::options::{self, Grammar, Subcommand};
 use crate::runtime::scanner::{End, Given, Scanner, is_true, quote, refused};
-use crate::settings::LowLevel;
+use crate::settings::RuntimeKind;
 
 /// Options whose value decides what runs: an empty or padded one is never meant.
 const DECISIVE: [&str; 7] = [
@@ -63,7 +63,7 @@ pub struct Scan {
 
 /// Reads the words behind the program's name as `runtime` would.
 #[must_use]
-pub fn scan(runtime: LowLevel, words: &[OsString]) -> Scan {
+pub fn scan(runtime: RuntimeKind, words: &[OsString]) -> Scan {
     let mut scanner = Scanner {
         grammar: options::grammar(runtime),
         words,
@@ -145,7 +145,7 @@ fn last<'g>(given: &'g [Given], name: &str) -> Option<&'g OsStr> {
 
 /// Whole lines, on top of the scanner's options.
 impl Scanner<'_> {
-    fn line(&mut self, runtime: LowLevel, globals: &mut Vec<Given>) -> Result<Scanned> {
+    fn line(&mut self, runtime: RuntimeKind, globals: &mut Vec<Given>) -> Result<Scanned> {
         match self.options(options::globals(runtime), globals) {
             Ok(End::Word) => {}
             Ok(End::Line | End::Nothing) => return Ok(Scanned::HandOn),
@@ -183,7 +183,7 @@ impl Scanner<'_> {
 
     fn subcommand(
         &mut self,
-        runtime: LowLevel,
+        runtime: RuntimeKind,
         subcommand: Subcommand,
         globals: &[Given],
     ) -> Result<Scanned> {
@@ -233,7 +233,7 @@ impl Scanner<'_> {
             }
         }
         let root = last(globals, "root").map(Path::new);
-        if runtime == LowLevel::Crun
+        if runtime == RuntimeKind::Crun
             && subcommand.makes_a_container()
             && root.is_some_and(Path::is_relative)
         {
@@ -283,7 +283,7 @@ fn container_id(word: &OsStr) -> Result<String> {
             Kind::Usage,
             format!("the container id {} is not supported", quote(word)),
         )
-        .hint("use letters, digits, '_', '+', '.' and '-'")
+        .with_remedy("use letters, digits, '_', '+', '.' and '-'")
     };
     word.to_str()
         .filter(|id| id::is_valid(id))

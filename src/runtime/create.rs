@@ -4,36 +4,30 @@ use std::env;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
+use crate::admission::{self, Admission};
 use crate::apparmor::name::Label;
-use crate::bundle::document::Document;
+use crate::bundle::Annotations;
 use crate::bundle::files::SpecFile;
 use crate::bundle::preflight;
 use crate::containers::record::{self, Place, Record, Recorded};
 use crate::containers::{pods, runtime_state};
-use crate::decision::{self, Asking, Component, Decision, Wanted};
 use crate::error::{Error, Kind, Result};
 use crate::fs::run;
-use crate::profiles::{Against, Ensured, Store};
+use crate::node::Node;
 use crate::report;
-use crate::request::{self, Annotations, Caller, Request};
+use crate::request::{Caller, Request};
 use crate::runtime::advisories;
 use crate::runtime::argv::Line;
 use crate::runtime::locate::Located;
 use crate::runtime::options::Subcommand;
 use crate::runtime::{Next, restore, watch};
-use crate::settings::{LowLevel, Settings};
+use crate::settings::RuntimeKind;
 
 /// The name of a bundle's configuration (runtime-spec, "Filesystem Bundle").
 const CONFIG: &str = "config.json";
 
-/// How many profiles a sandbox may have loaded for its containers, and in which time.
-const PRELOAD_MAX: usize = 16;
-const PRELOAD_LIMIT: Duration = Duration::from_secs(5);
-
-pub(super) fn prepare(runtime: &Located, mut line: Line) -> Result<Next> {
-    let settings = Settings::load()?;
+pub(super) fn prepare(runtime: &Located, mut line: Line, node: &Node) -> Result<Next> {
     let root = runtime_state::root(runtime.kind, line.global("root"));
     let id = line.id.clone();
     let place = Place {
@@ -47,42 +41,41 @@ pub(super) fn prepare(runtime: &Located, mut line: Line) -> Result<Next> {
 
     let bundle = bundle(&line)?;
     let file = SpecFile::config(&configuration(&line, &bundle))?;
-    let document = Document::config(file.bytes())
-        .map_err(|e| e.within(&format!("{} is refused", file.path().display())))?;
+    let document = admission::document(&file)?;
     let caller = Caller {
         id: &id,
         bundle: &bundle,
     };
-    let request = request::read(document.annotations(), document.profile(), caller)?;
+    let admission = Admission::of(node, &document, caller)?;
+    let request = &admission.request;
     let restored = line.subcommand == Subcommand::Restore;
-    pods::check(&request, &root, caller, restored)?;
+    pods::check(request, &root, caller, restored)?;
 
-    let store = Store::new(&settings);
-    let decision = store.decide(&request)?;
-    let mut record = record(runtime, place, &bundle, &request, &line);
+    let decision = admission.decide()?;
+    let mut record = record(runtime, place, &bundle, request, &line);
     if request.is_sandbox {
-        preload(&request, &settings);
+        admission.preload();
     }
     let Some(label) = decision.label.clone() else {
         // What asks for nothing needs no place for a record.
         if request.is_sandbox && !(record.annotations.is_empty() && run::path().is_err()) {
-            pods::remember(&request)?;
+            pods::remember(request)?;
             record::write(&record)?;
         }
         return Ok(Next::HandOn);
     };
     if !label.components().is_empty() {
-        if settings.low_level.refuse_known_holes {
+        if node.settings.runtimes.refuse_vulnerable {
             advisories::refuse(runtime)?;
         }
         preflight::bundle(file.bytes(), &bundle)
-            .map_err(|e| e.within(&format!("{} is refused", file.path().display())))?;
+            .map_err(|e| e.about(&format!("{} is refused", file.path().display())))?;
         if line.subcommand == Subcommand::Restore {
             restore::can_be_verified(&line)?;
         }
     }
-    let ensured = ensure(&store, &decision)?;
-    for text in decision.reports.iter().chain(&reloads(&ensured)) {
+    let ensured = admission.ensure(&decision)?;
+    for text in admission::notices(&decision, &ensured) {
         report::notice(&format!("container {id}: {text}"));
     }
     if line.subcommand == Subcommand::Restore {
@@ -94,13 +87,13 @@ pub(super) fn prepare(runtime: &Located, mut line: Line) -> Result<Next> {
     record.components = ensured.iter().map(Recorded::of).collect();
     record.label = Some(label);
     if request.is_sandbox {
-        pods::remember(&request)?;
+        pods::remember(request)?;
     }
     record::write(&record)?;
     // From here on the record keeps the profiles from being unloaded.
     drop(ensured);
     match line.subcommand {
-        Subcommand::Restore => return restore::carry_out(runtime, &line, &record),
+        Subcommand::Restore => return restore::carry_out(runtime, &line, &record, node),
         Subcommand::Run => watch::after_us(runtime, &line, &record).or_else(|e| {
             record::forget(&record)?;
             Err(e)
@@ -117,11 +110,11 @@ pub(super) fn prepare(runtime: &Located, mut line: Line) -> Result<Next> {
 /// container of a configuration that nothing was decided for.
 fn exists_already(runtime: &Located, id: &str) -> Error {
     let why = match runtime.kind {
-        LowLevel::Runc => "container with given ID already exists".to_owned(),
-        LowLevel::Crun => format!("container `{id}` already exists"),
-        LowLevel::Youki => "container already exists".to_owned(),
+        RuntimeKind::Runc => "container with given ID already exists".to_owned(),
+        RuntimeKind::Crun => format!("container `{id}` already exists"),
+        RuntimeKind::Youki => "container already exists".to_owned(),
     };
-    Error::new(Kind::Usage, why).hint("delete that one first, or choose another id")
+    Error::new(Kind::Usage, why).with_remedy("delete that one first, or choose another id")
 }
 
 /// The bundle's real path.
@@ -139,54 +132,6 @@ fn configuration(line: &Line, bundle: &Path) -> PathBuf {
     }
 }
 
-fn ensure(store: &Store<'_>, decision: &Decision) -> Result<Vec<Ensured>> {
-    decision
-        .components
-        .iter()
-        .map(|component| store.ensure(component, Against::Source))
-        .collect()
-}
-
-/// What an administrator should hear of profiles that were there, but were not what they must be.
-fn reloads(ensured: &[Ensured]) -> Vec<String> {
-    ensured.iter().filter_map(Ensured::reload).collect()
-}
-
-/// Loads what a sandbox's annotations name: containerd refuses a container whose profile is not
-/// loaded before it calls any runtime, and the sandbox comes first. Failures are only reported;
-/// the container itself will be refused.
-fn preload(request: &Request, settings: &Settings) {
-    let started = Instant::now();
-    let rules = settings.in_namespace(request.namespace.as_deref());
-    for name in request::named_by_sandbox(request, PRELOAD_MAX) {
-        let left = PRELOAD_LIMIT.saturating_sub(started.elapsed());
-        if left.is_zero() {
-            report::notice(
-                "preloading for a pod took too long; the rest is left to its containers",
-            );
-            return;
-        }
-        let store = Store::new(settings).with_limit(left);
-        let component = Component {
-            wanted: Wanted::Enforcing,
-            name,
-        };
-        let asking = Asking {
-            name: &component.name,
-            key: "of the pod",
-            // It is not told what it will choose for the containers.
-            engine: None,
-        };
-        let done = store
-            .facts_of(&component.name)
-            .and_then(|facts| decision::may_ask(asking, &rules, &facts))
-            .and_then(|_| store.ensure(&component, Against::Source));
-        if let Err(e) = done {
-            report::notice(&format!("preloading {} for a pod: {e}", component.name));
-        }
-    }
-}
-
 /// CRIU restores the label that was dumped; `--lsm-profile` makes it this one.
 fn restore_under(label: &Label, line: &mut Line) -> Result<()> {
     let wanted = OsString::from(format!("apparmor:{label}"));
@@ -200,7 +145,7 @@ fn restore_under(label: &Label, line: &mut Line) -> Result<()> {
                 other.to_string_lossy()
             ),
         )
-        .hint("leave --lsm-profile out"));
+        .with_remedy("leave --lsm-profile out"));
     }
     line.set_option("lsm-profile", wanted);
     Ok(())

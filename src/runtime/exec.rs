@@ -6,39 +6,39 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use crate::admission::{self, Admission};
 use crate::apparmor::loaded::Mode;
 use crate::apparmor::name::Label;
+use crate::bundle::Annotations;
 use crate::bundle::document::Document;
 use crate::bundle::files::SpecFile;
 use crate::bundle::preflight;
 use crate::bundle::process::ProcessFile;
 use crate::containers::record::{self, Place, Record, Recorded};
 use crate::containers::{labels, runtime_state};
-use crate::decision::{self, Asking, Component, Wanted};
 use crate::error::{Error, Kind, Result};
+use crate::node::Node;
 use crate::profiles::{Against, Source, Store};
 use crate::report;
-use crate::request::{self, Annotations, Caller, Key, Request, Wish};
+use crate::request::{self, Caller, Key, Wish};
 use crate::runtime::argv::Line;
 use crate::runtime::create::record as new_record;
 use crate::runtime::locate::Located;
 use crate::runtime::verify::{self, Subject};
 use crate::runtime::{Next, command, exit_code};
-use crate::settings::{Settings, Verify};
+use crate::settings::Verify;
+use crate::wanted::{Component, Wanted};
 
-pub(super) fn prepare(runtime: &Located, mut line: Line) -> Result<Next> {
+pub(super) fn prepare(runtime: &Located, mut line: Line, node: &Node) -> Result<Next> {
     let root = runtime_state::root(runtime.kind, line.global("root"));
     let id = line.id.clone();
     let place = Place {
         root: &root,
         id: &id,
     };
-    // What a broken configuration demands is unknown, but this container exists: health checks
-    // and `kubectl exec` go on, with what was decided when it was made.
-    let settings = Settings::load().unwrap_or_default();
     let (known, mut record) = match record::read(place) {
         Some(record) => (true, record),
-        None => match from_bundle(runtime, place, &line, &settings)? {
+        None => match from_bundle(runtime, place, &line, node)? {
             Some(record) => (false, record),
             None => return Ok(Next::HandOn),
         },
@@ -47,9 +47,9 @@ pub(super) fn prepare(runtime: &Located, mut line: Line) -> Result<Next> {
         return Ok(Next::HandOn);
     };
 
-    let store = Store::new(&settings);
+    let store = Store::new(node);
     let before = record.clone();
-    ensure(&store, &settings, &mut record, known)?;
+    ensure(&store, node, &mut record, known)?;
     // While a container waits for `start`, its record says what the kernel held when the waiting
     // label was set: a profile that came back since must not make `start` believe in it.
     // What cannot be told may wait.
@@ -73,12 +73,12 @@ pub(super) fn prepare(runtime: &Located, mut line: Line) -> Result<Next> {
                 given.to_string_lossy()
             ),
         )
-        .hint("leave --apparmor out"));
+        .with_remedy("leave --apparmor out"));
     }
     match line.option("process").map(OsString::from) {
         Some(path) => {
             let file = ProcessFile::open(Path::new(&path))?;
-            let refused = |e: Error| e.within(&format!("{} is refused", file.path().display()));
+            let refused = |e: Error| e.about(&format!("{} is refused", file.path().display()));
             let document = Document::process(file.bytes()).map_err(refused)?;
             preflight::process(file.bytes()).map_err(refused)?;
             let text = document.with_label(&label);
@@ -94,8 +94,8 @@ pub(super) fn prepare(runtime: &Located, mut line: Line) -> Result<Next> {
         }
     }
     match line.option("pid-file").map(PathBuf::from) {
-        Some(pid_file) if settings.verify == Verify::All && line.has("detach") => {
-            verified(runtime, &line, &record, &pid_file)
+        Some(pid_file) if node.settings.verify == Verify::All && line.has("detach") => {
+            verified(runtime, &line, &record, &pid_file, node)
         }
         _ => Ok(Next::HandOnAs(line)),
     }
@@ -116,7 +116,13 @@ fn beyond_preserved(line: &Line) -> i32 {
 }
 
 /// Has the runtime execute a process, and kills that if it runs without the label.
-fn verified(runtime: &Located, line: &Line, record: &Record, pid_file: &Path) -> Result<Next> {
+fn verified(
+    runtime: &Located,
+    line: &Line,
+    record: &Record,
+    pid_file: &Path,
+    node: &Node,
+) -> Result<Next> {
     let code = exit_code(
         command(runtime, &line.words()).status(),
         &runtime.program,
@@ -124,18 +130,18 @@ fn verified(runtime: &Located, line: &Line, record: &Record, pid_file: &Path) ->
     )?;
     if code == 0
         && let Some(subject) = Subject::of(verify::first_process(pid_file)?)?
-        && let Err(why) = subject.verify(record)
+        && let Err(why) = subject.verify(record, node)
     {
         subject.kill();
-        return Err(why.hint("it was killed; update the low-level runtime"));
+        return Err(why.with_remedy("it was killed; update the low-level runtime"));
     }
     Ok(Next::Done(code))
 }
 
 /// Makes sure of every component; what the container lost meanwhile is reported, since its
 /// running processes do not get it back.
-fn ensure(store: &Store<'_>, settings: &Settings, record: &mut Record, known: bool) -> Result<()> {
-    labels::enforced(record)?;
+fn ensure(store: &Store<'_>, node: &Node, record: &mut Record, known: bool) -> Result<()> {
+    labels::enforced(record, &node.kernel)?;
     for recorded in &mut record.components {
         let mut component = recorded.component();
         // The node may have let it complain since the container was made. That is not recorded:
@@ -144,7 +150,7 @@ fn ensure(store: &Store<'_>, settings: &Settings, record: &mut Record, known: bo
             Some(loaded) => loaded.mode == Mode::Complain,
             None => true,
         };
-        if relaxed && Source::complains(&recorded.name, settings) {
+        if relaxed && Source::complains(&recorded.name, &node.settings) {
             component.wanted = Wanted::Any;
         }
         let ensured = store.ensure(&component, Against::Mode)?;
@@ -182,15 +188,14 @@ pub(super) fn from_bundle(
     runtime: &Located,
     place: Place<'_>,
     line: &Line,
-    settings: &Settings,
+    node: &Node,
 ) -> Result<Option<Record>> {
     let Some(origin) = runtime_state::origin(runtime.kind, place.root, place.id)? else {
         return Ok(None);
     };
     let bundle = origin.bundle;
     let file = SpecFile::config(&origin.configuration)?;
-    let document = Document::config(file.bytes())
-        .map_err(|e| e.within(&format!("{} is refused", file.path().display())))?;
+    let document = admission::document(&file)?;
     let caller = Caller {
         id: place.id,
         bundle: &bundle,
@@ -204,6 +209,8 @@ pub(super) fn from_bundle(
             Err(_) => return Ok(None),
         },
     };
+    let admission = Admission::with(node, request);
+    let request = &admission.request;
     let engine = request.engine_label.clone();
     let (label, asked) = match &request.asked {
         None => return Ok(None),
@@ -225,7 +232,7 @@ pub(super) fn from_bundle(
                 |label: &Label| origin.pid.is_some_and(|pid| labels::runs_under(pid, label));
             match engine {
                 Some(label) if holds(&label) => (label, asked.clone()),
-                _ if runs_under(asked) || may_name(key, asked, &request, settings)? => {
+                _ if runs_under(asked) || admission.may_name(key, asked)? => {
                     (asked.clone(), asked.clone())
                 }
                 Some(label) => (label, Label::unconfined()),
@@ -233,10 +240,10 @@ pub(super) fn from_bundle(
             }
         }
     };
-    let mut record = new_record(runtime, place, &bundle, &request, line);
+    let mut record = new_record(runtime, place, &bundle, request, line);
     record.pid_file = None;
     for name in label.components() {
-        let complains = Source::complains(name, settings);
+        let complains = Source::complains(name, &node.settings);
         let wanted = match asked.components().contains(name) && !complains {
             true => Wanted::Enforcing,
             false => Wanted::Any,
@@ -249,21 +256,4 @@ pub(super) fn from_bundle(
     }
     record.label = Some(label);
     Ok(Some(record))
-}
-
-/// Whether an annotation may name all of this label on this node.
-fn may_name(key: &Key, asked: &Label, request: &Request, settings: &Settings) -> Result<bool> {
-    let store = Store::new(settings);
-    let rules = settings.in_namespace(request.namespace.as_deref());
-    for name in asked.components() {
-        let asking = Asking {
-            name,
-            key: key.as_str(),
-            engine: request.engine_label.as_ref(),
-        };
-        if decision::may_ask(asking, &rules, &store.facts_of(name)?).is_err() {
-            return Ok(false);
-        }
-    }
-    Ok(true)
 }

@@ -12,13 +12,13 @@ use crate::containers::runtime_state;
 use crate::runtime::argv::{self, Scanned};
 use crate::runtime::locate::{self, Located};
 use crate::runtime::options::Subcommand;
-use crate::settings::{LowLevel, LowLevelSettings};
+use crate::settings::{RuntimeKind, RuntimeSettings};
 
 /// The runtime of the container that a call is about; `found` where it is about none that lives.
 pub(super) fn runtime(
     found: Located,
     argv0: &OsStr,
-    settings: &LowLevelSettings,
+    settings: &RuntimeSettings,
     words: &[OsString],
 ) -> Located {
     let others = locate::others(&found, argv0, settings);
@@ -27,7 +27,7 @@ pub(super) fn runtime(
     }
     let mut all = vec![found.clone()];
     all.extend(others);
-    let mut asked: Vec<LowLevel> = Vec::new();
+    let mut asked: Vec<RuntimeKind> = Vec::new();
     for candidate in &all {
         let kind = candidate.kind;
         if asked.contains(&kind) {

@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 use crate::error::{Error, Kind, Result};
 use crate::fs::trusted::{self, Refusal};
 use crate::runtime::marker;
-use crate::settings::{self, LowLevel, LowLevelSettings};
+use crate::settings::{self, RuntimeKind, RuntimeSettings};
 
 /// A low-level runtime on this node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Located {
     /// Which one.
-    pub kind: LowLevel,
+    pub kind: RuntimeKind,
     /// Its program.
     pub program: PathBuf,
 }
@@ -21,11 +21,11 @@ pub struct Located {
 ///
 /// # Errors
 /// [`Kind::NotFound`] where there is none; [`Kind::Configuration`] where it is this program.
-pub fn locate(argv0: &OsStr, settings: &LowLevelSettings) -> Result<Located> {
+pub fn locate(argv0: &OsStr, settings: &RuntimeSettings) -> Result<Located> {
     match meant(argv0, settings) {
         Some(kind) => program(kind, settings)?.ok_or_else(|| missing(kind.name(), settings)),
         None => {
-            for kind in LowLevel::ALL {
+            for kind in RuntimeKind::ALL {
                 if let Some(located) = program(kind, settings)? {
                     return Ok(located);
                 }
@@ -37,16 +37,16 @@ pub fn locate(argv0: &OsStr, settings: &LowLevelSettings) -> Result<Located> {
 
 /// The low-level runtime that a call by the name `argv0` means, where one is named.
 #[must_use]
-pub fn meant(argv0: &OsStr, settings: &LowLevelSettings) -> Option<LowLevel> {
+pub fn meant(argv0: &OsStr, settings: &RuntimeSettings) -> Option<RuntimeKind> {
     let name = Path::new(argv0).file_name().and_then(OsStr::to_str);
-    name.and_then(LowLevel::named).or(settings.default)
+    name.and_then(RuntimeKind::named).or(settings.default)
 }
 
 /// The program of one low-level runtime, if this node has it.
 ///
 /// # Errors
 /// Where the configured one cannot be used.
-pub fn program(kind: LowLevel, settings: &LowLevelSettings) -> Result<Option<Located>> {
+pub fn program(kind: RuntimeKind, settings: &RuntimeSettings) -> Result<Option<Located>> {
     let located = |program| Located { kind, program };
     if let Some(path) = settings.program(kind) {
         let program = trusted::program(path).map_err(|refusal| {
@@ -56,18 +56,18 @@ pub fn program(kind: LowLevel, settings: &LowLevelSettings) -> Result<Option<Loc
             };
             refusal
                 .about(path, exit)
-                .hint(format!("correct low_level.{}", kind.name()))
+                .with_remedy(format!("correct runtimes.{}", kind.name()))
         })?;
         if marker::is_ours(&program) {
             return Err(Error::new(
                 Kind::Configuration,
                 format!(
-                    "low_level.{} is {}, which is oci-apparmor itself",
+                    "runtimes.{} is {}, which is oci-apparmor itself",
                     kind.name(),
                     path.display()
                 ),
             )
-            .hint("name the real runtime there"));
+            .with_remedy("name the real runtime there"));
         }
         return Ok(Some(located(program)));
     }
@@ -85,10 +85,10 @@ pub fn program(kind: LowLevel, settings: &LowLevelSettings) -> Result<Option<Loc
 /// The other programs that a call by the name `argv0` could stand for: of each kind that it may
 /// mean, those that lie in the directories where they are looked for. Usually there is none.
 #[must_use]
-pub fn others(found: &Located, argv0: &OsStr, settings: &LowLevelSettings) -> Vec<Located> {
+pub fn others(found: &Located, argv0: &OsStr, settings: &RuntimeSettings) -> Vec<Located> {
     let kinds = match meant(argv0, settings) {
         Some(kind) => vec![kind],
-        None => LowLevel::ALL.to_vec(),
+        None => RuntimeKind::ALL.to_vec(),
     };
     let mut all: Vec<Located> = Vec::new();
     for kind in kinds {
@@ -115,9 +115,9 @@ pub fn others(found: &Located, argv0: &OsStr, settings: &LowLevelSettings) -> Ve
     all
 }
 
-fn missing(what: &str, settings: &LowLevelSettings) -> Error {
+fn missing(what: &str, settings: &RuntimeSettings) -> Error {
     let untrusted = settings.directories.iter().find_map(|directory| {
-        LowLevel::ALL.iter().find_map(|kind| {
+        RuntimeKind::ALL.iter().find_map(|kind| {
             let path = directory.as_path().join(kind.name());
             match (what.contains(kind.name()), trusted::program(&path)) {
                 (true, Err(Refusal::Untrusted(why))) => {
@@ -135,5 +135,7 @@ fn missing(what: &str, settings: &LowLevelSettings) -> Error {
             untrusted.unwrap_or_default()
         ),
     )
-    .hint("install it, or set its path in the section [low_level] of /etc/oci-apparmor/config.toml")
+    .with_remedy(
+        "install it, or set its path in the section [runtimes] of /etc/oci-apparmor/config.toml",
+    )
 }

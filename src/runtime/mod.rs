@@ -27,11 +27,12 @@ use std::path::Path;
 use std::process::{Command, ExitCode, ExitStatus};
 
 use crate::error::{Error, Kind, Result, reason};
+use crate::node::Node;
 use crate::report::{self, EngineLog};
 use crate::runtime::argv::{Line, Scanned};
 use crate::runtime::locate::Located;
 use crate::runtime::options::Subcommand;
-use crate::settings::{LowLevel, LowLevelSettings};
+use crate::settings::{Configuration, RuntimeKind, Settings};
 
 /// What becomes of a command line that is ours.
 enum Next {
@@ -76,14 +77,13 @@ pub fn main() -> ExitCode {
 
 /// Does everything; returns only where the runtime was waited for, or is not to be started.
 fn run(argv0: &OsStr, words: &[OsString], context: &mut Context) -> Result<u8> {
-    // Only where the runtimes are: a broken configuration must not block `kill` and `delete`.
-    let settings = LowLevelSettings::load_leniently();
-    let located = locate::locate(argv0, &settings);
-    let located = located.map(|found| kept::runtime(found, argv0, &settings, words));
+    let Configuration { settings, runtimes } = Configuration::load();
+    let located = locate::locate(argv0, &runtimes);
+    let located = located.map(|found| kept::runtime(found, argv0, &runtimes, words));
     let kind = match &located {
         Ok(runtime) => runtime.kind,
         // Only for where to report that there is none.
-        Err(_) => locate::meant(argv0, &settings).unwrap_or(LowLevel::Runc),
+        Err(_) => locate::meant(argv0, &runtimes).unwrap_or(RuntimeKind::Runc),
     };
     let scan = argv::scan(kind, words);
     context.log = scan.log;
@@ -95,12 +95,16 @@ fn run(argv0: &OsStr, words: &[OsString], context: &mut Context) -> Result<u8> {
         Scanned::HandOn => return Err(become_runtime(&runtime, words)),
         Scanned::Ours(line) => line,
     };
+    // What a broken configuration demands is unknown, so nothing new starts. A container that
+    // exists goes on, with what was decided when it was made: health checks and `kubectl exec`
+    // must not fail.
+    let lenient = |settings: Result<Settings>| Node::with(settings.unwrap_or_default());
     let next = match line.subcommand {
         Subcommand::Create | Subcommand::Run | Subcommand::Restore => {
-            create::prepare(&runtime, line)?
+            create::prepare(&runtime, line, &Node::with(settings?))?
         }
-        Subcommand::Exec => exec::prepare(&runtime, line)?,
-        Subcommand::Start => start::carry_out(&runtime, &line, words)?,
+        Subcommand::Exec => exec::prepare(&runtime, line, &lenient(settings))?,
+        Subcommand::Start => start::carry_out(&runtime, &line, words, &lenient(settings))?,
         Subcommand::Delete => delete::carry_out(&runtime, &line, words)?,
     };
     match next {

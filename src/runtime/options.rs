@@ -3,7 +3,7 @@
 //! Sources: runc `main.go`, `create.go`, `run.go`, `exec.go`, `restore.go` (1.1 to 1.5); crun
 //! `src/crun.c`, `create.c`, `run.c`, `exec.c`, `restore.c`; youki `crates/liboci-cli/src`.
 
-use crate::settings::LowLevel;
+use crate::settings::RuntimeKind;
 
 /// The subcommands that this program does more with than hand them on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,11 +115,11 @@ pub enum Grammar {
 
 /// How `runtime` reads words.
 #[must_use]
-pub fn grammar(runtime: LowLevel) -> Grammar {
+pub fn grammar(runtime: RuntimeKind) -> Grammar {
     match runtime {
-        LowLevel::Runc => Grammar::Go,
-        LowLevel::Crun => Grammar::Getopt,
-        LowLevel::Youki => Grammar::Clap,
+        RuntimeKind::Runc => Grammar::Go,
+        RuntimeKind::Crun => Grammar::Getopt,
+        RuntimeKind::Youki => Grammar::Clap,
     }
 }
 
@@ -128,18 +128,18 @@ pub type Table = &'static [&'static [Opt]];
 
 /// The options before the subcommand.
 #[must_use]
-pub fn globals(runtime: LowLevel) -> Table {
+pub fn globals(runtime: RuntimeKind) -> Table {
     match runtime {
-        LowLevel::Runc => &[RUNC_GLOBAL, HELP_H],
-        LowLevel::Crun => &[CRUN_GLOBAL, ARGP],
-        LowLevel::Youki => &[YOUKI_GLOBAL, HELP_H],
+        RuntimeKind::Runc => &[RUNC_GLOBAL, HELP_H],
+        RuntimeKind::Crun => &[CRUN_GLOBAL, ARGP],
+        RuntimeKind::Youki => &[YOUKI_GLOBAL, HELP_H],
     }
 }
 
 /// The options of a subcommand; `None` where the runtime does not have it.
 #[must_use]
-pub fn of(runtime: LowLevel, subcommand: Subcommand) -> Option<Table> {
-    use LowLevel::{Crun, Runc, Youki};
+pub fn of(runtime: RuntimeKind, subcommand: Subcommand) -> Option<Table> {
+    use RuntimeKind::{Crun, Runc, Youki};
     Some(match (runtime, subcommand) {
         (Runc, Subcommand::Create) => &[RUNC_CREATE, HELP_H],
         (Runc, Subcommand::Run) => &[RUNC_CREATE, RUN, NO_SUBREAPER, HELP_H],

@@ -11,6 +11,7 @@ use crate::containers::members::{self, Group, Members};
 use crate::containers::record::{self, Record};
 use crate::containers::{labels, runtime_state};
 use crate::error::{Error, Kind, Result};
+use crate::node::Node;
 use crate::report;
 use crate::runtime::argv::Line;
 use crate::runtime::locate::Located;
@@ -28,11 +29,16 @@ pub(super) fn can_be_verified(line: &Line) -> Result<()> {
         Kind::Policy,
         "the labels of a restored container can only be verified with --detach and --pid-file",
     )
-    .hint("add both"))
+    .with_remedy("add both"))
 }
 
 /// Restores the container, and kills it again if any thread of it lacks the label.
-pub(super) fn carry_out(runtime: &Located, line: &Line, record: &Record) -> Result<Next> {
+pub(super) fn carry_out(
+    runtime: &Located,
+    line: &Line,
+    record: &Record,
+    node: &Node,
+) -> Result<Next> {
     let (words, deletion) = (line.words(), line.deletion());
     let prepared = (|| {
         let restored = Restored::expected(runtime, &deletion, record)?;
@@ -54,7 +60,7 @@ pub(super) fn carry_out(runtime: &Located, line: &Line, record: &Record) -> Resu
         Ok(0) => {
             let pid_file = line.option("pid-file").unwrap_or(OsStr::new(""));
             let first = verify::first_process(Path::new(pid_file));
-            match first.and_then(|pid| labels::all_hold(pid, record)) {
+            match first.and_then(|pid| labels::all_hold(pid, record, node)) {
                 Ok(()) => (true, Ok(Next::Done(0))),
                 Err(why) => restored.refused(why),
             }
@@ -105,7 +111,7 @@ impl<'r> Restored<'r> {
     ///
     /// # Errors
     /// Where it was put down.
-    pub(super) fn settle(&self) -> Result<()> {
+    pub(super) fn settle(&self, node: &Node) -> Result<()> {
         let interrupted = || {
             let why = "the call ended before the container was restored";
             Error::new(Kind::Internal, why)
@@ -119,10 +125,10 @@ impl<'r> Restored<'r> {
                 return Ok(());
             }
             let killed = self.members().is_ok_and(|members| members.kill());
-            return Err(interrupted().hint(if killed { REMEDY } else { NOT_PUT_DOWN }));
+            return Err(interrupted().with_remedy(if killed { REMEDY } else { NOT_PUT_DOWN }));
         }
         let why = match self.first() {
-            Some(pid) => match labels::all_hold(pid, self.record) {
+            Some(pid) => match labels::all_hold(pid, self.record, node) {
                 Ok(()) => return Ok(()),
                 Err(why) => why,
             },
@@ -137,7 +143,7 @@ impl<'r> Restored<'r> {
         let gone = verify::put_down(self.runtime, self.deletion, self.members(), self.record);
         (
             gone,
-            Err(why.hint(if gone { REMEDY } else { NOT_PUT_DOWN })),
+            Err(why.with_remedy(if gone { REMEDY } else { NOT_PUT_DOWN })),
         )
     }
 

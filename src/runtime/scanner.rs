@@ -209,5 +209,5 @@ pub(super) fn refused(what: &str) -> Error {
         Kind::Usage,
         format!("the command line has {what}, which cannot be read reliably"),
     )
-    .hint("spell options as --name=value")
+    .with_remedy("spell options as --name=value")
 }

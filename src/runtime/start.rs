@@ -6,20 +6,25 @@
 
 use std::ffi::OsString;
 
-use crate::apparmor::kernel::Kernel;
 use crate::apparmor::loaded::Mode;
 use crate::containers::record::{self, Place, Record, Recorded};
 use crate::containers::{labels, runtime_state};
 use crate::error::{Error, Kind, Result};
 use crate::fs::run;
+use crate::node::Node;
 use crate::profiles::Source;
 use crate::runtime::argv::Line;
 use crate::runtime::locate::Located;
 use crate::runtime::verify::{NOT_PUT_DOWN, PUT_DOWN, Subject};
 use crate::runtime::{Next, command, exec, exit_code, watch};
-use crate::settings::{Settings, Verify};
+use crate::settings::Verify;
 
-pub(super) fn carry_out(runtime: &Located, line: &Line, words: &[OsString]) -> Result<Next> {
+pub(super) fn carry_out(
+    runtime: &Located,
+    line: &Line,
+    words: &[OsString],
+    node: &Node,
+) -> Result<Next> {
     let root = runtime_state::root(runtime.kind, line.global("root"));
     let place = Place {
         root: &root,
@@ -27,7 +32,7 @@ pub(super) fn carry_out(runtime: &Located, line: &Line, words: &[OsString]) -> R
     };
     let Some(record) = record::read(place) else {
         // The bundle says which label waits, but nothing says what the kernel held then.
-        return match exec::from_bundle(runtime, place, line, &Settings::default())? {
+        return match exec::from_bundle(runtime, place, line, &Node::default())? {
             Some(lost) if !lost.components.is_empty() => {
                 run::path()?;
                 Err(Error::new(
@@ -35,15 +40,14 @@ pub(super) fn carry_out(runtime: &Located, line: &Line, words: &[OsString]) -> R
                     "the record of this container is lost, so it cannot be told whether its \
                      profile is still in force",
                 )
-                .hint("delete the container and create it anew"))
+                .with_remedy("delete the container and create it anew"))
             }
             _ => Ok(Next::HandOn),
         };
     };
-    labels::enforced(&record)?;
-    let kernel = Kernel::default();
+    labels::enforced(&record, &node.kernel)?;
     for recorded in &record.components {
-        if !is_in_force(&kernel, recorded) {
+        if !is_in_force(node, recorded) {
             return Err(Error::new(
                 Kind::Policy,
                 format!(
@@ -52,15 +56,14 @@ pub(super) fn carry_out(runtime: &Located, line: &Line, words: &[OsString]) -> R
                     recorded.name
                 ),
             )
-            .hint("delete the container and create it anew"));
+            .with_remedy("delete the container and create it anew"));
         }
     }
-    let settings = Settings::load().unwrap_or_default();
-    if record.components.is_empty() || settings.verify == Verify::Off {
+    if record.components.is_empty() || node.settings.verify == Verify::Off {
         return Ok(Next::HandOn);
     }
     match runtime_state::origin(runtime.kind, &root, &line.id)? {
-        Some(origin) if origin.waits => verified(runtime, line, words, &record, origin.pid),
+        Some(origin) if origin.waits => verified(runtime, line, words, &record, origin.pid, node),
         // There is nothing to start; the runtime says so.
         _ => Ok(Next::HandOn),
     }
@@ -73,19 +76,20 @@ fn verified(
     words: &[OsString],
     record: &Record,
     pid: Option<u32>,
+    node: &Node,
 ) -> Result<Next> {
     let subject = pid.map(Subject::of).transpose();
-    let subject = subject.map_err(|e| e.hint("nothing was started; try again"))?;
+    let subject = subject.map_err(|e| e.with_remedy("nothing was started; try again"))?;
     let Some(subject) = subject.flatten() else {
         // What waited has ended; the runtime says so.
         return Ok(Next::HandOn);
     };
     subject
-        .waits_for(record)
-        .map_err(|e| e.hint("delete the container and create it anew"))?;
+        .waits_for(record, node)
+        .map_err(|e| e.with_remedy("delete the container and create it anew"))?;
     // It takes over where we are killed while the runtime is at it.
     let watcher = watch::beside_us(runtime, line, record, words)
-        .map_err(|e| e.hint("nothing was started; try again"))?;
+        .map_err(|e| e.with_remedy("nothing was started; try again"))?;
     let waits = || {
         let origin = runtime_state::origin(runtime.kind, &record.root, &record.id);
         origin.is_ok_and(|origin| origin.is_some_and(|origin| origin.waits))
@@ -93,7 +97,7 @@ fn verified(
     let code = exit_code(command(runtime, words).status(), &runtime.program, waits);
     // A runtime can fail after it has let the process go.
     let is_open = matches!(code, Ok(0)) || !waits() || !subject.is_the_runtimes();
-    let Some(Err(why)) = is_open.then(|| subject.verify(record)) else {
+    let Some(Err(why)) = is_open.then(|| subject.verify(record, node)) else {
         // Where the gate seems closed still, the watcher makes sure of it.
         if is_open {
             watcher.dismiss();
@@ -108,16 +112,15 @@ fn verified(
         }
         false => NOT_PUT_DOWN,
     };
-    Err(why.hint(remedy))
+    Err(why.with_remedy(remedy))
 }
 
 /// Whether the kernel has the very profile that the waiting label means, and it confines as much.
-fn is_in_force(kernel: &Kernel, recorded: &Recorded) -> bool {
-    let Some(now) = kernel.at(&recorded.directory, recorded.name.as_str()) else {
+fn is_in_force(node: &Node, recorded: &Recorded) -> bool {
+    let Some(now) = node.kernel.at(&recorded.directory, recorded.name.as_str()) else {
         return false;
     };
-    now.mode == recorded.mode || now.mode.enforces() || {
-        let settings = Settings::load().unwrap_or_default();
-        now.mode == Mode::Complain && Source::complains(&recorded.name, &settings)
-    }
+    now.mode == recorded.mode
+        || now.mode.enforces()
+        || now.mode == Mode::Complain && Source::complains(&recorded.name, &node.settings)
 }

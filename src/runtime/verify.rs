@@ -17,6 +17,7 @@ use crate::containers::process::{self, Process, Stat};
 use crate::containers::record::{self, Record};
 use crate::containers::{labels, runtime_state};
 use crate::error::{Error, Kind, Result, reason};
+use crate::node::Node;
 use crate::report;
 use crate::runtime::{command, locate::Located};
 
@@ -75,10 +76,10 @@ impl Subject {
     ///
     /// # Errors
     /// Where the kernel tells, and it is.
-    pub(super) fn waits_for(&self, record: &Record) -> Result<()> {
+    pub(super) fn waits_for(&self, record: &Record, node: &Node) -> Result<()> {
         match self.attribute("exec").unwrap_or_default().trim_end() {
             "" => Ok(()),
-            label => labels::holds(label, record),
+            label => labels::holds(label, record, node),
         }
     }
 
@@ -93,7 +94,7 @@ impl Subject {
     ///
     /// # Errors
     /// Where it runs without the label, or whether it does cannot be told.
-    pub(super) fn verify(&self, record: &Record) -> Result<()> {
+    pub(super) fn verify(&self, record: &Record, node: &Node) -> Result<()> {
         let directory = self.0.directory();
         let gate_opened = Instant::now();
         let mut became = None;
@@ -103,9 +104,9 @@ impl Subject {
             let stat = Stat::read(&directory);
             let seen = self
                 .attribute("current")
-                .and_then(|label| labels::holds(label.trim_end(), record))
+                .and_then(|label| labels::holds(label.trim_end(), record, node))
                 // The node may have been set not to enforce since `start` asked.
-                .and_then(|()| labels::enforced(record));
+                .and_then(|()| labels::enforced(record, &node.kernel));
             if self.has_ended() {
                 return Ok(());
             }

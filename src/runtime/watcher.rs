@@ -17,13 +17,14 @@ use crate::containers::members::Members;
 use crate::containers::record::{self, Place, Record};
 use crate::containers::{process, runtime_state};
 use crate::error::{Error, Result};
+use crate::node::Node;
 use crate::report::{self, EngineLog};
 use crate::runtime::locate::Located;
 use crate::runtime::options::Subcommand;
 use crate::runtime::restore::Restored;
 use crate::runtime::verify::{self, LIMIT, NOT_PUT_DOWN, PUT_DOWN, Subject};
 use crate::runtime::watch;
-use crate::settings::{LowLevel, Settings, Verify};
+use crate::settings::{RuntimeKind, Settings, Verify};
 
 /// How long between two looks: at first, and after a while, when something takes its time.
 const PAUSE: Duration = Duration::from_millis(2);
@@ -119,7 +120,7 @@ pub(super) fn watch(watch: &Watch) -> Option<()> {
     let is_it = |r: &Record| r.writer.to_string() == watch.writer && r.time == watch.time;
     let record = record::read(place).filter(is_it)?;
     let runtime = Located {
-        kind: LowLevel::named(&record.runtime)?,
+        kind: RuntimeKind::named(&record.runtime)?,
         program: watch.program.clone(),
     };
     let watcher = Watcher {
@@ -140,14 +141,19 @@ pub(super) fn watch(watch: &Watch) -> Option<()> {
     }
 }
 
+/// The node. A watcher that never has to judge anything does not read it.
+fn node() -> Node {
+    Node::with(Settings::load().unwrap_or_default())
+}
+
 impl Watcher<'_> {
     /// A `run` in the foreground is its container's parent until that ends, and deletes it itself,
     /// after we have become it.
     fn run(&self) -> Option<()> {
         watch::ready()?;
-        let settings = Settings::load().unwrap_or_default();
-        let verifies = !self.record.components.is_empty() && settings.verify != Verify::Off;
-        if !verifies || !self.verify_the_first() {
+        let node = node();
+        let verifies = !self.record.components.is_empty() && node.settings.verify != Verify::Off;
+        if !verifies || !self.verify_the_first(&node) {
             ends(None);
         }
         self.forget_what_is_gone()
@@ -155,7 +161,7 @@ impl Watcher<'_> {
 
     /// Verifies the container's process as soon as there is one; `false` if the runtime may still
     /// be there.
-    fn verify_the_first(&self) -> bool {
+    fn verify_the_first(&self, node: &Node) -> bool {
         let mut subject: Option<Subject> = None;
         let mut pause = PAUSE;
         loop {
@@ -189,11 +195,11 @@ impl Watcher<'_> {
             }
             match &subject {
                 Some(subject) if !waits || !subject.is_the_runtimes() => {
-                    self.verify(subject);
+                    self.verify(subject, node);
                     return ended;
                 }
                 Some(subject) if ended => {
-                    self.until_its_gate_opens(subject);
+                    self.until_its_gate_opens(subject, node);
                     return true;
                 }
                 None if ended => return true,
@@ -210,20 +216,20 @@ impl Watcher<'_> {
         watch::ready()?;
         let subject = subject?;
         ends(None);
-        self.until_its_gate_opens(&subject);
+        self.until_its_gate_opens(&subject, &node());
         self.forget_what_is_gone()
     }
 
     /// Verifies a container that waited for its start when the runtime was last heard of. The gate
     /// may be open although the runtime's state says that it is not: the runtime may have been
     /// killed in between; and one whose caller was killed may open it yet.
-    fn until_its_gate_opens(&self, subject: &Subject) {
+    fn until_its_gate_opens(&self, subject: &Subject, node: &Node) {
         let mut pause = PAUSE;
         let mut at_work = Instant::now();
         while !subject.has_ended() {
             let waits = self.origin().is_ok_and(|o| o.is_some_and(|o| o.waits));
             if !waits || !subject.is_the_runtimes() {
-                return self.verify(subject);
+                return self.verify(subject, node);
             }
             if self.runtime_is_at_work() {
                 at_work = Instant::now();
@@ -251,7 +257,7 @@ impl Watcher<'_> {
             std::thread::sleep(pause);
             pause = longer(pause);
         }
-        if let Err(why) = restored.settle() {
+        if let Err(why) = restored.settle(&node()) {
             self.report(&why);
         }
         Some(())
@@ -284,10 +290,10 @@ impl Watcher<'_> {
             && process::everything().is_ok_and(|all| all.iter().any(is_one))
     }
 
-    fn verify(&self, subject: &Subject) {
-        if let Err(why) = subject.verify(&self.record) {
+    fn verify(&self, subject: &Subject, node: &Node) {
+        if let Err(why) = subject.verify(&self.record, node) {
             let gone = subject.put_down(&self.runtime, &self.watch.deletion, &self.record);
-            self.report(&why.hint(if gone { PUT_DOWN } else { NOT_PUT_DOWN }));
+            self.report(&why.with_remedy(if gone { PUT_DOWN } else { NOT_PUT_DOWN }));
         }
     }
 
@@ -295,7 +301,7 @@ impl Watcher<'_> {
     fn refuse(&self, why: Error, members: io::Result<Members>) {
         let deletion = &self.watch.deletion;
         let gone = verify::put_down(&self.runtime, deletion, members, &self.record);
-        self.report(&why.hint(if gone { PUT_DOWN } else { NOT_PUT_DOWN }));
+        self.report(&why.with_remedy(if gone { PUT_DOWN } else { NOT_PUT_DOWN }));
     }
 
     fn report(&self, why: &Error) {

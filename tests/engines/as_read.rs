@@ -11,7 +11,7 @@ use std::process::Command;
 
 use oci_apparmor::runtime::argv::{self, Line, Scanned};
 use oci_apparmor::runtime::options::Subcommand;
-use oci_apparmor::settings::LowLevel;
+use oci_apparmor::settings::RuntimeKind;
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
@@ -49,11 +49,11 @@ fn absolute(value: &OsStr) -> PathBuf {
 }
 
 impl Expected {
-    fn of(kind: LowLevel, line: &Line) -> Self {
+    fn of(kind: RuntimeKind, line: &Line) -> Self {
         let root = line.global("root").map_or_else(
             || match kind {
-                LowLevel::Crun => PathBuf::from("/run/xdg/crun"),
-                LowLevel::Runc | LowLevel::Youki => PathBuf::from("/run/runc"),
+                RuntimeKind::Crun => PathBuf::from("/run/xdg/crun"),
+                RuntimeKind::Runc | RuntimeKind::Youki => PathBuf::from("/run/runc"),
             },
             absolute,
         );
@@ -71,7 +71,7 @@ impl Expected {
             (None, Subcommand::Exec) => match (line.option("process"), kind) {
                 (Some(process), _) => Some(absolute(process)),
                 // runc takes all but the command from the bundle that it remembers.
-                (None, LowLevel::Runc) => Some(Path::new(FILES).join("broken/config.json")),
+                (None, RuntimeKind::Runc) => Some(Path::new(FILES).join("broken/config.json")),
                 (None, _) => None,
             },
             (None, _) => None,
@@ -186,7 +186,7 @@ fn number(variable: &str) -> Option<u64> {
     Some(std::env::var(variable).ok()?.parse().expect(variable))
 }
 
-fn generated(kind: LowLevel) -> Vec<Vec<OsString>> {
+fn generated(kind: RuntimeKind) -> Vec<Vec<OsString>> {
     let mut seed = [0; 32];
     let number_of = number("OCI_APPARMOR_SEED").unwrap_or(5);
     seed[..8].copy_from_slice(&number_of.to_le_bytes());
@@ -237,7 +237,7 @@ struct Case {
 
 impl Case {
     /// `None` where the line is refused.
-    fn of(kind: LowLevel, line: Vec<OsString>) -> Option<Self> {
+    fn of(kind: RuntimeKind, line: Vec<OsString>) -> Option<Self> {
         let read = match argv::scan(kind, &line).result.ok()? {
             Scanned::HandOn => None,
             Scanned::Ours(read) => Some((read.words(), Expected::of(kind, &read))),
@@ -253,7 +253,7 @@ struct Count {
     refused: usize,
 }
 
-fn compare(kind: LowLevel) {
+fn compare(kind: RuntimeKind) {
     if !able() {
         return;
     }
@@ -268,7 +268,7 @@ fn compare(kind: LowLevel) {
         eprintln!("{runtime:?}: of {all} lines {refused} are refused here, {counts:?}");
         for (name, count) in &counts {
             // crun of Debian 12 is built without CRIU.
-            if kind == LowLevel::Crun && *name == "restore" && count.same == 0 {
+            if kind == RuntimeKind::Crun && *name == "restore" && count.same == 0 {
                 continue;
             }
             assert!(
@@ -348,10 +348,10 @@ fn compared<'c>(
 
 #[test]
 fn runc_acts_on_what_we_read() {
-    compare(LowLevel::Runc);
+    compare(RuntimeKind::Runc);
 }
 
 #[test]
 fn crun_acts_on_what_we_read() {
-    compare(LowLevel::Crun);
+    compare(RuntimeKind::Crun);
 }

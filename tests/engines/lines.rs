@@ -4,7 +4,7 @@
 use std::ffi::OsString;
 
 use oci_apparmor::runtime::options::{self, Opt, Subcommand, Table, Takes};
-use oci_apparmor::settings::LowLevel;
+use oci_apparmor::settings::RuntimeKind;
 use proptest::prelude::*;
 use proptest::sample::select;
 
@@ -70,7 +70,7 @@ const WILD: [&str; 34] = [
 ];
 
 /// Words behind the program's name.
-pub(crate) fn line(runtime: LowLevel) -> impl Strategy<Value = Vec<OsString>> {
+pub(crate) fn line(runtime: RuntimeKind) -> impl Strategy<Value = Vec<OsString>> {
     let subcommand = prop_oneof![
         20 => select(&["create", "run", "exec", "restore"][..]),
         4 => select(&["start", "start", "delete"][..]),
@@ -88,7 +88,7 @@ pub(crate) fn line(runtime: LowLevel) -> impl Strategy<Value = Vec<OsString>> {
                 1 => Just(vec!["cmd0".to_owned(), "--process".to_owned(), "p2".to_owned()]),
             ]
             .boxed(),
-            _ if odd || runtime == LowLevel::Runc => prop_oneof![
+            _ if odd || runtime == RuntimeKind::Runc => prop_oneof![
                 3 => Just(Vec::new()),
                 1 => section(runtime, own, odd),
             ]
@@ -147,7 +147,7 @@ fn ids(odd: bool) -> BoxedStrategy<Vec<String>> {
 }
 
 /// Some options of a table.
-fn section(runtime: LowLevel, own: Table, odd: bool) -> BoxedStrategy<Vec<String>> {
+fn section(runtime: RuntimeKind, own: Table, odd: bool) -> BoxedStrategy<Vec<String>> {
     let names: Vec<Opt> = own.iter().copied().flatten().copied().collect();
     let decisive = |o: &Opt| matches!(o.long, "root" | "bundle" | "config" | "process");
     let some: Vec<Opt> = names.iter().copied().filter(decisive).collect();
@@ -180,7 +180,7 @@ fn section(runtime: LowLevel, own: Table, odd: bool) -> BoxedStrategy<Vec<String
 /// The options of every runtime and subcommand, and those of none.
 fn foreign() -> Vec<Opt> {
     let mut all = Vec::new();
-    for runtime in [LowLevel::Runc, LowLevel::Crun, LowLevel::Youki] {
+    for runtime in [RuntimeKind::Runc, RuntimeKind::Crun, RuntimeKind::Youki] {
         let tables = Subcommand::ALL
             .into_iter()
             .filter_map(|s| options::of(runtime, s));
@@ -197,13 +197,13 @@ fn foreign() -> Vec<Opt> {
 }
 
 /// One option, in one of the ways in which options can be spelled.
-fn spelled(runtime: LowLevel, of: Vec<Opt>, odd: bool) -> BoxedStrategy<Vec<String>> {
+fn spelled(runtime: RuntimeKind, of: Vec<Opt>, odd: bool) -> BoxedStrategy<Vec<String>> {
     (select(of), 0..100_u32, any::<prop::sample::Index>())
         .prop_flat_map(move |(option, style, cut)| {
             value(option.long, odd).prop_map(move |value| {
                 let style = match (odd, runtime) {
                     (true, _) => style % 15,
-                    (false, LowLevel::Runc) => style % 5,
+                    (false, RuntimeKind::Runc) => style % 5,
                     (false, _) => [0, 1, 2, 5, 6, 7][style as usize % 6],
                 };
                 one(option, style, &value, cut)

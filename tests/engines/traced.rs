@@ -8,7 +8,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use oci_apparmor::settings::LowLevel;
+use oci_apparmor::settings::RuntimeKind;
 
 use crate::accepted::programs;
 use crate::lines::{BUNDLES, FILES, IDS, PROCESSES, ROOTS};
@@ -30,7 +30,7 @@ const STATUS: &str = r#"{"pid":1,"process-start-time":@STARTED@,"cgroup-path":"/
 /// One low-level runtime on this machine or in a tree.
 #[derive(Debug)]
 pub(crate) struct Runtime {
-    pub(crate) kind: LowLevel,
+    pub(crate) kind: RuntimeKind,
     root: PathBuf,
     program: PathBuf,
 }
@@ -48,7 +48,7 @@ pub(crate) struct Seen {
 
 impl Runtime {
     /// All of a kind that there are, each version once.
-    pub(crate) fn all(kind: LowLevel) -> Vec<Self> {
+    pub(crate) fn all(kind: RuntimeKind) -> Vec<Self> {
         let name = kind.name();
         let places = [format!("usr/sbin/{name}"), format!("usr/bin/{name}")];
         let places = places.each_ref().map(String::as_str);
@@ -114,8 +114,8 @@ impl Runtime {
         // `delete --force` of runc asks for ten seconds whether the process is gone; crun's `exec`
         // wants it to be there.
         let injection = match self.kind {
-            LowLevel::Crun => "retval=0",
-            LowLevel::Runc | LowLevel::Youki => "error=ESRCH",
+            RuntimeKind::Crun => "retval=0",
+            RuntimeKind::Runc | RuntimeKind::Youki => "error=ESRCH",
         };
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/engines/traced.sh");
         let output = Command::new("timeout")

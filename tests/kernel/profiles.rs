@@ -34,7 +34,7 @@ pub(crate) fn fresh(settings: &str) {
 
 /// Other settings, and nothing else.
 pub(crate) fn settle_for(settings: &str) {
-    let low_level = "[low_level]\nrunc = \"/bin/true\"\n";
+    let low_level = "[runtimes]\nrunc = \"/bin/true\"\n";
     let text = format!("parser = \"{PARSER}\"\n{settings}\n{low_level}");
     fs::write(CONFIG, text).unwrap();
 }

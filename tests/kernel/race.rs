@@ -101,7 +101,7 @@ fn runs_stay_confined_while_their_profile_is_unloaded() {
     profile(NAME);
     fs::write(STAND_IN, RUN).unwrap();
     fs::set_permissions(STAND_IN, fs::Permissions::from_mode(0o755)).unwrap();
-    fs::write(CONFIG, format!("[low_level]\nrunc = {STAND_IN:?}\n")).unwrap();
+    fs::write(CONFIG, format!("[runtimes]\nrunc = {STAND_IN:?}\n")).unwrap();
     let worker = |worker: u32| -> Box<dyn Fn(Instant) -> Tally + Send + Sync> {
         let asks = [("oci-apparmor/profile", NAME)];
         let bundle = Bundle::annotated(&format!("raced{worker}"), &["/bin/true"], &asks);

@@ -385,15 +385,15 @@ fn a_low_level_runtime_that_is_missing_or_ourselves() {
     let bundle = asking("p");
     for (config, word) in [
         (
-            "[low_level]\nrunc = \"/nonexistent/runc\"\n".to_owned(),
+            "[runtimes]\nrunc = \"/nonexistent/runc\"\n".to_owned(),
             "does not exist",
         ),
         (
-            format!("[low_level]\nrunc = \"{}\"\n", wrapper("runc").display()),
+            format!("[runtimes]\nrunc = \"{}\"\n", wrapper("runc").display()),
             "oci-apparmor itself",
         ),
         (
-            "[low_level]\ndirectories = [\"/nonexistent\"]\n".to_owned(),
+            "[runtimes]\ndirectories = [\"/nonexistent\"]\n".to_owned(),
             "not found",
         ),
     ] {

@@ -42,7 +42,7 @@ exec /usr/sbin/runc "$@"
     );
     fs::write(&program, text).unwrap();
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
-    let config = format!("{more}\n[low_level]\nrunc = {program:?}\n");
+    let config = format!("{more}\n[runtimes]\nrunc = {program:?}\n");
     fs::write(CONFIG, config).unwrap();
 }
 

@@ -21,7 +21,7 @@ impl Node {
         let nothing = wrapper("nothing");
         fs::write(&nothing, "#!/bin/busybox true\n").unwrap();
         fs::set_permissions(&nothing, fs::Permissions::from_mode(0o755)).unwrap();
-        fs::write(CONFIG, format!("[low_level]\nrunc = {nothing:?}\n")).unwrap();
+        fs::write(CONFIG, format!("[runtimes]\nrunc = {nothing:?}\n")).unwrap();
         let annotations = [("oci-apparmor/profile", "ensured")];
         let bundle = Bundle::annotated("ensured", &["/bin/true"], &annotations);
         Self {

@@ -49,8 +49,8 @@ fn a_configuration_that_cannot_be_read_starts_nothing_and_stops_nothing() {
     for (text, why) in [
         ("floor = ", "config.toml line 1: "),
         ("a = 1\n\0", "config.toml line "),
-        ("[low_level]\nrunc = 1", "config.toml line 2: "),
-        ("[low_level]\ndefault = 'kata'", "config.toml line 2: "),
+        ("[runtimes]\nrunc = 1", "config.toml line 2: "),
+        ("[runtimes]\ndefault = 'kata'", "config.toml line 2: "),
     ] {
         node.write(CONFIG, text);
         only_containers_are_refused(&node, why);
@@ -97,7 +97,7 @@ fn the_runtimes_are_found_however_broken_the_rest_of_the_configuration_is() {
         "a = 1\na = 1",
         "[x",
     ] {
-        let text = format!("{broken}\n[low_level]\nrunc = '/run/odd/runc'\n");
+        let text = format!("{broken}\n[runtimes]\nrunc = '/run/odd/runc'\n");
         node.write("/etc/oci-apparmor/config.toml", &text);
         node.done(&["kill", "c1", "9"]);
         assert_eq!(node.last_call().program, "/run/odd/runc", "{text}");
@@ -119,7 +119,7 @@ fn a_runtime_that_is_missing_or_not_to_be_trusted() {
     let settings = |low_level: &str| {
         node.write(
             "/etc/oci-apparmor/config.toml",
-            format!("[low_level]\n{low_level}\n"),
+            format!("[runtimes]\n{low_level}\n"),
         );
     };
     node.write("/run/other/runc", "not executable");
@@ -156,7 +156,7 @@ fn a_runtime_that_is_this_program() {
     for kind in ["hard", "soft", "copy"] {
         node.write(
             "/etc/oci-apparmor/config.toml",
-            format!("[low_level]\nrunc = '/run/{kind}/runc'\n"),
+            format!("[runtimes]\nrunc = '/run/{kind}/runc'\n"),
         );
         let line = node.refused(CREATE);
         assert!(line.contains("oci-apparmor itself"), "{kind}: {line}");
@@ -167,7 +167,7 @@ fn a_runtime_that_is_this_program() {
     let directories = "'/run/hard', '/run/soft', '/run/copy', '/run/bin'";
     node.write(
         "/etc/oci-apparmor/config.toml",
-        format!("[low_level]\ndirectories = [{directories}]\n"),
+        format!("[runtimes]\ndirectories = [{directories}]\n"),
     );
     node.done(CREATE);
     assert_eq!(node.last_call().words, CREATE);
@@ -183,7 +183,7 @@ fn two_copies_of_this_program_do_not_call_each_other_for_ever() {
     }
     node.write(
         "/etc/oci-apparmor/config.toml",
-        "[low_level]\ndirectories = ['/run/a', '/run/b']\n",
+        "[runtimes]\ndirectories = ['/run/a', '/run/b']\n",
     );
     let outcome = node
         .call(&["state", "c1"])
@@ -207,7 +207,7 @@ fn two_copies_of_this_program_do_not_call_each_other_for_ever() {
     assert!(one_line(&outcome.stderr).contains("runc is not found"));
     node.write(
         "/etc/oci-apparmor/config.toml",
-        "[low_level]\ndirectories = ['/run/a', '/run/b', '/run/bin']\n",
+        "[runtimes]\ndirectories = ['/run/a', '/run/b', '/run/bin']\n",
     );
     state().silent_success();
     assert_eq!(node.last_call().program, "/run/bin/runc");
@@ -221,7 +221,7 @@ fn a_runtime_that_is_passed_over_is_named_where_there_is_no_other() {
     node.chmod("/run/local", 0o2775);
     node.write(
         "/etc/oci-apparmor/config.toml",
-        "[low_level]\ndirectories = ['/run/none', '/run/local/bin']\n",
+        "[runtimes]\ndirectories = ['/run/none', '/run/local/bin']\n",
     );
     node.bundle(r#"{"process":{}}"#);
     let line = node.create_refused(CREATE);
@@ -250,7 +250,7 @@ fn a_runtime_in_a_store_of_packages() {
     std::os::unix::fs::chown(node.path("/run/store"), None, Some(30000)).unwrap();
     node.write(
         "/etc/oci-apparmor/config.toml",
-        "[low_level]\ndirectories = ['/run/current-system/sw/bin']\n",
+        "[runtimes]\ndirectories = ['/run/current-system/sw/bin']\n",
     );
     node.bundle(r#"{"process":{}}"#);
     node.done(CREATE);

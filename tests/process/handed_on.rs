@@ -165,7 +165,7 @@ fn the_name_decides_which_runtime_it_becomes() {
     }
     node.write(
         "/etc/oci-apparmor/config.toml",
-        "[low_level]\ndefault = 'youki'\ndirectories = ['/run/none', '/run/bin']\n",
+        "[runtimes]\ndefault = 'youki'\ndirectories = ['/run/none', '/run/bin']\n",
     );
     for (name, program) in [
         ("oci-apparmor-runtime", "/run/bin/youki"),
@@ -185,7 +185,7 @@ fn a_runtime_of_another_file_name_is_called_by_its_own() {
     for program in ["/run/bin/cat", "/run/bin/link"] {
         node.write(
             "/etc/oci-apparmor/config.toml",
-            format!("[low_level]\ncrun = '{program}'\n"),
+            format!("[runtimes]\ncrun = '{program}'\n"),
         );
         let outcome = node.called("crun").run(&["/proc/self/cmdline"]);
         assert_eq!(outcome.stdout, "crun\0/proc/self/cmdline\0");

@@ -11,7 +11,7 @@ const CONFIG: &str = "/etc/oci-apparmor/config.toml";
 
 fn settings(node: &Node, directories: &[&str], more: &str) {
     let text = format!(
-        "allow = ['*']\nparser = '/run/bin/apparmor_parser'\ncache_directory = '/run/cache'\n[low_level]\n\
+        "allow = ['*']\nparser = '/run/bin/apparmor_parser'\ncache_directory = '/run/cache'\n[runtimes]\n\
          directories = {directories:?}\n{more}\n"
     );
     node.write(CONFIG, text);
@@ -172,7 +172,7 @@ fn the_program_that_an_engine_calls_is_the_one_that_the_wrapper_calls() {
         for part in [
             "calls /run/second/crun",
             "/run/first/crun",
-            "crun = \"/run/second/crun\" into the section [low_level]",
+            "crun = \"/run/second/crun\" into the section [runtimes]",
         ] {
             assert!(line.contains(part), "{engine}: {line}");
         }

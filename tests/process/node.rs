@@ -198,7 +198,7 @@ impl Node {
             false => "allow = ['*']\n",
         };
         let text = format!(
-            "{toml}\n{allow}parser = '/run/bin/apparmor_parser'\ncache_directory = '/run/cache'\n[low_level]\nrunc = '/run/bin/runc'\n\
+            "{toml}\n{allow}parser = '/run/bin/apparmor_parser'\ncache_directory = '/run/cache'\n[runtimes]\nrunc = '/run/bin/runc'\n\
              crun = '/run/bin/crun'\nyouki = '/run/bin/youki'\n"
         );
         self.write("/etc/oci-apparmor/config.toml", text);

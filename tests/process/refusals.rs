@@ -400,8 +400,8 @@ fn runtimes_with_known_holes_where_the_node_says_so() {
     let runtime = |version: &str, refuse: bool| {
         let text = format!("#!/bin/sh\n[ \"$1\" != --version ] || echo {version:?}\n");
         node.program("/run/bin/other", &text);
-        let low_level = format!("runc = '/run/bin/other'\nrefuse_known_holes = {refuse}\n");
-        let config = format!("allow = ['p']\n[low_level]\ndirectories = []\n{low_level}");
+        let low_level = format!("runc = '/run/bin/other'\nrefuse_vulnerable = {refuse}\n");
+        let config = format!("allow = ['p']\n[runtimes]\ndirectories = []\n{low_level}");
         node.write("/etc/oci-apparmor/config.toml", config);
     };
     for (version, why) in [

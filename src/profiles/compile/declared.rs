@@ -4,8 +4,8 @@
 use crate::apparmor::blob::Declared;
 use crate::apparmor::loaded::Mode;
 use crate::apparmor::name::ProfileName;
-use crate::decision::{self, Component};
 use crate::error::{Error, Kind, Result, quoted};
+use crate::wanted::{Component, not_enforcing};
 
 /// The longest name of a profile, or of a child by itself, that the kernel takes for sure: its
 /// directory there is `NAME.NUMBER` and has at most 255 bytes (`__aafs_profile_mkdir()`,
@@ -18,7 +18,8 @@ pub fn check(component: &Component, declared: &[Declared]) -> Result<()> {
     let name = &component.name;
     only(name, declared.iter().map(|d| d.name.as_str()))?;
     let refused = |why: String| {
-        Err(Error::new(Kind::Policy, why).hint("give the profile a file and a name of its own"))
+        Err(Error::new(Kind::Policy, why)
+            .with_remedy("give the profile a file and a name of its own"))
     };
     for profile in declared {
         if let Some(namespace) = &profile.namespace {
@@ -52,7 +53,8 @@ pub fn check(component: &Component, declared: &[Declared]) -> Result<()> {
 /// two of one name in one blob can make the kernel hang.
 pub(crate) fn only<'a>(wanted: &ProfileName, names: impl Iterator<Item = &'a str>) -> Result<()> {
     let refused = |why: String| {
-        Err(Error::new(Kind::Policy, why).hint("a file holds one profile, named as the file"))
+        Err(Error::new(Kind::Policy, why)
+            .with_remedy("a file holds one profile, named as the file"))
     };
     let root = wanted.root();
     let mut seen: Vec<&str> = Vec::new();
@@ -68,7 +70,7 @@ pub(crate) fn only<'a>(wanted: &ProfileName, names: impl Iterator<Item = &'a str
         }
         if name.split("//").any(|part| part.len() > LONGEST) {
             let why = format!("it declares the profile {name}, whose name is too long");
-            return Err(Error::new(Kind::Policy, why).hint(format!(
+            return Err(Error::new(Kind::Policy, why).with_remedy(format!(
                 "give it one of at most {LONGEST} bytes: the kernel adds a number"
             )));
         }
@@ -85,13 +87,13 @@ pub(crate) fn only<'a>(wanted: &ProfileName, names: impl Iterator<Item = &'a str
 
 /// The refusal of a profile in a mode that will not do.
 pub(crate) fn unfit(component: &Component, mode: Mode) -> Error {
-    decision::not_enforcing(&component.name, mode, "the container")
+    not_enforcing(&component.name, mode, "the container")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decision::Wanted;
+    use crate::wanted::Wanted;
 
     fn declared(names: &[&str]) -> Vec<Declared> {
         names

@@ -104,13 +104,13 @@ impl Walk<'_> {
         }
         if self.seen.len() > MAX_FILES {
             let why = format!("it includes more than {MAX_FILES} files");
-            return Err(Error::new(Kind::Policy, why).hint("include less"));
+            return Err(Error::new(Kind::Policy, why).with_remedy("include less"));
         }
         let refused = |refusal: Refusal| {
             refusal
                 .about(&path, Kind::Policy)
-                .within("it includes a file that cannot be used")
-                .hint("what profiles include must belong to root alone")
+                .about("it includes a file that cannot be used")
+                .with_remedy("what profiles include must belong to root alone")
         };
         match trusted::look(&path, MAX, &mut self.ways) {
             Ok((Some(bytes), meta)) => {

@@ -6,7 +6,6 @@ use std::path::Path;
 use crate::apparmor::blob::{self, Declared};
 use crate::apparmor::kernel::Kernel;
 use crate::apparmor::parser::Parser;
-use crate::decision::Component;
 use crate::error::{Error, Kind, Result};
 use crate::profiles::compile::cache::{Cache, Key, hexadecimal};
 use crate::profiles::compile::declared::{check, only};
@@ -17,6 +16,7 @@ use crate::profiles::source::Source;
 use crate::profiles::store::closing::Closed;
 use crate::profiles::store::ensure::Store;
 use crate::report;
+use crate::wanted::Component;
 
 /// How often a source may change while it is compiled.
 const ATTEMPTS: u32 = 3;
@@ -157,20 +157,16 @@ impl Workshop<'_> {
             Kind::Internal,
             "its source or the compiler keeps changing while it is compiled",
         )
-        .hint("try again"))
+        .with_remedy("try again"))
     }
 
     /// Compiles the text: the policy, if it can be walked, and what it declares.
     fn compiled(&self, parser: &Parser, text: &[u8]) -> Result<Made> {
         let path = self.source.path.display();
         log::debug!("compiling {path} with {}", parser.program().display());
-        let compiled = parser.compile(text, self.source.complain).map_err(|e| {
-            // Where a limit was met, it says which one.
-            match e.has_hint() {
-                true => e,
-                false => e.hint(format!("try: oci-apparmor lint {path}")),
-            }
-        })?;
+        let compiled = parser
+            .compile(text, self.source.complain)
+            .map_err(|e| Error::from(e).or_remedy(format!("run: oci-apparmor lint {path}")))?;
         if blob::compressed(&compiled.policy) {
             let names = parser.names(text)?;
             only(&self.component.name, names.iter().map(String::as_str))?;
@@ -191,7 +187,7 @@ impl Workshop<'_> {
                 Kind::DoesNotCompile,
                 format!("the compiled policy is malformed: {why}"),
             )
-            .hint("reinstall apparmor_parser")
+            .with_remedy("reinstall apparmor_parser")
         })?;
         check(self.component, &declared)?;
         Ok(declared)
@@ -245,6 +241,6 @@ pub(crate) fn readable(kernel: &Kernel, declared: &[Declared]) -> Result<()> {
                 profile.version
             ),
         )
-        .hint("look for features in /etc/apparmor/parser.conf; reinstall apparmor_parser")),
+        .with_remedy("look for features in /etc/apparmor/parser.conf; reinstall apparmor_parser")),
     }
 }

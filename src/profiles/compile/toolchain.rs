@@ -61,7 +61,7 @@ impl Toolchain {
             Err(refusal) => {
                 return Err(refusal
                     .about(configuration, Kind::Policy)
-                    .hint("it must belong to root alone"));
+                    .with_remedy("it must belong to root alone"));
             }
         }
         digest.update(Sha256::digest(&text));

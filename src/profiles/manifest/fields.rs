@@ -30,7 +30,7 @@ impl<'n> Field<'n> {
 
     /// Refuses this value.
     pub(super) fn refuse(&self, why: impl Into<String>) -> Error {
-        Error::new(Kind::DoesNotCompile, why).within(&self.place)
+        Error::new(Kind::DoesNotCompile, why).about(&self.place)
     }
 
     /// As an object that has no other fields than `known`.
@@ -48,7 +48,7 @@ impl<'n> Field<'n> {
                 Kind::DoesNotCompile,
                 format!("{} is not a field of this version", object.at(key)),
             )
-            .hint(format!("what may stand there: {}", known.join(", ")))),
+            .with_remedy(format!("what may stand there: {}", known.join(", ")))),
         }
     }
 

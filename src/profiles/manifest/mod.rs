@@ -81,7 +81,7 @@ fn profile_text() -> Error {
         Kind::DoesNotCompile,
         format!("it is text of AppArmor's language, not an {KIND}"),
     )
-    .hint("use it as it is; apparmor_parser -Q -K FILE tells whether it compiles")
+    .with_remedy("use it as it is; apparmor_parser -Q -K FILE tells whether it compiles")
 }
 
 /// Whether it looks like the text of a profile; asked only of what is no manifest.
@@ -135,7 +135,8 @@ fn kind(document: &Node) -> Result<&str> {
         Node::Unusable(why) => why.clone(),
         _ => "it is not an object".to_owned(),
     };
-    Err(Error::new(Kind::DoesNotCompile, why).hint(format!("a manifest has the kind {KIND}")))
+    Err(Error::new(Kind::DoesNotCompile, why)
+        .with_remedy(format!("a manifest has the kind {KIND}")))
 }
 
 fn items(list: &Node) -> Result<&[Node]> {
@@ -188,7 +189,7 @@ fn name(manifest: &Node) -> Result<ProfileName> {
     let field = metadata.ok_or_else(missing)?.entry("name")?;
     let field = field.ok_or_else(missing)?;
     let text = field.text()?;
-    let name = ProfileName::parse(text).map_err(|e| e.within("metadata.name"))?;
+    let name = ProfileName::parse(text).map_err(|e| e.about("metadata.name"))?;
     // The name stands in the text without quotes; one with '/' would be a child, or attach to
     // the programs of that path. Kubernetes has no such names.
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"_.-".contains(&b);
@@ -268,7 +269,8 @@ fn refuse_namesakes(manifests: &mut [Manifest]) {
         {
             let why = format!("metadata.name: {other} has the same name");
             manifest.rendered =
-                Err(Error::new(Kind::Policy, why).hint("the kernel has one profile of a name"));
+                Err(Error::new(Kind::Policy, why)
+                    .with_remedy("the kernel has one profile of a name"));
         }
     }
 }

@@ -239,7 +239,7 @@ fn capability(field: &Field<'_>) -> Result<&'static str> {
     let meant = find(lower.strip_prefix("cap_").unwrap_or(&lower));
     let refused = field.refuse(why);
     Err(match meant {
-        Some(meant) => refused.hint(format!("write {meant}")),
+        Some(meant) => refused.with_remedy(format!("write {meant}")),
         None => refused,
     })
 }

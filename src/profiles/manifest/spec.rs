@@ -103,7 +103,7 @@ fn policy(spec: &Object<'_>, version: Version, complain: bool) -> Result<Policy>
     if complain {
         return Err(text
             .refuse("complain mode cannot be put into a text")
-            .hint("write flags=(complain) into it"));
+            .with_remedy("write flags=(complain) into it"));
     }
     let policy = text.text()?;
     if policy.contains('\0') {

@@ -73,7 +73,8 @@ pub fn sources(settings: &Settings) -> Listing {
             }
             Err(e) => listing.unusable.push((
                 directory.to_owned(),
-                Error::io("list", directory, &e).hint("repair it, or correct profile_directories"),
+                Error::io("list", directory, &e)
+                    .with_remedy("repair it, or correct profile_directories"),
             )),
         }
     }
@@ -197,7 +198,7 @@ fn name_in(file: &Path, settings: &Settings) -> Result<ProfileName> {
                 Kind::Policy,
                 format!("{} is not named as a profile", quoted(file_name)),
             )
-            .hint("name the file as its profile, with \"/\" as \".\"")
+            .with_remedy("name the file as its profile, with \"/\" as \".\"")
         }),
     }
 }

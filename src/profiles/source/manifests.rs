@@ -262,7 +262,7 @@ impl Manifests {
         let (bytes, meta) = trusted::read_with(path, MAX).map_err(|refusal| {
             refusal
                 .about(path, Kind::Policy)
-                .hint("profile sources must belong to root alone")
+                .with_remedy("profile sources must belong to root alone")
         })?;
         let stamp = Stamp::of(&meta);
         let output = child::run(&program()?, &["render", "--json", "-"], &bytes, LIMITS)?;
@@ -341,6 +341,6 @@ fn program() -> Result<PathBuf> {
                 "the program oci-apparmor, which reads manifests, is not in {}",
                 quoted(&directory.to_string_lossy())
             );
-            Error::new(Kind::NotFound, why).hint("install it there")
+            Error::new(Kind::NotFound, why).with_remedy("install it there")
         })
 }

@@ -120,7 +120,7 @@ impl Source {
             return match &manifest.text {
                 Ok(text) => Ok((text.clone().into_bytes(), manifest.stamp.clone())),
                 Err(why) => Err(Error::new(Kind::DoesNotCompile, why.clone())
-                    .hint(format!("try: oci-apparmor render {}", self.path.display()))),
+                    .with_remedy(format!("try: oci-apparmor render {}", self.path.display()))),
             };
         }
         Self::read_file(&self.path)
@@ -144,7 +144,7 @@ impl Source {
                 };
                 Err(refusal
                     .about(path, kind)
-                    .hint("profile sources must belong to root alone"))
+                    .with_remedy("profile sources must belong to root alone"))
             }
         }
     }
@@ -160,7 +160,7 @@ impl Source {
                 Kind::Policy,
                 format!("the profile {name} is disabled on this node: {why}"),
             )
-            .hint("enable it there, or name another profile")),
+            .with_remedy("enable it there, or name another profile")),
         }
     }
 }

@@ -73,12 +73,10 @@ impl Store<'_> {
                 "its child {}, which it does not declare, cannot be closed",
                 quoted(&name)
             );
-            let declare =
-                "declare it there; or stop who uses the profile, and oci-apparmor unload it";
-            match e.has_hint() {
-                true => e.within(&what),
-                false => e.within(&what).hint(declare),
-            }
+            e.about(&what).or_remedy(
+                "declare it in the source; or stop the containers that use the profile, and \
+                 unload it",
+            )
         };
         let compiled = || {
             // Such a name can only come from a source that was loaded before.
@@ -157,7 +155,7 @@ impl Store<'_> {
     pub(crate) fn close(&self, child: &Closed) -> Result<()> {
         match &child.blob {
             Some(blob) => self.kernel.replace(blob),
-            None => self.parser()?.replace(child.text.as_bytes(), false),
+            None => Ok(self.parser()?.replace(child.text.as_bytes(), false)?),
         }
     }
 }

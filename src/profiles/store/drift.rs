@@ -3,13 +3,13 @@
 use crate::apparmor::kernel;
 use crate::apparmor::loaded::Loaded;
 use crate::apparmor::name::ProfileName;
-use crate::decision::{Component, Wanted};
 use crate::error::{Error, Result};
 use crate::profiles::compile::policy::Policy;
 use crate::profiles::remembered::{Held, Remembered};
 use crate::profiles::source::Source;
 use crate::profiles::store::ensure::{Against, Store};
 use crate::profiles::store::load::undeclared;
+use crate::wanted::{Component, Wanted};
 
 /// How the kernel differs from a source.
 #[derive(Debug, Clone, PartialEq, Eq)]

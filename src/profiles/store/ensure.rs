@@ -4,23 +4,23 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::apparmor::kernel::{self, Enforcement, Kernel};
+use crate::apparmor::kernel::{self, CannotLoad, Enforcement, Kernel};
 use crate::apparmor::loaded::Loaded;
 use crate::apparmor::name::ProfileName;
-use crate::decision::{self, Component, Decision, Facts, ProfileFacts, Wanted};
 use crate::error::{Error, Kind, Result};
+use crate::node::Node;
 use crate::profiles::lock::{Lock, Locks};
 use crate::profiles::remembered::{Held, Remembered};
 use crate::profiles::source::Source;
 use crate::profiles::source::manifests::Manifests;
-use crate::request::Request;
 use crate::settings::Settings;
+use crate::wanted::{Component, ProfileFacts, Wanted, missing};
 
 /// The profiles of this node: in the kernel, and on disk.
 #[derive(Debug)]
 pub struct Store<'s> {
     pub(crate) settings: &'s Settings,
-    pub(crate) kernel: Kernel,
+    pub(crate) kernel: &'s Kernel,
     pub(crate) limit: Duration,
     /// What was seen for deciding, which ensuring need not look for again.
     views: RefCell<BTreeMap<ProfileName, View>>,
@@ -93,13 +93,13 @@ pub enum Word {
 }
 
 impl<'s> Store<'s> {
-    /// The store of a node with these settings.
+    /// The store of a node.
     #[must_use]
-    pub fn new(settings: &'s Settings) -> Self {
+    pub fn new(node: &'s Node) -> Self {
         Self {
-            settings,
-            kernel: Kernel::default(),
-            limit: settings.parser_limits().time,
+            settings: &node.settings,
+            kernel: &node.kernel,
+            limit: node.settings.parser_limits().time,
             views: RefCell::default(),
         }
     }
@@ -113,7 +113,7 @@ impl<'s> Store<'s> {
     /// The kernel.
     #[must_use]
     pub fn kernel(&self) -> &Kernel {
-        &self.kernel
+        self.kernel
     }
 
     /// Why this kernel takes no policy, where it does not. One whose global mode is not to
@@ -121,56 +121,23 @@ impl<'s> Store<'s> {
     #[must_use]
     pub fn takes_none(&self) -> Option<Error> {
         match self.kernel.enforcement() {
-            Enforcement::Off(why) if !self.kernel.features().is_dir() => {
-                Some(Error::new(Kind::KernelOff, why).hint("run: oci-apparmor check"))
-            }
+            Enforcement::Off(why) if !self.kernel.features().is_dir() => Some(why.error()),
             _ => None,
         }
     }
 
-    /// Decides about a request, with the facts of this node.
-    ///
-    /// # Errors
-    /// Those of [`decision::decide`], and of looking at the kernel.
-    pub fn decide(&self, request: &Request) -> Result<Decision> {
-        let decided = decision::decide(request, self.settings, &self.facts(request)?);
-        decided.map_err(|e| match (e.kind(), self.broken_manifest()) {
-            // It may be in there.
-            (Kind::NotFound, Some(broken)) => e.hint(broken),
-            _ => e,
-        })
-    }
-
     /// A manifest of the first directory that cannot be read, and why.
-    fn broken_manifest(&self) -> Option<String> {
+    pub fn broken_manifest(&self) -> Option<String> {
         let directory = self.settings.profile_directories.first()?;
         let manifests = Manifests::of(directory.as_path()).ok()?;
         let (path, why) = manifests.broken.first_key_value()?;
         Some(format!("{} cannot be read: {why}", path.display()))
     }
 
-    /// What is known about the profiles that the decision may come to.
-    ///
-    /// # Errors
-    /// Where the kernel's tree cannot be read.
-    pub fn facts(&self, request: &Request) -> Result<Facts> {
-        let names = decision::candidates(request, self.settings);
-        let enforcement = self.kernel.enforcement();
-        let mut profiles = BTreeMap::new();
-        for name in names {
-            let facts = self.facts_of(&name)?;
-            profiles.insert(name, facts);
-        }
-        Ok(Facts {
-            enforcement,
-            profiles,
-        })
-    }
-
     /// What is known about one profile; what was seen for it is kept for ensuring it.
     ///
     /// # Errors
-    /// As for [`Store::facts`].
+    /// Where the kernel's tree cannot be read.
     pub fn facts_of(&self, name: &ProfileName) -> Result<ProfileFacts> {
         let view = self.view(name, Against::Source)?;
         let source = view.source.as_ref();
@@ -261,7 +228,7 @@ impl<'s> Store<'s> {
             return Ok(ensured((loaded, Change::Nothing), together));
         }
         if let Err(why) = kernel::may_load() {
-            return Err(cannot_load(component, &view, &why));
+            return Err(cannot_load(component, &view, why));
         }
         let _alone = locks.loading(limit).alone()?;
         // Most find it right now, since somebody else has worked on it.
@@ -282,7 +249,7 @@ impl<'s> Store<'s> {
             return Ok(());
         }
         if let Err(why) = kernel::may_load() {
-            return Err(cannot_load(component, view, &why));
+            return Err(cannot_load(component, view, why));
         }
         let has_source = match against {
             Against::Source => view.source.is_some(),
@@ -290,11 +257,7 @@ impl<'s> Store<'s> {
         };
         match has_source {
             true => Ok(()),
-            false => Err(decision::nowhere(
-                &component.name,
-                "the container",
-                self.settings,
-            )),
+            false => Err(missing(&component.name, "the container", self.settings)),
         }
     }
 
@@ -314,9 +277,9 @@ impl<'s> Store<'s> {
         };
         if let Err(why) = kernel::may_load() {
             let view = self.view(name, Against::Mode)?;
-            return Err(cannot_load(&component, &view, &why));
+            return Err(cannot_load(&component, &view, why));
         }
-        let nowhere = || decision::nowhere(name, "the command line", self.settings);
+        let nowhere = || missing(name, "the command line", self.settings);
         if Source::of(name, self.settings)?.is_none() {
             return Err(nowhere());
         }
@@ -365,14 +328,14 @@ fn remember_place(component: &Component, loaded: &Loaded) {
 }
 
 /// The error for a process that may not load what is missing.
-fn cannot_load(component: &Component, view: &View, why: &str) -> Error {
+fn cannot_load(component: &Component, view: &View, why: CannotLoad) -> Error {
     let name = &component.name;
     let state = match &view.loaded {
         Some(loaded) => format!("is loaded in {} mode", loaded.mode),
         None => "is not loaded".to_owned(),
     };
     let why = format!("the profile {name} {state}, and {why}");
-    Error::new(Kind::Policy, why).hint(format!(
+    Error::new(Kind::Policy, why).with_remedy(format!(
         "an administrator must run: oci-apparmor load {name}"
     ))
 }

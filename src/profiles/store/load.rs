@@ -5,7 +5,6 @@ use crate::apparmor::loaded::Loaded;
 use crate::apparmor::name::ProfileName;
 use crate::apparmor::parser::Parser;
 use crate::child::Limits;
-use crate::decision::{self, Component};
 use crate::error::{Error, Kind, Result, foreign};
 use crate::profiles::compile::declared::unfit;
 use crate::profiles::compile::policy::Policy;
@@ -14,6 +13,7 @@ use crate::profiles::source::Source;
 use crate::profiles::store::closing::Closed;
 use crate::profiles::store::ensure::{Change, Store, View};
 use crate::settings::OnDrift;
+use crate::wanted::{Component, missing};
 
 /// What the kernel holds of what a policy declares.
 pub(crate) struct Present {
@@ -35,13 +35,13 @@ impl Store<'_> {
             // The distribution's directories have other owners (apparmor.service, SPO): only what
             // is missing is loaded from them.
             (Some(source), Some(loaded)) if !source.ours => {
-                return Err(unfit(component, loaded.mode).hint(format!(
+                return Err(unfit(component, loaded.mode).with_remedy(format!(
                     "reload it: apparmor_parser -r {}",
                     source.path.display()
                 )));
             }
             (Some(source), _) => source,
-            (None, None) => return Err(decision::nowhere(name, "the container", self.settings)),
+            (None, None) => return Err(missing(name, "the container", self.settings)),
         };
         let may_reload = |why: &str| self.may_reload(&source, why);
         let (loaded, change) = self.load_from(component, &source, view, may_reload)?;
@@ -70,7 +70,7 @@ impl Store<'_> {
                 Kind::Policy,
                 format!("the kernel holds another profile than it says: {why}"),
             )
-            .hint(format!(
+            .with_remedy(format!(
                 "on_drift is \"refuse\": look at {} and run: oci-apparmor load NAME",
                 source.path.display()
             ))),
@@ -103,7 +103,7 @@ impl Store<'_> {
             }
             Ok((self.read_back(component, policy)?, change))
         };
-        work().map_err(|e: Error| e.within(&format!("{} cannot be loaded", source.path.display())))
+        work().map_err(|e: Error| e.about(&format!("{} cannot be loaded", source.path.display())))
     }
 
     /// What has to be done to have this policy in the kernel, if it may be done.
@@ -156,7 +156,7 @@ impl Store<'_> {
                 Kind::Internal,
                 format!("the kernel accepted {name} but does not hold it"),
             )
-            .hint("see the kernel's log: dmesg | grep apparmor"));
+            .with_remedy("see the kernel's log: dmesg | grep apparmor"));
         };
         let loaded = held.loaded();
         Remembered::new(name, present.held, revision, Some(policy.built)).keep();

@@ -10,11 +10,11 @@ use crate::apparmor::kernel;
 use crate::apparmor::loaded::{Loaded, Mode};
 use crate::apparmor::name::ProfileName;
 use crate::apparmor::text::Text;
-use crate::decision;
 use crate::error::{Error, Kind, Result};
 use crate::fs::trusted::{self, Refusal};
 use crate::profiles::source::{FORCE_COMPLAIN, Source};
 use crate::profiles::store::ensure::{Change, Store, Word};
+use crate::wanted::missing;
 
 /// What became of a change of mode.
 #[derive(Debug)]
@@ -46,17 +46,17 @@ impl Store<'_> {
     pub fn set_mode(&self, name: &ProfileName, complain: bool) -> Result<ModeSet> {
         kernel::may_load().map_err(|why| {
             Error::new(Kind::Policy, format!("the mode cannot be changed: {why}"))
-                .hint("run it as root on the host")
+                .with_remedy("run it as root on the host")
         })?;
         if *name != name.root() {
             return Err(Error::new(
                 Kind::Policy,
                 format!("{name} is a part of the profile {}", name.root()),
             )
-            .hint("set the mode of the whole"));
+            .with_remedy("set the mode of the whole"));
         }
         let source = Source::of(name, self.settings)?
-            .ok_or_else(|| decision::nowhere(name, "the command line", self.settings))?;
+            .ok_or_else(|| missing(name, "the command line", self.settings))?;
         source.may_be_loaded(name)?;
         let mut wanted = source;
         wanted.complain = complain;
@@ -94,7 +94,7 @@ impl Store<'_> {
         let path = source.path.display();
         let policy = self
             .policy(name, source)
-            .map_err(|e| e.within(&format!("{path} cannot be loaded")))?;
+            .map_err(|e| e.about(&format!("{path} cannot be loaded")))?;
         let mode = policy.declared.iter().find(|d| d.name == name.as_str());
         if let Some(declared) = mode
             && !source.complain
@@ -104,7 +104,7 @@ impl Store<'_> {
                 Kind::Policy,
                 format!("{path} itself says flags=({})", declared.mode),
             )
-            .hint("take that out of the file"));
+            .with_remedy("take that out of the file"));
         }
         if !source.complain {
             return Ok(0);
@@ -129,7 +129,7 @@ impl Store<'_> {
                 Kind::Internal,
                 format!("the kernel holds {name} in {} mode", loaded.mode),
             )
-            .hint("is somebody else loading it? see: dmesg | grep apparmor")),
+            .with_remedy("is somebody else loading it? see: dmesg | grep apparmor")),
         }
     }
 }
@@ -138,7 +138,8 @@ impl Store<'_> {
 fn make(link: &Path, source: &Path) -> Result<Linked> {
     let directory = Path::new(FORCE_COMPLAIN);
     let failed = |e: &io::Error| {
-        Error::io("make the link", link, e).hint("it remembers the mode; make its place writable")
+        Error::io("make the link", link, e)
+            .with_remedy("it remembers the mode; make its place writable")
     };
     DirBuilder::new()
         .recursive(true)
@@ -148,7 +149,7 @@ fn make(link: &Path, source: &Path) -> Result<Linked> {
     trusted::directory(directory).map_err(|refusal: Refusal| {
         refusal
             .about(directory, Kind::Policy)
-            .hint("make it root's alone: chown root: and chmod go-w")
+            .with_remedy("make it root's alone: chown root: and chmod go-w")
     })?;
     match symlink(source, link) {
         Ok(()) => Ok(Linked::Made(link.to_owned())),
@@ -160,7 +161,8 @@ fn make(link: &Path, source: &Path) -> Result<Linked> {
 /// Removes the link, if there is one. A file may be somebody's copy of the profile.
 fn remove(link: &Path) -> Result<Linked> {
     let failed = |e: &io::Error| {
-        Error::io("remove the link", link, e).hint("it remembers the mode; make its place writable")
+        Error::io("remove the link", link, e)
+            .with_remedy("it remembers the mode; make its place writable")
     };
     match fs::read_link(link) {
         Ok(target) => {
@@ -179,7 +181,7 @@ fn remove(link: &Path) -> Result<Linked> {
             Kind::Policy,
             format!("{} is not a link, and is left alone", link.display()),
         )
-        .hint("remove it yourself: while it is there, the profile complains")),
+        .with_remedy("remove it yourself: while it is there, the profile complains")),
         Err(e) => Err(failed(&e)),
     }
 }

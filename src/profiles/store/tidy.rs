@@ -38,7 +38,8 @@ impl Store<'_> {
     /// # Errors
     /// [`Kind::NotFound`] where it is not loaded, those of `may`, and the kernel's.
     pub fn unload(&self, name: &ProfileName, may: impl FnOnce() -> Result<()>) -> Result<()> {
-        let refused = |why: String, hint: &str| Err(Error::new(Kind::Policy, why).hint(hint));
+        let refused =
+            |why: String, hint: &str| Err(Error::new(Kind::Policy, why).with_remedy(hint));
         if *name != name.root() {
             let why = format!("{name} is a child and goes with its parent");
             return refused(why, &format!("name {}", name.root()));
@@ -53,7 +54,7 @@ impl Store<'_> {
             Some(_) => Ok(()),
             None => {
                 let why = format!("the profile {name} is not loaded");
-                Err(Error::new(Kind::NotFound, why).hint("look: oci-apparmor status"))
+                Err(Error::new(Kind::NotFound, why).with_remedy("look: oci-apparmor status"))
             }
         };
         is_loaded()?;
@@ -68,7 +69,7 @@ impl Store<'_> {
                 Kind::Internal,
                 format!("the kernel removed {name}, and somebody loaded it again"),
             )
-            .hint("look: oci-apparmor status")),
+            .with_remedy("look: oci-apparmor status")),
         }
     }
 

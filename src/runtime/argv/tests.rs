@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use LowLevel::{Crun, Runc, Youki};
+use RuntimeKind::{Crun, Runc, Youki};
 use std::os::unix::ffi::OsStringExt;
 
 /// The words of a line; `␣` stands for a blank in a word and `∅` for an empty word.
@@ -12,7 +12,7 @@ fn words(line: &str) -> Vec<OsString> {
 }
 
 /// What becomes of a line: its canonical spelling, `handed on`, or `refused: …`.
-fn outcome(runtime: LowLevel, line: &str) -> String {
+fn outcome(runtime: RuntimeKind, line: &str) -> String {
     match scan(runtime, &words(line)).result {
         Ok(Scanned::Ours(line)) => line.words().join(OsStr::new(" ")).into_string().unwrap(),
         Ok(Scanned::HandOn) => "handed on".to_owned(),
@@ -24,7 +24,7 @@ fn outcome(runtime: LowLevel, line: &str) -> String {
 }
 
 #[track_caller]
-fn check(runtime: LowLevel, cases: &[(&str, &str)]) {
+fn check(runtime: RuntimeKind, cases: &[(&str, &str)]) {
     for (line, expected) in cases {
         let found = outcome(runtime, line);
         match *expected {
@@ -205,7 +205,7 @@ fn youki_reads_as_clap() {
 
 #[test]
 fn lines_that_start_nothing_are_handed_on() {
-    for runtime in LowLevel::ALL {
+    for runtime in RuntimeKind::ALL {
         check(
             runtime,
             &[
@@ -270,7 +270,7 @@ fn lines_that_start_nothing_are_handed_on() {
 /// A container would start without the look at its profiles that `start` takes.
 #[test]
 fn a_start_that_cannot_be_read_is_refused() {
-    for runtime in LowLevel::ALL {
+    for runtime in RuntimeKind::ALL {
         check(
             runtime,
             &[
@@ -318,7 +318,7 @@ fn a_root_that_crun_takes_from_the_bundle_is_refused() {
 
 #[test]
 fn what_cannot_be_read_before_the_subcommand_is_refused_if_a_process_may_start() {
-    for runtime in LowLevel::ALL {
+    for runtime in RuntimeKind::ALL {
         for subcommand in [
             "create",
             "run",
@@ -395,7 +395,7 @@ fn padded_words_are_refused() {
 #[test]
 fn ids_are_file_names_and_no_options() {
     let (longest, longer) = ("x".repeat(255), "x".repeat(256));
-    for runtime in LowLevel::ALL {
+    for runtime in RuntimeKind::ALL {
         for id in ["c", "C_1+2.3-4", "...", "_", &longest] {
             check(runtime, &[(&format!("run {id}"), &format!("run {id}"))]);
         }
@@ -411,7 +411,7 @@ fn ids_are_file_names_and_no_options() {
 #[test]
 fn words_need_not_be_utf_8() {
     let word = |bytes: &[u8]| OsString::from_vec(bytes.to_vec());
-    for runtime in LowLevel::ALL {
+    for runtime in RuntimeKind::ALL {
         let line = ["create".into(), word(b"--bundle=/\xff=\xfe"), "c".into()];
         let Ok(Scanned::Ours(read)) = scan(runtime, &line).result else {
             panic!("{runtime:?}");
@@ -563,11 +563,11 @@ fn line() -> impl Strategy<Value = Vec<OsString>> {
         .prop_map(|words| words.into_iter().map(OsString::from).collect())
 }
 
-fn runtime() -> impl Strategy<Value = LowLevel> {
-    prop::sample::select(LowLevel::ALL.to_vec())
+fn runtime() -> impl Strategy<Value = RuntimeKind> {
+    prop::sample::select(RuntimeKind::ALL.to_vec())
 }
 
-fn ours(runtime: LowLevel, words: &[OsString]) -> Option<Line> {
+fn ours(runtime: RuntimeKind, words: &[OsString]) -> Option<Line> {
     match scan(runtime, words).result {
         Ok(Scanned::Ours(line)) => Some(line),
         _ => None,

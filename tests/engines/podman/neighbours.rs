@@ -19,7 +19,7 @@ fn sabotage(runtime: &str) {
     );
     fs::write(&program, text).unwrap();
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
-    let config = format!("[low_level]\n{runtime} = {program:?}\n");
+    let config = format!("[runtimes]\n{runtime} = {program:?}\n");
     fs::write(CONFIG, config).unwrap();
 }
 

@@ -12,7 +12,7 @@ use crate::engine::place::Place;
 use crate::engine::{Engine, is_ours};
 use oci_apparmor::error::{Error, Kind, Result};
 use oci_apparmor::runtime::locate;
-use oci_apparmor::settings::{self, LowLevel, LowLevelSettings, Settings};
+use oci_apparmor::settings::{self, RuntimeKind, RuntimeSettings, Settings};
 
 /// Where services look for programs, unless they are told otherwise (systemd's own default).
 const USUAL_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -48,7 +48,7 @@ impl Called<'_> {
             .file_name()
             .and_then(|n| n.to_str())
             .unwrap_or_default();
-        let Some(kind) = LowLevel::named(name) else {
+        let Some(kind) = RuntimeKind::named(name) else {
             return Ok(Vec::new());
         };
         let title = match self.engine {
@@ -62,7 +62,7 @@ impl Called<'_> {
         }
         let line = |program: &str| {
             format!(
-                "put the line {name} = \"{program}\" into the section [low_level] of {}",
+                "put the line {name} = \"{program}\" into the section [runtimes] of {}",
                 place.here(Path::new(settings::PATH)).display()
             )
         };
@@ -71,7 +71,7 @@ impl Called<'_> {
             (Engines::Is(_, engines), Ok(Some(wrappers))) if engines == wrappers => Ok(Vec::new()),
             (Engines::Is(shown, _), Ok(Some(wrappers))) if settings.program(kind).is_some() => {
                 Ok(vec![format!(
-                    "{title} called {}, the wrapper calls {}, as low_level.{name} says",
+                    "{title} called {}, the wrapper calls {}, as runtimes.{name} says",
                     shown.display(),
                     wrappers.display()
                 )])
@@ -84,7 +84,7 @@ impl Called<'_> {
                     wrappers.display()
                 ),
             )
-            .hint(format!(
+            .with_remedy(format!(
                 "{}; nothing was changed",
                 line(&shown.to_string_lossy())
             ))),
@@ -92,11 +92,11 @@ impl Called<'_> {
                 Kind::NotFound,
                 format!("the wrapper would not find {}", shown.display()),
             )
-            .hint(format!(
+            .with_remedy(format!(
                 "{}; nothing was changed",
                 line(&shown.to_string_lossy())
             ))),
-            (_, Err(e)) => Err(e.within("the wrapper would find nothing to become")),
+            (_, Err(e)) => Err(e.about("the wrapper would find nothing to become")),
             (_, Ok(None)) if place.is_node() => Err(Error::new(
                 Kind::NotFound,
                 format!(
@@ -104,7 +104,7 @@ impl Called<'_> {
                     settings::listed(&settings.directories)
                 ),
             )
-            .hint(format!(
+            .with_remedy(format!(
                 "install it, or {}; nothing was changed",
                 line("PROGRAM")
             ))),
@@ -121,7 +121,7 @@ impl Called<'_> {
     }
 
     /// The program of this kind that the engine calls.
-    fn program(&self, place: &Place, kind: LowLevel) -> Engines {
+    fn program(&self, place: &Place, kind: RuntimeKind) -> Engines {
         let configured = self.configured.filter(|program| !is_ours(program));
         let path = configured.map(Path::new);
         let named = path.and_then(Path::file_name).and_then(|n| n.to_str());
@@ -183,19 +183,23 @@ enum Engines {
 }
 
 /// Where the low-level runtimes are, as the node says.
-fn low_level(place: &Place) -> Result<LowLevelSettings> {
+fn low_level(place: &Place) -> Result<RuntimeSettings> {
     if place.is_node() {
-        return Ok(Settings::load()?.low_level);
+        return Ok(Settings::load()?.runtimes);
     }
     let path = Path::new(settings::PATH);
     match place.read(path)? {
-        Some(file) => Ok(Settings::parse(path, file.text.as_bytes())?.low_level),
-        None => Ok(LowLevelSettings::default()),
+        Some(file) => Ok(Settings::parse(path, file.text.as_bytes())?.runtimes),
+        None => Ok(RuntimeSettings::default()),
     }
 }
 
 /// The real path of what the wrapper becomes.
-fn wrappers(place: &Place, kind: LowLevel, settings: &LowLevelSettings) -> Result<Option<PathBuf>> {
+fn wrappers(
+    place: &Place,
+    kind: RuntimeKind,
+    settings: &RuntimeSettings,
+) -> Result<Option<PathBuf>> {
     if place.is_node() {
         let located = locate::program(kind, settings)?;
         return Ok(located.map(|located| located.program));

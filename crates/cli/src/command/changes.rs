@@ -137,7 +137,7 @@ impl Files {
                 Kind::Internal,
                 format!("cannot watch the directories of profiles: {why}"),
             )
-            .hint("raise fs.inotify.max_user_instances and max_user_watches")
+            .with_remedy("raise fs.inotify.max_user_instances and max_user_watches")
         };
         let inotify = match Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC) {
             Ok(inotify) => inotify,

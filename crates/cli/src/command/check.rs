@@ -16,7 +16,7 @@ use oci_apparmor::profiles::Source;
 use oci_apparmor::profiles::source::listing;
 use oci_apparmor::runtime::advisories;
 use oci_apparmor::runtime::locate;
-use oci_apparmor::settings::{self, LowLevel, LowLevelSettings, Settings};
+use oci_apparmor::settings::{self, RuntimeKind, RuntimeSettings, Settings};
 
 /// How one part of the node is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -81,11 +81,10 @@ impl Finding {
 
     /// What an error says; its remedy stands in it.
     pub(crate) fn error(part: &'static str, e: &Error) -> Self {
-        let text = e.to_string();
-        let (why, remedy) = text
-            .split_once("; ")
-            .unwrap_or((&text, "see oci-apparmor(8)"));
-        Self::failure(part, e.kind(), why, remedy)
+        let remedy = e
+            .remedy()
+            .unwrap_or_else(|| "see oci-apparmor(8)".to_owned());
+        Self::failure(part, e.kind(), e.without_remedy(), remedy)
     }
 }
 
@@ -116,7 +115,7 @@ fn findings(config: Option<&Path>) -> Vec<Finding> {
             );
             found.push(Finding::error(
                 "configuration",
-                &missing.hint("name another file"),
+                &missing.with_remedy("name another file"),
             ));
             Settings::default()
         }
@@ -135,7 +134,7 @@ fn findings(config: Option<&Path>) -> Vec<Finding> {
     };
     found.push(compiler(&settings));
     found.extend(sources(&settings));
-    found.extend(low_level(&settings.low_level));
+    found.extend(low_level(&settings.runtimes));
     found.push(run_directory());
     found.push(cache(&settings));
     found.extend(wiring::findings());
@@ -147,14 +146,7 @@ fn kernel() -> Vec<Finding> {
     let enforcing = match Kernel::default().enforcement() {
         Enforcement::On => Finding::ok("kernel", "AppArmor is on and enforces"),
         Enforcement::Off(why) => {
-            let remedy = if why.contains("global mode") {
-                "printf enforce > /sys/module/apparmor/parameters/mode"
-            } else if why.contains("securityfs") {
-                "mount -t securityfs securityfs /sys/kernel/security"
-            } else {
-                "boot with apparmor=1 security=apparmor, on a kernel that has AppArmor"
-            };
-            Finding::failure("kernel", Kind::KernelOff, why, remedy)
+            Finding::failure("kernel", Kind::KernelOff, why.to_string(), why.remedy())
         }
     };
     let loading = match may_load() {
@@ -210,7 +202,7 @@ fn sources(settings: &Settings) -> Vec<Finding> {
                 "profiles",
                 &refusal
                     .about(directory, Kind::Policy)
-                    .hint("make it root's alone: chown root: and chmod go-w"),
+                    .with_remedy("make it root's alone: chown root: and chmod go-w"),
             )),
         }
     }
@@ -238,9 +230,9 @@ fn sources(settings: &Settings) -> Vec<Finding> {
     found
 }
 
-fn low_level(settings: &LowLevelSettings) -> Vec<Finding> {
+fn low_level(settings: &RuntimeSettings) -> Vec<Finding> {
     let mut found = Vec::new();
-    for kind in LowLevel::ALL {
+    for kind in RuntimeKind::ALL {
         match locate::program(kind, settings) {
             Ok(Some(located)) => {
                 let text = advisories::version(&located);

@@ -12,7 +12,7 @@ use crate::engine::{self, Engine, Outcome, Wish};
 use crate::print;
 use oci_apparmor::error::{Error, Kind, Result};
 use oci_apparmor::fs::trusted::Refusal;
-use oci_apparmor::settings::LowLevel;
+use oci_apparmor::settings::RuntimeKind;
 
 /// An engine, as it is named on the command line.
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -101,7 +101,7 @@ pub(crate) fn configure(arguments: &Configure) -> Result<u8> {
                     programs.display()
                 ),
             )
-            .hint("name it as the engine will see it"));
+            .with_remedy("name it as the engine will see it"));
         }
         None => installed(&place)?,
     };
@@ -109,9 +109,9 @@ pub(crate) fn configure(arguments: &Configure) -> Result<u8> {
         name: arguments.runtime_name.clone(),
         programs,
         low_level: arguments.low_level.map(|kind| match kind {
-            Kinds::Runc => LowLevel::Runc,
-            Kinds::Crun => LowLevel::Crun,
-            Kinds::Youki => LowLevel::Youki,
+            Kinds::Runc => RuntimeKind::Runc,
+            Kinds::Crun => RuntimeKind::Crun,
+            Kinds::Youki => RuntimeKind::Youki,
         }),
         usual: usual(engine, &place),
         default: arguments.set_default,
@@ -224,22 +224,22 @@ fn installed(place: &Place) -> Result<PathBuf> {
                 own.display()
             ),
         )
-        .hint("run install.sh first, or name their directory with --programs")),
+        .with_remedy("run install.sh first, or name their directory with --programs")),
     }
 }
 
 /// The low-level runtime that an engine takes where nothing is configured.
-fn usual(engine: Engine, place: &Place) -> LowLevel {
-    let has = |kind: LowLevel| {
+fn usual(engine: Engine, place: &Place) -> RuntimeKind {
+    let has = |kind: RuntimeKind| {
         let directories = ["/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin"];
         directories
             .iter()
             .any(|d| place.has(&Path::new(d).join(kind.name())))
     };
     match engine {
-        Engine::Podman if has(LowLevel::Crun) || !has(LowLevel::Runc) => LowLevel::Crun,
-        Engine::Crio if has(LowLevel::Crun) && !has(LowLevel::Runc) => LowLevel::Crun,
-        _ => LowLevel::Runc,
+        Engine::Podman if has(RuntimeKind::Crun) || !has(RuntimeKind::Runc) => RuntimeKind::Crun,
+        Engine::Crio if has(RuntimeKind::Crun) && !has(RuntimeKind::Runc) => RuntimeKind::Crun,
+        _ => RuntimeKind::Runc,
     }
 }
 
@@ -261,7 +261,7 @@ fn callable(program: &Path, place: &Place) -> Result<Vec<String>> {
             };
             return Err(refusal
                 .about(&here, kind)
-                .hint("run install.sh; nothing was changed"));
+                .with_remedy("run install.sh; nothing was changed"));
         }
     }
     Ok(Vec::new())

@@ -37,7 +37,7 @@ pub(crate) fn run(files: &[PathBuf], as_json: bool) -> Result<u8> {
     if files.is_empty() {
         kernel_log(&mut tally).map_err(|e| {
             Error::io("read", Path::new(KERNEL), &e)
-                .hint("run as root, or name a log: journalctl -k | oci-apparmor denials -")
+                .with_remedy("run as root, or name a log: journalctl -k | oci-apparmor denials -")
         })?;
     }
     let users = Users::look();

@@ -46,7 +46,7 @@ pub(crate) fn knows_our_template(place: &Place, target: &Target) -> Result<()> {
                 target.owner.title()
             ),
         )
-        .hint(format!(
+        .with_remedy(format!(
             "update it (v1.24.17, v1.25.13, v1.26.8, v1.27.5, v1.28.1 and later can), or put its \
              whole template into {} first; nothing was changed",
             target.main.display()

@@ -7,30 +7,28 @@ use std::path::Path;
 use serde_json::json;
 
 use crate::print;
-use oci_apparmor::bundle::document::Document;
+use oci_apparmor::admission::{self, Admission};
 use oci_apparmor::bundle::files::SpecFile;
-use oci_apparmor::decision::{self, Decision};
+use oci_apparmor::decision::Decision;
 use oci_apparmor::error::{Error, Result};
-use oci_apparmor::profiles::Store;
+use oci_apparmor::node::Node;
 use oci_apparmor::request::{self, Caller, Engine, Request};
-use oci_apparmor::settings::Settings;
 
 pub(crate) fn run(bundle: &Path, id: &str, config: &Path, as_json: bool) -> Result<u8> {
-    let settings = Settings::load()?;
+    let node = Node::load()?;
     let bundle = fs::canonicalize(bundle).map_err(|e| Error::io("find the bundle", bundle, &e))?;
     let file = SpecFile::config(&bundle.join(config))?;
-    let document = Document::config(file.bytes())
-        .map_err(|e| e.within(&format!("{} is refused", file.path().display())))?;
+    let document = admission::document(&file)?;
     let caller = Caller {
         id,
         bundle: &bundle,
     };
-    let request = request::read(document.annotations(), document.profile(), caller)?;
-    let facts = Store::new(&settings).facts(&request)?;
-    let decision = decision::decide(&request, &settings, &facts);
+    let admission = Admission::of(&node, &document, caller)?;
+    let decision = admission.decide();
+    let request = &admission.request;
     let text = match as_json {
-        true => format!("{:#}\n", to_json(&request, &decision)),
-        false => to_text(&request, &decision),
+        true => format!("{:#}\n", to_json(request, &decision)),
+        false => to_text(request, &decision),
     };
     print(&text)?;
     decision.map(|_| 0)

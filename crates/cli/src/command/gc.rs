@@ -6,15 +6,15 @@ use crate::print;
 use oci_apparmor::containers::in_use::State;
 use oci_apparmor::containers::{pods, record};
 use oci_apparmor::error::Result;
+use oci_apparmor::node::Node;
 use oci_apparmor::profiles::Store;
-use oci_apparmor::settings::Settings;
 
 pub(crate) fn run(as_json: bool) -> Result<u8> {
-    let settings = Settings::load()?;
+    let node = Node::load()?;
     let before = record::all()?;
     let records = record::tidy(|record| State::of(record) == State::Gone)?;
     let pods = pods::tidy(&before)?;
-    let tidied = Store::new(&settings).tidy()?;
+    let tidied = Store::new(&node).tidy()?;
     let text = if as_json {
         let value = json!({
             "records": records,

@@ -95,7 +95,7 @@ impl Linter<'_> {
         let compiled = match self.parser.lint(&bytes, complain, self.features.as_deref()) {
             Ok(compiled) => compiled,
             Err(e) => {
-                found.push(lint::does_not_compile(&e));
+                found.push(lint::does_not_compile(&e.into()));
                 return Ok(found);
             }
         };
@@ -114,11 +114,11 @@ impl Linter<'_> {
                     Kind::DoesNotCompile,
                     format!("the compiled policy is malformed: {why}"),
                 );
-                lint::of_error("compile", &e.hint("reinstall apparmor_parser"))
+                lint::of_error("compile", &e.with_remedy("reinstall apparmor_parser"))
             })?),
         };
         let flattened = self.parser.flattened(&bytes);
-        let flattened = flattened.map_err(|e| lint::does_not_compile(&e))?;
+        let flattened = flattened.map_err(|e| lint::does_not_compile(&e.into()))?;
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         found.extend(lint::judge(&Subject {
             file_name: &name,
@@ -221,10 +221,11 @@ fn read(path: &Path) -> Result<Vec<u8>> {
             _ => Kind::Internal,
         };
         let why = format!("it cannot be read: {}", oci_apparmor::error::reason(e));
-        Error::new(kind, why).hint("name a file with a profile")
+        Error::new(kind, why).with_remedy("name a file with a profile")
     };
-    let refused =
-        |why: &str| Error::new(Kind::Policy, why.to_owned()).hint("name a file with a profile");
+    let refused = |why: &str| {
+        Error::new(Kind::Policy, why.to_owned()).with_remedy("name a file with a profile")
+    };
     // O_NONBLOCK: a FIFO must not hang us.
     let file = OpenOptions::new()
         .read(true)

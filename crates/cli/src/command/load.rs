@@ -10,9 +10,10 @@ use oci_apparmor::apparmor::kernel;
 use oci_apparmor::apparmor::loaded::Mode;
 use oci_apparmor::apparmor::name::ProfileName;
 use oci_apparmor::error::{Error, Kind, Result, foreign};
+use oci_apparmor::node::Node;
 use oci_apparmor::profiles::source::listing::{self, Listed};
 use oci_apparmor::profiles::{Change, Source, Store, Word};
-use oci_apparmor::settings::{self, Settings};
+use oci_apparmor::settings::{self};
 
 /// What became of one profile, or of one file that is none.
 #[derive(Debug)]
@@ -51,14 +52,14 @@ pub(crate) struct Sum {
 }
 
 pub(crate) fn run(names: &[String], as_json: bool) -> Result<u8> {
-    let settings = Settings::load()?;
+    let node = Node::load()?;
     if let Err(why) = kernel::may_load() {
         return Err(
             Error::new(Kind::Policy, format!("nothing can be loaded: {why}"))
-                .hint("run it as root on the host"),
+                .with_remedy("run it as root on the host"),
         );
     }
-    if let Some(off) = Store::new(&settings).takes_none() {
+    if let Some(off) = Store::new(&node).takes_none() {
         return Err(off);
     }
     let progress = Progress::new();
@@ -71,8 +72,8 @@ pub(crate) fn run(names: &[String], as_json: bool) -> Result<u8> {
     };
     let go_on = || true;
     let rows = match names {
-        [] => all(&settings, Word::Person, &progress, go_on, tell)?,
-        names => named(&settings, names, &progress, tell)?,
+        [] => all(&node, Word::Person, &progress, go_on, tell)?,
+        names => named(&node, names, &progress, tell)?,
     };
     progress.clear();
     print(&match as_json {
@@ -88,18 +89,21 @@ pub(crate) fn run(names: &[String], as_json: bool) -> Result<u8> {
 
 /// Loads the profiles of these names, whatever the kernel holds.
 fn named(
-    settings: &Settings,
+    node: &Node,
     names: &[String],
     progress: &Progress,
     tell: impl Fn(&Row) -> Result<()>,
 ) -> Result<Vec<Row>> {
-    let store = Store::new(settings);
+    let store = Store::new(node);
     let mut rows = Vec::new();
     for (done, text) in names.iter().enumerate() {
         progress.show(done, names.len(), text);
         let row = match ProfileName::parse(text) {
             Ok(name) => {
-                let source = Source::of(&name, settings).ok().flatten().map(|s| s.path);
+                let source = Source::of(&name, &node.settings)
+                    .ok()
+                    .flatten()
+                    .map(|s| s.path);
                 Row::of(
                     text,
                     source,
@@ -117,13 +121,14 @@ fn named(
 /// Loads all sources that are ours, and of the others' those whose profiles are missing, as long
 /// as `go_on` says so. Each is told of when it is done.
 pub(crate) fn all(
-    settings: &Settings,
+    node: &Node,
     word: Word,
     progress: &Progress,
     go_on: impl Fn() -> bool,
     tell: impl Fn(&Row) -> Result<()>,
 ) -> Result<Vec<Row>> {
-    let store = Store::new(settings);
+    let settings = &node.settings;
+    let store = Store::new(node);
     let listing = listing::sources(settings);
     let mut rows = Vec::new();
     let mut keep = |row: Row| {
@@ -151,7 +156,7 @@ pub(crate) fn all(
         if matches!(Source::of(name, settings), Ok(None)) {
             let here = store.loaded(name).and_then(|loaded| match loaded {
                 Some(loaded) => Ok((loaded.mode, Change::Nothing)),
-                None => Err(oci_apparmor::decision::nowhere(
+                None => Err(oci_apparmor::wanted::missing(
                     name,
                     settings::PATH,
                     settings,
@@ -165,10 +170,10 @@ pub(crate) fn all(
 
 /// Loads what of all this is not in the kernel, for whatever reason, as far as it is `wanted`;
 /// what is there is not judged.
-pub(crate) fn missing(settings: &Settings, wanted: impl Fn(&str) -> bool) -> Result<Vec<Row>> {
-    let store = Store::new(settings);
+pub(crate) fn missing(node: &Node, wanted: impl Fn(&str) -> bool) -> Result<Vec<Row>> {
+    let store = Store::new(node);
     let mut rows = Vec::new();
-    for listed in &listing::sources(settings).profiles {
+    for listed in &listing::sources(&node.settings).profiles {
         let Listed { name, source } = listed;
         if source.disabled.is_none() && !store.is_there(name)? && wanted(name.as_str()) {
             rows.push(one(&store, listed, Word::Settings));

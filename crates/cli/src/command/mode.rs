@@ -6,8 +6,8 @@ use crate::command::users::Users;
 use crate::print;
 use oci_apparmor::apparmor::name::ProfileName;
 use oci_apparmor::error::Result;
+use oci_apparmor::node::Node;
 use oci_apparmor::profiles::{Change, Linked, Store};
-use oci_apparmor::settings::Settings;
 
 /// What a profile can be set to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -19,9 +19,9 @@ pub(crate) enum Wanted {
 }
 
 pub(crate) fn run(name: &str, wanted: Wanted) -> Result<u8> {
-    let settings = Settings::load()?;
+    let node = Node::load()?;
     let name = ProfileName::parse(name)?;
-    let store = Store::new(&settings);
+    let store = Store::new(&node);
     let complain = wanted == Wanted::Complain;
     let done = store.set_mode(&name, complain)?;
     match &done.linked {

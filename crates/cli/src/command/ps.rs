@@ -11,6 +11,8 @@ use oci_apparmor::containers::in_use::State;
 use oci_apparmor::containers::labels::{self, Process};
 use oci_apparmor::containers::record::{self, Record};
 use oci_apparmor::error::{Error, Kind, Result};
+use oci_apparmor::node::Node;
+use oci_apparmor::settings::Settings;
 
 /// One container that was made through us.
 struct Row {
@@ -20,14 +22,14 @@ struct Row {
 }
 
 impl Row {
-    fn of(record: Record) -> Result<Self> {
+    fn of(record: Record, node: &Node) -> Result<Self> {
         let state = State::of(&record);
         let pid = match state {
             State::Running(pid) => Some(pid),
             _ => None,
         };
         let processes = match pid {
-            Some(pid) => labels::of_container(pid, &record)?,
+            Some(pid) => labels::of_container(pid, &record, node)?,
             None => Vec::new(),
         };
         Ok(Self {
@@ -66,7 +68,10 @@ impl Row {
 }
 
 pub(crate) fn run(as_json: bool) -> Result<u8> {
-    let rows = record::all()?.into_iter().map(Row::of);
+    let node = Node::with(Settings::load().unwrap_or_default());
+    let rows = record::all()?
+        .into_iter()
+        .map(|record| Row::of(record, &node));
     let rows = rows.collect::<Result<Vec<Row>>>()?;
     let text = match as_json {
         true => format!("{:#}\n", Value::from_iter(rows.iter().map(Row::to_json))),
@@ -78,14 +83,14 @@ pub(crate) fn run(as_json: bool) -> Result<u8> {
         // Where nothing is enforced the labels look the same.
         let mut running = rows.iter().filter(|row| !row.processes.is_empty());
         return running
-            .try_for_each(|row| labels::enforced(&row.record))
+            .try_for_each(|row| labels::enforced(&row.record, &node.kernel))
             .map(|()| 0);
     }
     Err(Error::new(
         Kind::Policy,
         format!("{escaped} process(es) run without the label of their container"),
     )
-    .hint("restart these containers"))
+    .with_remedy("restart these containers"))
 }
 
 fn table(rows: &[Row]) -> String {

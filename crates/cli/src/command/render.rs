@@ -50,7 +50,7 @@ pub(crate) fn run(files: &[PathBuf], json: bool) -> Result<u8> {
     for file in files {
         match manifests(file) {
             Ok(manifests) => read.extend(manifests.into_iter().map(|m| (file.as_path(), m))),
-            Err(e) => failures.push(e.within(&shown(file))),
+            Err(e) => failures.push(e.about(&shown(file))),
         }
     }
     if json {
@@ -95,7 +95,7 @@ fn refusal(file: &Path, manifest: &Manifest) -> Option<Error> {
     let file = shown(file);
     Some(
         e.clone()
-            .within(&format!("{file}, {}{profile} refused", manifest.place)),
+            .about(&format!("{file}, {}{profile} refused", manifest.place)),
     )
 }
 

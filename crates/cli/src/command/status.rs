@@ -11,6 +11,7 @@ use crate::print;
 use oci_apparmor::apparmor::loaded::Loaded;
 use oci_apparmor::apparmor::name::ProfileName;
 use oci_apparmor::error::{Result, foreign};
+use oci_apparmor::node::Node;
 use oci_apparmor::profiles::source::listing::{self, Listing};
 use oci_apparmor::profiles::{Drift, Source, Store};
 use oci_apparmor::settings::Settings;
@@ -29,14 +30,15 @@ struct Row {
 }
 
 pub(crate) fn run(names: &[String], all: bool, as_json: bool) -> Result<u8> {
-    let settings = Settings::load()?;
-    let store = Store::new(&settings);
+    let node = Node::load()?;
+    let settings = &node.settings;
+    let store = Store::new(&node);
     let users = Users::look();
     let rows = match names {
-        [] => everything(&store, &settings, &users, all)?,
+        [] => everything(&store, settings, &users, all)?,
         names => names
             .iter()
-            .map(|name| profile(&store, &settings, &users, &ProfileName::parse(name)?.root()))
+            .map(|name| profile(&store, settings, &users, &ProfileName::parse(name)?.root()))
             .collect::<Result<Vec<_>>>()?,
     };
     let text = match as_json {

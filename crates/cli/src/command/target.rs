@@ -64,7 +64,7 @@ impl Target {
                 Kind::Usage,
                 format!("{} was configured in several files", engine.title()),
             )
-            .hint(choices(
+            .with_remedy(choices(
                 several.iter().map(|m| m.configuration.as_path()),
                 "--all, or",
             ))),
@@ -91,7 +91,7 @@ impl Target {
                     config.display()
                 ),
             )
-            .hint("name it as the engine sees it, without the directory of --root"));
+            .with_remedy("name it as the engine sees it, without the directory of --root"));
         }
         let main = config.to_owned();
         if engine != Engine::Containerd {
@@ -225,7 +225,7 @@ fn containerd(place: &Place) -> Result<Target> {
                         .join(" and ")
                 ),
             )
-            .hint(choices(mains.iter().map(PathBuf::as_path), "say which by")))
+            .with_remedy(choices(mains.iter().map(PathBuf::as_path), "say which by")))
         }
     }
 }

@@ -79,6 +79,6 @@ fn nobody_lives(engine: Engine) -> Result<()> {
                 ids.join(" ")
             ),
         )
-        .hint("remove them first, or give --force; nothing was changed")),
+        .with_remedy("remove them first, or give --force; nothing was changed")),
     }
 }

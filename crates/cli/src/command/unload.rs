@@ -4,6 +4,7 @@ use crate::print;
 use oci_apparmor::apparmor::name::ProfileName;
 use oci_apparmor::containers::in_use::{self, Carrier};
 use oci_apparmor::error::{Error, Kind, Result, foreign, quoted};
+use oci_apparmor::node::Node;
 use oci_apparmor::profiles::Store;
 use oci_apparmor::settings::Settings;
 
@@ -13,8 +14,8 @@ const NAMED: usize = 5;
 pub(crate) fn run(name: &str) -> Result<u8> {
     let name = ProfileName::parse(name)?;
     // A configuration that cannot be read changes nothing about what is loaded.
-    let settings = Settings::load().unwrap_or_default();
-    Store::new(&settings).unload(&name, || nobody_carries(&name))?;
+    let node = Node::with(Settings::load().unwrap_or_default());
+    Store::new(&node).unload(&name, || nobody_carries(&name))?;
     print(&format!("{name} is unloaded\n"))?;
     Ok(0)
 }
@@ -35,7 +36,7 @@ fn nobody_carries(name: &ProfileName) -> Result<()> {
             named.join(", ")
         ),
     )
-    .hint("stop them first"))
+    .with_remedy("stop them first"))
 }
 
 fn described(carrier: &Carrier) -> String {

@@ -19,8 +19,8 @@ use crate::print;
 use oci_apparmor::apparmor::kernel::{self, Kernel};
 use oci_apparmor::containers::lost::{self, Lost};
 use oci_apparmor::error::{Error, Kind, Result};
+use oci_apparmor::node::Node;
 use oci_apparmor::profiles::{Store, Word};
-use oci_apparmor::settings::Settings;
 
 /// How often all is looked at where changes cannot be seen as they happen.
 const LOOK: Duration = Duration::from_secs(30);
@@ -34,7 +34,7 @@ pub(crate) fn run() -> Result<u8> {
     if let Err(why) = kernel::may_load() {
         return Err(
             Error::new(Kind::Policy, format!("nothing can be loaded: {why}"))
-                .hint("run it as root on the host"),
+                .with_remedy("run it as root on the host"),
         );
     }
     let signals = Signals::catch()?;
@@ -44,10 +44,10 @@ pub(crate) fn run() -> Result<u8> {
     loop {
         // Before it is looked: what changes meanwhile is then seen.
         policy.has_changed();
-        let settings = Settings::load();
-        let files = Files::watch(settings.as_ref().ok());
-        let sum = match &settings {
-            Ok(settings) => known.load(settings, &signals)?,
+        let node = Node::load();
+        let files = Files::watch(node.as_ref().ok().map(|node| &node.settings));
+        let sum = match &node {
+            Ok(node) => known.load(node, &signals)?,
             Err(e) => {
                 known.failed(&e.to_string());
                 e.to_string()
@@ -66,8 +66,8 @@ pub(crate) fn run() -> Result<u8> {
                 }
                 Event::Files => break,
                 Event::Kernel | Event::Nothing => {
-                    let loaded = match &settings {
-                        Ok(settings) => known.missing(settings, &signals)?,
+                    let loaded = match &node {
+                        Ok(node) => known.missing(node, &signals)?,
                         Err(_) => false,
                     };
                     pace.after(loaded);
@@ -146,9 +146,9 @@ struct Known {
 
 impl Known {
     /// Loads all, and tells what is new. Returns the counts.
-    fn load(&mut self, settings: &Settings, signals: &Signals) -> Result<String> {
+    fn load(&mut self, node: &Node, signals: &Signals) -> Result<String> {
         self.configuration = None;
-        if let Some(off) = Store::new(settings).takes_none() {
+        if let Some(off) = Store::new(node).takes_none() {
             return Err(off);
         }
         let before = std::mem::take(&mut self.failed);
@@ -163,7 +163,7 @@ impl Known {
         };
         // Nobody looks at what it does, so it may do no more than the start of a container.
         let (word, progress) = (Word::Settings, Progress::default());
-        let rows = load::all(settings, word, &progress, || !signals.ends(), tell)?;
+        let rows = load::all(node, word, &progress, || !signals.ends(), tell)?;
         let failed = rows
             .iter()
             .filter(|r| matches!(r.outcome, Outcome::Failed(_)));
@@ -178,12 +178,12 @@ impl Known {
 
     /// Loads again what the kernel has lost; whether there was something. What failed before is
     /// left to a change of its file, and to the containers that need it.
-    fn missing(&mut self, settings: &Settings, signals: &Signals) -> Result<bool> {
-        if let Some(off) = Store::new(settings).takes_none() {
+    fn missing(&mut self, node: &Node, signals: &Signals) -> Result<bool> {
+        if let Some(off) = Store::new(node).takes_none() {
             return Err(off);
         }
         let wanted = |name: &str| !self.failed.contains_key(name) && !signals.ends();
-        let rows = load::missing(settings, wanted)?;
+        let rows = load::missing(node, wanted)?;
         for row in &rows {
             match row.outcome {
                 Outcome::Failed(_) => {

@@ -44,7 +44,7 @@ pub(super) fn configure(dropin: &Path, files: &[Text], wish: &Wish) -> Result<Ch
                 quoted(kind)
             ),
         )
-        .hint("leave out --set-default; pods then name ours by a RuntimeClass"));
+        .with_remedy("leave out --set-default; pods then name ours by a RuntimeClass"));
     }
     let program = found.and_then(|item| item.get("runtime_path")?.as_str());
     // Without a path, CRI-O looks for a program of the runtime's name.

@@ -44,7 +44,7 @@ pub(super) fn configure(path: &Path, file: Option<&Text>, wish: &Wish) -> Result
                 quoted(name)
             ),
         )
-        .hint("leave out --set-default; containers then name ours by --runtime"));
+        .with_remedy("leave out --set-default; containers then name ours by --runtime"));
     }
     let called = found.and_then(program);
     let low_level = low_level(wish, wrapped.unwrap_or_default(), called.as_deref())?;

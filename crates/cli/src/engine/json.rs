@@ -24,7 +24,7 @@ fn object<'t>(path: &Path, text: &'t str, part: &'t str, keys: &[&str]) -> Resul
             Kind::Configuration,
             format!("{} cannot be used: {why}", path.display()),
         )
-        .hint("correct it, or take it out of the way; nothing was changed")
+        .with_remedy("correct it, or take it out of the way; nothing was changed")
     };
     let members: Fields<'t> = serde_json::from_str(part).map_err(|e| {
         let head = text.get(..offset(text, part)).unwrap_or_default();
@@ -111,7 +111,7 @@ fn some(text: &str) -> &str {
 
 fn broken(path: &Path) -> Error {
     Error::new(Kind::Internal, format!("cannot change {}", path.display()))
-        .hint("nothing was changed")
+        .with_remedy("nothing was changed")
 }
 
 /// The value of a member, or of a member of that member.

@@ -50,10 +50,10 @@ pub fn docker(dockerd: &Path, file: &Text) -> Result<()> {
     let candidate = Candidate::new(&file.text)?;
     let option = format!("--config-file={}", candidate.path().display());
     match child::run(dockerd, &["--validate", &option], b"", LIMITS) {
-        Err(e) if !e.to_string().contains("unknown flag: --validate") => {
-            Err(refused("dockerd", &file.path, &candidate, &e))
-        }
-        _ => Ok(()),
+        // The answer of a dockerd before 23.
+        Err(e) if e.messages().contains("unknown flag: --validate") => Ok(()),
+        Err(e) => Err(refused("dockerd", &file.path, &candidate, e)),
+        Ok(_) => Ok(()),
     }
 }
 
@@ -79,13 +79,13 @@ pub fn containerd(containerd: &Path, place: &Place, main: &Path, file: &Text) ->
         b"",
         LIMITS,
     ) {
-        Err(e) => Err(refused("containerd", &file.path, &candidate, &e)),
+        Err(e) => Err(refused("containerd", &file.path, &candidate, e)),
         Ok(_) => Ok(()),
     }
 }
 
-fn refused(engine: &str, file: &Path, candidate: &Candidate, said: &Error) -> Error {
-    let said = said.to_string().replace(
+fn refused(engine: &str, file: &Path, candidate: &Candidate, said: child::Failure) -> Error {
+    let said = Error::from(said).to_string().replace(
         &*candidate.path().to_string_lossy(),
         &file.to_string_lossy(),
     );
@@ -97,5 +97,5 @@ fn refused(engine: &str, file: &Path, candidate: &Candidate, said: &Error) -> Er
             foreign(&said)
         ),
     )
-    .hint("correct what it complains of; nothing was changed")
+    .with_remedy("correct what it complains of; nothing was changed")
 }

@@ -210,7 +210,7 @@ fn rancher(place: &Place, reads: &Path, beside: &Path, text: Option<&Text>) -> R
                 place.here(reads).display()
             ),
         )
-        .hint(format!(
+        .with_remedy(format!(
             "start it once, or give --config {} (containerd 2, in releases since February 2025) \
              or --config {} (before)",
             beside.join(TEMPLATES[0].1).display(),
@@ -282,7 +282,7 @@ pub fn not_generated(place: &Place, path: &Path) -> Result<()> {
             oci_apparmor::error::quoted(line.trim_start_matches(['#', ' ']))
         ),
     )
-    .hint(hint))
+    .with_remedy(hint))
 }
 
 #[cfg(test)]

@@ -100,7 +100,7 @@ impl Memory {
                 Kind::Configuration,
                 format!("{} cannot be used: {why}", place.here(&path).display()),
             )
-            .hint("move it away; our runtime is then taken out as far as it is recognised")
+            .with_remedy("move it away; our runtime is then taken out as far as it is recognised")
         };
         let memory: Self = serde_json::from_str(&file.text).map_err(|e| failed(e.to_string()))?;
         match memory.version {

@@ -29,7 +29,7 @@ pub use files::{look, look_at, written};
 pub use plan::{Outcome, Step, configure, unconfigure};
 
 use oci_apparmor::error::{Error, Kind, Result, quoted};
-use oci_apparmor::settings::LowLevel;
+use oci_apparmor::settings::RuntimeKind;
 
 /// What calls OCI runtimes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -143,9 +143,9 @@ pub struct Wish {
     /// The directory of our links, as the engine will see it.
     pub programs: PathBuf,
     /// The low-level runtime to stand for; none: that of the runtime that is wrapped.
-    pub low_level: Option<LowLevel>,
+    pub low_level: Option<RuntimeKind>,
     /// The low-level runtime that an engine without a configuration would take.
-    pub usual: LowLevel,
+    pub usual: RuntimeKind,
     /// Whether it is for all containers, not only for those that ask for it by name.
     pub default: bool,
 }
@@ -179,7 +179,7 @@ pub fn check_name(name: &str) -> Result<()> {
             Kind::Usage,
             format!("the runtime name {} {why}", quoted(name)),
         )
-        .hint("choose another, such as oci-apparmor"))
+        .with_remedy("choose another, such as oci-apparmor"))
     };
     if name.is_empty()
         || name.len() > MAX_NAME
@@ -189,7 +189,7 @@ pub fn check_name(name: &str) -> Result<()> {
     {
         return refused("is not one that a RuntimeClass can have (lower-case letters, digits, -)");
     }
-    if LowLevel::named(name).is_some() {
+    if RuntimeKind::named(name).is_some() {
         return refused("is that of a low-level runtime, which engines know as such");
     }
     Ok(())
@@ -199,7 +199,7 @@ pub fn check_name(name: &str) -> Result<()> {
 ///
 /// # Errors
 /// [`Kind::Policy`] where that would take something away from every container.
-fn low_level(wish: &Wish, runtime: &str, program: Option<&str>) -> Result<LowLevel> {
+fn low_level(wish: &Wish, runtime: &str, program: Option<&str>) -> Result<RuntimeKind> {
     if let Some(chosen) = wish.low_level {
         return Ok(chosen);
     }
@@ -207,7 +207,7 @@ fn low_level(wish: &Wish, runtime: &str, program: Option<&str>) -> Result<LowLev
         return Ok(wish.usual);
     };
     let known = Path::new(program).file_name().and_then(|n| n.to_str());
-    match known.and_then(LowLevel::named) {
+    match known.and_then(RuntimeKind::named) {
         Some(known) => Ok(known),
         None if wish.default => Err(Error::new(
             Kind::Policy,
@@ -217,7 +217,9 @@ fn low_level(wish: &Wish, runtime: &str, program: Option<&str>) -> Result<LowLev
                 quoted(program)
             ),
         )
-        .hint("let that program call ours as its own low-level runtime, or choose --low-level")),
+        .with_remedy(
+            "let that program call ours as its own low-level runtime, or choose --low-level",
+        )),
         None => Ok(wish.usual),
     }
 }
@@ -234,7 +236,7 @@ fn free(wish: &Wish, program: Option<&str>, path: &Path) -> Result<()> {
                 quoted(program)
             ),
         )
-        .hint("choose another --runtime-name; nothing was changed")),
+        .with_remedy("choose another --runtime-name; nothing was changed")),
         _ => Ok(()),
     }
 }

@@ -31,7 +31,7 @@ impl Place {
                 Kind::NotFound,
                 format!("cannot use {}: {why}", root.display()),
             )
-            .hint("name the directory that will be / of the node")
+            .with_remedy("name the directory that will be / of the node")
         };
         let real = fs::canonicalize(root).map_err(|e| failed(&reason(&e)))?;
         if !real.is_dir() {
@@ -87,7 +87,7 @@ impl Place {
     fn refused(&self, path: &Path, refusal: &Refusal) -> Error {
         refusal
             .about(&self.here(path), Kind::Configuration)
-            .hint("make it and the directories above it root's alone (chown root:, chmod go-w); nothing was changed")
+            .with_remedy("make it and the directories above it root's alone (chown root:, chmod go-w); nothing was changed")
     }
 
     /// A file, if it is there.
@@ -105,7 +105,7 @@ impl Place {
                 Kind::Configuration,
                 format!("{} is not UTF-8", self.here(path).display()),
             )
-            .hint("correct it; nothing was changed")
+            .with_remedy("correct it; nothing was changed")
         })?;
         let path = path.to_owned();
         Ok(Some(Text { path, text }))
@@ -167,7 +167,7 @@ impl Place {
                 Kind::Configuration,
                 format!("{} has changed meanwhile", self.here(path).display()),
             )
-            .hint("try again"));
+            .with_remedy("try again"));
         }
         let mut made = Vec::new();
         let real = match self.base_of(path).resolve(path) {
@@ -192,7 +192,7 @@ impl Place {
             Err(refusal) => return Err(self.refused(path, &refusal)),
         };
         replace(&real, text, mode)
-            .map_err(|e| Error::io("write", &real, &e).hint("nothing was changed"))?;
+            .map_err(|e| Error::io("write", &real, &e).with_remedy("nothing was changed"))?;
         Ok(made)
     }
 
@@ -207,7 +207,7 @@ impl Place {
                 let real = self.directory(parent, made)?.join(name);
                 let failed = |e: io::Error| {
                     Error::io("make the directory", &real, &e)
-                        .hint("run it as the owner of what is above it; nothing was changed")
+                        .with_remedy("run it as the owner of what is above it; nothing was changed")
                 };
                 fs::DirBuilder::new()
                     .mode(0o755)

@@ -148,7 +148,7 @@ pub fn configure(engine: Engine, place: &Place, main: &Path, wish: &Wish) -> Res
                     place.here(&file.path).display()
                 ),
             )
-            .hint("name another file with --config; nothing was changed"));
+            .with_remedy("name another file with --config; nothing was changed"));
         }
         base.retain(|file| file.path != main);
     }
@@ -301,7 +301,7 @@ fn undo(
                         memory.file.display()
                     ),
                 )
-                .hint(format!("move {} away", crate::engine::memory::DIRECTORY))
+                .with_remedy(format!("move {} away", crate::engine::memory::DIRECTORY))
             }),
         };
     }

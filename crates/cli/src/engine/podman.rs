@@ -11,7 +11,7 @@ use toml_edit::{DocumentMut, Item};
 use crate::engine::seen::{Handler, Mistake, Seen};
 use crate::engine::{Change, HEAD, HOOKS, Text, Wish, free, low_level, tables};
 use oci_apparmor::error::{Result, quoted};
-use oci_apparmor::settings::LowLevel;
+use oci_apparmor::settings::RuntimeKind;
 
 const RUNTIMES: [&str; 2] = ["engine", "runtimes"];
 const DEFAULT: [&str; 2] = ["engine", "runtime"];
@@ -45,7 +45,7 @@ pub(super) fn configure(dropin: &Path, files: &[Text], wish: &Wish) -> Result<Ch
         tables::set(engine, DEFAULT[1], wish.name.as_str());
     }
     let mut lists = vec![(JSON, JSON_DEFAULT.as_slice())];
-    if low_level == LowLevel::Crun {
+    if low_level == RuntimeKind::Crun {
         lists.push((NO_CGROUPS, &NO_CGROUPS_DEFAULT));
     }
     for (key, without) in lists {

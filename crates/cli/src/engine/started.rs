@@ -76,7 +76,7 @@ pub fn no_conflict(starts: &[Start], file: &Path, has_default: bool) -> Result<(
             file.display()
         ),
     )
-    .hint(
+    .with_remedy(
         "take it off the command line (systemctl edit --full docker), restart docker, and try \
          again; nothing was changed",
     ))

@@ -20,7 +20,7 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<DocumentMut> {
             path,
             "it has a byte order mark, line ends other than \\n, or a key that is quoted in two ways",
         )
-        .hint(
+        .with_remedy(
             "convert it (dos2unix), or quote the key in one way, so that nothing but our own \
              lines changes; nothing was changed",
         ));
@@ -40,7 +40,7 @@ pub(super) fn read(path: &Path, text: &str) -> Result<DocumentMut> {
             path,
             &format!("line {}: {}", line.saturating_add(1), foreign(e.message())),
         )
-        .hint("correct it, or take it out of the way; nothing was changed")
+        .with_remedy("correct it, or take it out of the way; nothing was changed")
     })
 }
 
@@ -103,7 +103,7 @@ pub(super) fn table<'d>(
         let Some(next) = item.as_table_mut() else {
             let way = path.get(..=depth).unwrap_or_default().join(".");
             return Err(refused(file, &format!("{way} is not written as a section"))
-                .hint(format!("write it as [{way}]; nothing was changed")));
+                .with_remedy(format!("write it as [{way}]; nothing was changed")));
         };
         table = next;
     }

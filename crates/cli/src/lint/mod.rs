@@ -17,9 +17,9 @@ use oci_apparmor::apparmor::blob::Declared;
 use oci_apparmor::apparmor::loaded::Mode;
 use oci_apparmor::apparmor::name::ProfileName;
 use oci_apparmor::apparmor::text::Text;
-use oci_apparmor::decision::{Component, Wanted};
 use oci_apparmor::error::{Error, Kind, quoted};
 use oci_apparmor::profiles::compile::declared;
+use oci_apparmor::wanted::{Component, Wanted};
 
 pub use parser::does_not_compile;
 
@@ -241,11 +241,9 @@ fn declares(subject: &Subject<'_>, declared: &[Declared], own: &Text) -> Vec<Fin
     let line = own.line_of(&first.name);
     match ProfileName::parse(&first.name) {
         Err(e) => {
-            let text = e.to_string();
-            let (why, remedy) = text
-                .split_once("; ")
-                .unwrap_or((&text, "choose another name"));
-            error("name", line, why.to_owned(), remedy);
+            let remedy = e.remedy();
+            let remedy = remedy.as_deref().unwrap_or("choose another name");
+            error("name", line, e.without_remedy(), remedy);
         }
         Ok(name) if name.file_name() != subject.file_name => error(
             "name",
@@ -283,11 +281,9 @@ fn declares(subject: &Subject<'_>, declared: &[Declared], own: &Text) -> Vec<Fin
 /// An error as a finding; its remedy stands in it.
 #[must_use]
 pub fn of_error(rule: &'static str, e: &Error) -> Finding {
-    let text = e.to_string();
-    let (why, remedy) = text
-        .split_once("; ")
-        .unwrap_or((&text, "see apparmor.d(5)"));
-    Finding::error(rule, e.kind(), why, remedy)
+    let remedy = e.remedy();
+    let remedy = remedy.as_deref().unwrap_or("see apparmor.d(5)");
+    Finding::error(rule, e.kind(), e.without_remedy(), remedy)
 }
 
 /// `deny` rules of a profile that complains: the kernel enforces them, and logs nothing.

@@ -75,7 +75,7 @@ pub(in crate::engine) fn drop_in(main: &Path, files: &[Text], wish: &Wish) -> Re
                 crate::engine::layout::read_by_it(main).display()
             ),
         )
-        .hint("start the distribution once, or put its first lines there: for k0s since 1.36 `# k0s_managed=true` and `version = 3`, before 1.36 `version = 2`"));
+        .with_remedy("start the distribution once, or put its first lines there: for k0s since 1.36 `# k0s_managed=true` and `version = 3`, before 1.36 `version = 2`"));
     }
     let (version, all) = read(files)?;
     let runtime = runtime(main, &all, wish)?;
@@ -116,7 +116,7 @@ pub(in crate::engine) fn template(
     wish: &Wish,
 ) -> Result<Change> {
     let refused = |why: String, hint: &str| {
-        Err(Error::new(Kind::Policy, why).hint(format!("{hint}; nothing was changed")))
+        Err(Error::new(Kind::Policy, why).with_remedy(format!("{hint}; nothing was changed")))
     };
     let before = match text {
         Some(text) if !text.trim().is_empty() => text.to_owned(),
@@ -256,7 +256,7 @@ pub(in crate::engine) fn says_nothing(template: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use oci_apparmor::settings::LowLevel;
+    use oci_apparmor::settings::RuntimeKind;
 
     const TMPL: &str = "/var/lib/rancher/k3s/agent/etc/containerd/config-v3.toml.tmpl";
 
@@ -265,7 +265,7 @@ mod tests {
             name: "oci-apparmor".to_owned(),
             programs: "/opt/libexec/oci-apparmor".into(),
             low_level: None,
-            usual: LowLevel::Runc,
+            usual: RuntimeKind::Runc,
             default,
         }
     }

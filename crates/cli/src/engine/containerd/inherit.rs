@@ -37,7 +37,7 @@ impl Inherited {
                         quoted(&kind(item))
                     ),
                 )
-                .hint("leave out --set-default; pods then name ours by a RuntimeClass"));
+                .with_remedy("leave out --set-default; pods then name ours by a RuntimeClass"));
             }
             item => item
                 .filter(is_runc)

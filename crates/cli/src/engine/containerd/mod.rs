@@ -96,7 +96,7 @@ fn version(path: &Path, document: &DocumentMut) -> Result<Option<i64>> {
                 Kind::Configuration,
                 format!("{}: version is no number that is known", path.display()),
             )
-            .hint("containerd knows 1, 2 and 3; nothing was changed")),
+            .with_remedy("containerd knows 1, 2 and 3; nothing was changed")),
         },
     }
 }
@@ -195,7 +195,7 @@ pub(super) fn configure(main: &Path, files: &[Text], wish: &Wish) -> Result<Chan
             Kind::Configuration,
             format!("{} has the deprecated section default_runtime, which overrides default_runtime_name", path.display()),
         )
-        .hint("make it a runtime with a name; nothing was changed"));
+        .with_remedy("make it a runtime with a name; nothing was changed"));
     }
 
     let plugin = tables::table(path, document, &["plugins", section])?;

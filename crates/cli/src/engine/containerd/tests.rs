@@ -6,14 +6,14 @@ use toml_edit::{DocumentMut, Item, Table, TableLike};
 use super::*;
 use crate::engine::diff;
 use crate::engine::pattern::missing;
-use oci_apparmor::settings::LowLevel;
+use oci_apparmor::settings::RuntimeKind;
 
 fn wish(default: bool) -> Wish {
     Wish {
         name: "oci-apparmor".to_owned(),
         programs: "/opt/libexec/oci-apparmor".into(),
         low_level: None,
-        usual: LowLevel::Runc,
+        usual: RuntimeKind::Runc,
         default,
     }
 }
