@@ -11,7 +11,6 @@ pub mod lint;
 pub mod listing;
 mod load;
 mod lock;
-pub mod manifest;
 mod manifests;
 mod mode;
 mod policy;

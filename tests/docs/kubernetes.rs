@@ -85,7 +85,7 @@ fn each_example_names_a_profile_that_is_there() {
     let demo = text("examples/oci-apparmor-demo");
     assert!(demo.contains("\nprofile oci-apparmor-demo "));
     let manifest = text("examples/kubernetes/web-read-only.yaml");
-    let read = oci_apparmor::profiles::manifest::read(manifest.as_bytes()).unwrap();
+    let read = oci_apparmor_manifest::read(manifest.as_bytes()).unwrap();
     let rendered = read[0].rendered.as_ref().unwrap();
     assert_eq!(rendered.name.as_str(), "web-read-only");
     for name in pods() {
