@@ -127,7 +127,7 @@ step clippy cargo clippy --locked --all-targets -- -D warnings
 count clippy
 step shellcheck scripts
 count shellcheck
-step tests cargo test --locked --no-fail-fast --lib --test process --test docs --test manifests --test engines
+step tests cargo test --locked --no-fail-fast --workspace --lib --test process --test docs --test manifests --test engines
 count tests
 if [ "$kernel" = yes ]; then
     # One after the other, so there are two guests at most.

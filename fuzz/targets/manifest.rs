@@ -4,7 +4,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use oci_apparmor::apparmor::text::Text;
-use oci_apparmor_manifest;
+use oci_apparmor_manifest as manifest;
 
 fuzz_target!(|data: &[u8]| {
     let Ok(manifests) = manifest::read(data) else {

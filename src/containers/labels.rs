@@ -201,7 +201,10 @@ mod tests {
             ("p//child (enforce)", &["p"]),
             ("p//&unconfined (enforce)", &["p"]),
         ] {
-            assert!(holds(text, &record(names)).is_ok(), "{text}");
+            assert!(
+                holds(text, &record(names), &Node::default()).is_ok(),
+                "{text}"
+            );
         }
         for (text, names) in [
             ("unconfined", &["p"][..]),
@@ -212,7 +215,10 @@ mod tests {
             ("no-such-profile", &["no-such-profile"]),
             ("", &["p"]),
         ] {
-            assert!(holds(text, &record(names)).is_err(), "{text}");
+            assert!(
+                holds(text, &record(names), &Node::default()).is_err(),
+                "{text}"
+            );
         }
     }
 }

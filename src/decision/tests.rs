@@ -1,6 +1,7 @@
 use std::path::Path;
 
 use super::*;
+use crate::apparmor::loaded::Mode;
 use crate::bundle::Annotations;
 use crate::request::{self, Caller};
 
@@ -469,7 +470,7 @@ fn nothing_that_needs_apparmor_starts_where_it_is_off() {
     ] {
         let refusal = stocked(toml).off().decide(&request).unwrap_err();
         assert_eq!(refusal.kind(), Kind::KernelOff, "{toml}");
-        assert!(refusal.to_string().contains("it is off"), "{refusal}");
+        assert!(refusal.to_string().contains("AppArmor is off"), "{refusal}");
     }
 }
 

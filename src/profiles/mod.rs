@@ -2,7 +2,6 @@
 
 pub mod compile;
 pub mod lock;
-pub mod manifest;
 pub mod remembered;
 pub mod source;
 pub mod store;

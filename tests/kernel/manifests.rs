@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use oci_apparmor_manifest::{self, Rendered};
+use oci_apparmor_manifest::{self as manifest, Rendered};
 use serde_json::json;
 
 use crate::support::*;

@@ -4,18 +4,57 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
+use oci_apparmor_manifest::{self as manifest, ErrorKind};
 use serde::Serialize;
 
 use crate::print;
 use oci_apparmor::apparmor::name::ProfileName;
 use oci_apparmor::error::{Error, Kind, Result, foreign};
-use oci_apparmor::profiles::manifest::{self, Manifest};
 
 /// The largest file; that of a profile's source.
 const MAX: u64 = 4 << 20;
 
 /// Standard input, as a file.
 const STDIN: &str = "-";
+
+/// One manifest of a file, with a name that a profile may have.
+#[derive(Debug)]
+struct Manifest {
+    place: String,
+    name: Option<ProfileName>,
+    rendered: Result<manifest::Rendered>,
+}
+
+impl Manifest {
+    fn of(read: manifest::Manifest) -> Self {
+        let name = read
+            .name
+            .as_deref()
+            .map(|name| ProfileName::parse(name).map_err(|e| e.about("metadata.name")));
+        let (name, rendered) = match name.transpose() {
+            Ok(name) => (name, read.rendered.map_err(|e| refused(&e))),
+            Err(e) => (None, Err(e)),
+        };
+        Self {
+            place: read.place,
+            name,
+            rendered,
+        }
+    }
+}
+
+/// Why a manifest is refused, as an error of this program.
+fn refused(e: &manifest::Error) -> Error {
+    let kind = match e.kind() {
+        ErrorKind::Invalid => Kind::DoesNotCompile,
+        ErrorKind::Name => Kind::Policy,
+    };
+    let error = Error::new(kind, e.why());
+    match e.remedy() {
+        Some(remedy) => error.with_remedy(remedy),
+        None => error,
+    }
+}
 
 /// One manifest, as other programs see it.
 #[derive(Debug, Serialize)]
@@ -100,9 +139,9 @@ fn refusal(file: &Path, manifest: &Manifest) -> Option<Error> {
 }
 
 fn manifests(file: &Path) -> Result<Vec<Manifest>> {
-    let found = manifest::read(&content(file)?)?;
+    let found = manifest::read(&content(file)?).map_err(|e| refused(&e))?;
     match found.is_empty() {
-        false => Ok(found),
+        false => Ok(found.into_iter().map(Manifest::of).collect()),
         true => Err(Error::new(Kind::NotFound, "it holds no AppArmorProfile")),
     }
 }

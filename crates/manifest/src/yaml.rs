@@ -10,7 +10,7 @@ use std::collections::btree_map::Entry;
 
 use granit_parser::{Event, Parser, ScalarStyle, Tag, options};
 
-use crate::error::{Error, Kind, Result, foreign, quoted};
+use crate::error::{Error, Result, cut, quoted};
 
 /// How deep values may stand in each other; manifests need less than 20 levels.
 const MAX_DEPTH: usize = 64;
@@ -20,7 +20,7 @@ const MAX_VALUES: usize = 200_000;
 
 /// One value.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Node {
+pub(crate) enum Node {
     /// Nothing, `~` or `null`.
     Null,
     /// `true` or `false`.
@@ -49,8 +49,8 @@ enum Open {
 /// The documents of a file.
 ///
 /// # Errors
-/// [`Kind::DoesNotCompile`] where it is no YAML, nests too deep or holds too much.
-pub(super) fn documents(text: &str) -> Result<Vec<Node>> {
+/// Where it is no YAML, nests too deep or holds too much.
+pub(crate) fn documents(text: &str) -> Result<Vec<Node>> {
     let options = options! {
         flow_nesting_limit: MAX_DEPTH,
         block_nesting_limit: MAX_DEPTH,
@@ -60,7 +60,7 @@ pub(super) fn documents(text: &str) -> Result<Vec<Node>> {
     let mut root = None;
     let mut values = 0_usize;
     for event in Parser::new_from_str_with_options(text, options) {
-        let (event, _) = event.map_err(|e| no_yaml(&foreign(&e.to_string())))?;
+        let (event, _) = event.map_err(|e| no_yaml(&cut(&e.to_string(), 300)))?;
         if event.is_node() {
             values = values.saturating_add(1);
             if values > MAX_VALUES {
@@ -141,10 +141,7 @@ pub(super) fn documents(text: &str) -> Result<Vec<Node>> {
 }
 
 fn no_yaml(why: &str) -> Error {
-    Error::new(
-        Kind::DoesNotCompile,
-        format!("it cannot be read as YAML: {why}"),
-    )
+    Error::new(format!("it cannot be read as YAML: {why}"))
 }
 
 fn closed(open: Open) -> Node {

@@ -3,25 +3,25 @@
 
 use std::collections::BTreeMap;
 
-use super::yaml::Node;
-use crate::error::{Error, Kind, Result, quoted};
+use crate::error::{Error, Result, quoted};
+use crate::yaml::Node;
 
 /// A value, and where it stands: `spec.abstract.network`.
 #[derive(Debug, Clone)]
-pub(super) struct Field<'n> {
+pub(crate) struct Field<'n> {
     place: String,
     node: &'n Node,
 }
 
 /// An object whose fields are all known.
 #[derive(Debug)]
-pub(super) struct Object<'n> {
+pub(crate) struct Object<'n> {
     place: String,
     entries: &'n BTreeMap<String, Node>,
 }
 
 impl<'n> Field<'n> {
-    pub(super) fn new(place: impl Into<String>, node: &'n Node) -> Self {
+    pub(crate) fn new(place: impl Into<String>, node: &'n Node) -> Self {
         Self {
             place: place.into(),
             node,
@@ -29,12 +29,12 @@ impl<'n> Field<'n> {
     }
 
     /// Refuses this value.
-    pub(super) fn refuse(&self, why: impl Into<String>) -> Error {
-        Error::new(Kind::DoesNotCompile, why).about(&self.place)
+    pub(crate) fn refuse(&self, why: impl Into<String>) -> Error {
+        Error::new(why).at(&self.place)
     }
 
     /// As an object that has no other fields than `known`.
-    pub(super) fn object(&self, known: &[&str]) -> Result<Object<'n>> {
+    pub(crate) fn object(&self, known: &[&str]) -> Result<Object<'n>> {
         let Node::Object(entries) = self.node else {
             return Err(self.is_not("an object"));
         };
@@ -44,29 +44,29 @@ impl<'n> Field<'n> {
         };
         match entries.keys().find(|key| !known.contains(&key.as_str())) {
             None => Ok(object),
-            Some(key) => Err(Error::new(
-                Kind::DoesNotCompile,
-                format!("{} is not a field of this version", object.at(key)),
-            )
+            Some(key) => Err(Error::new(format!(
+                "{} is not a field of this version",
+                object.at(key)
+            ))
             .with_remedy(format!("what may stand there: {}", known.join(", ")))),
         }
     }
 
-    pub(super) fn text(&self) -> Result<&'n str> {
+    pub(crate) fn text(&self) -> Result<&'n str> {
         match self.node {
             Node::Text(text) => Ok(text),
             _ => Err(self.is_not("a string")),
         }
     }
 
-    pub(super) fn flag(&self) -> Result<bool> {
+    pub(crate) fn flag(&self) -> Result<bool> {
         match self.node {
             Node::Flag(flag) => Ok(*flag),
             _ => Err(self.is_not("true or false")),
         }
     }
 
-    pub(super) fn list(&self) -> Result<Vec<Field<'n>>> {
+    pub(crate) fn list(&self) -> Result<Vec<Field<'n>>> {
         let Node::List(items) = self.node else {
             return Err(self.is_not("a list"));
         };
@@ -75,7 +75,7 @@ impl<'n> Field<'n> {
     }
 
     /// One field of an object whose other fields do not matter.
-    pub(super) fn entry(&self, name: &str) -> Result<Option<Field<'n>>> {
+    pub(crate) fn entry(&self, name: &str) -> Result<Option<Field<'n>>> {
         let Node::Object(entries) = self.node else {
             return Err(self.is_not("an object"));
         };
@@ -98,18 +98,18 @@ impl<'n> Field<'n> {
 
 impl<'n> Object<'n> {
     /// The field of this name, unless it is missing or null, which is the same to Kubernetes.
-    pub(super) fn get(&self, name: &str) -> Option<Field<'n>> {
+    pub(crate) fn get(&self, name: &str) -> Option<Field<'n>> {
         match self.entries.get(name)? {
             Node::Null => None,
             node => Some(Field::new(self.at(name), node)),
         }
     }
 
-    pub(super) fn flag(&self, name: &str) -> Result<Option<bool>> {
+    pub(crate) fn flag(&self, name: &str) -> Result<Option<bool>> {
         self.get(name).map(|field| field.flag()).transpose()
     }
 
-    pub(super) fn list(&self, name: &str) -> Result<Vec<Field<'n>>> {
+    pub(crate) fn list(&self, name: &str) -> Result<Vec<Field<'n>>> {
         self.get(name).map_or(Ok(Vec::new()), |field| field.list())
     }
 

@@ -16,14 +16,14 @@ const MAX_NESTING: usize = 10;
 
 /// A path as it stands in a rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Path(String);
+pub(crate) struct Path(String);
 
 impl Path {
     /// Checks a path from outside.
     ///
     /// # Errors
     /// The rule that it breaks, as a clause.
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
         if text.is_empty() {
             return Err("it is empty".to_owned());
         }
@@ -50,7 +50,7 @@ impl Path {
     }
 
     /// The path, in quotes where it needs them.
-    pub(super) fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
 }

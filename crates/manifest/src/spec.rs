@@ -4,21 +4,21 @@
 //! apparmorprofile_types.go`; what it checks beside the schema is in
 //! `internal/pkg/daemon/apparmorprofile/crd2armor/crd2armor.go`.
 
-use super::fields::{Field, Object};
-use super::rules::Abstract;
 use crate::error::{Result, quoted};
+use crate::fields::{Field, Object};
+use crate::rules::Abstract;
 
 /// What a manifest says.
 #[derive(Debug)]
-pub(super) struct Spec {
-    pub(super) complain: bool,
-    pub(super) disabled: bool,
-    pub(super) policy: Policy,
+pub(crate) struct Spec {
+    pub(crate) complain: bool,
+    pub(crate) disabled: bool,
+    pub(crate) policy: Policy,
 }
 
 /// The rules, in one of the two ways to give them.
 #[derive(Debug)]
-pub(super) enum Policy {
+pub(crate) enum Policy {
     /// AppArmor text: `spec.policy`.
     Text(String),
     /// Lists of what is allowed: `spec.abstract`.
@@ -27,14 +27,14 @@ pub(super) enum Policy {
 
 /// The versions of the API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Version {
+pub(crate) enum Version {
     V1,
     V1Alpha1,
 }
 
 impl Spec {
     /// Reads `spec`; a manifest without one allows nothing, as an empty one does.
-    pub(super) fn read(spec: Option<&Field<'_>>, version: Version) -> Result<Self> {
+    pub(crate) fn read(spec: Option<&Field<'_>>, version: Version) -> Result<Self> {
         let Some(field) = spec else {
             return Ok(Self {
                 complain: false,

@@ -4,8 +4,9 @@
 //! reason. A manifest is a way to write a profile, so nothing in it may come out as anything but
 //! the rules that its fields stand for.
 //!
-//! Only the command line uses this module, so that the wrapper and the hook need no YAML.
+//! Only the command line uses this crate, so that the wrapper and the hook need no YAML.
 
+mod error;
 mod fields;
 mod path;
 mod rules;
@@ -15,11 +16,11 @@ mod yaml;
 
 use std::collections::BTreeMap;
 
-use self::fields::{Field, Object};
-use self::spec::{Policy, Spec, Version};
-use self::yaml::Node;
-use crate::apparmor::name::ProfileName;
-use crate::error::{Error, Kind, Result, quoted};
+use crate::error::quoted;
+pub use crate::error::{Error, ErrorKind, Result};
+use crate::fields::{Field, Object};
+use crate::spec::{Policy, Spec, Version};
+use crate::yaml::Node;
 
 const KIND: &str = "AppArmorProfile";
 const GROUP: &str = "security-profiles-operator.x-k8s.io";
@@ -30,7 +31,7 @@ pub struct Manifest {
     /// Where it stands in the file: `document 2`, or `document 2, item 3` of a list.
     pub place: String,
     /// The profile's name, if that much of it could be read.
-    pub name: Option<ProfileName>,
+    pub name: Option<String>,
     /// The profile, or why there is none.
     pub rendered: Result<Rendered>,
 }
@@ -39,7 +40,7 @@ pub struct Manifest {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rendered {
     /// Its name in the kernel: `metadata.name` as it stands, as the operator has it.
-    pub name: ProfileName,
+    pub name: String,
     /// Whether the manifest asks for complain mode; the text then says so. Of `spec.policy` only
     /// the text itself tells.
     pub complain: bool,
@@ -54,11 +55,10 @@ pub struct Rendered {
 /// Documents of other kinds are passed over.
 ///
 /// # Errors
-/// [`Kind::DoesNotCompile`] where the file as a whole cannot be read; what is wrong with one
+/// [`ErrorKind::Invalid`] where the file as a whole cannot be read; what is wrong with one
 /// manifest stands in that [`Manifest`].
 pub fn read(bytes: &[u8]) -> Result<Vec<Manifest>> {
-    let text = std::str::from_utf8(bytes)
-        .map_err(|_| Error::new(Kind::DoesNotCompile, "it is not UTF-8 text"))?;
+    let text = std::str::from_utf8(bytes).map_err(|_| Error::new("it is not UTF-8 text"))?;
     let documents = yaml::documents(text).map_err(|e| match is_profile_text(text) {
         true => profile_text(),
         false => e,
@@ -77,11 +77,8 @@ pub fn read(bytes: &[u8]) -> Result<Vec<Manifest>> {
 }
 
 fn profile_text() -> Error {
-    Error::new(
-        Kind::DoesNotCompile,
-        format!("it is text of AppArmor's language, not an {KIND}"),
-    )
-    .with_remedy("use it as it is; apparmor_parser -Q -K FILE tells whether it compiles")
+    Error::new(format!("it is text of AppArmor's language, not an {KIND}"))
+        .with_remedy("use it as it is; apparmor_parser -Q -K FILE tells whether it compiles")
 }
 
 /// Whether it looks like the text of a profile; asked only of what is no manifest.
@@ -135,8 +132,7 @@ fn kind(document: &Node) -> Result<&str> {
         Node::Unusable(why) => why.clone(),
         _ => "it is not an object".to_owned(),
     };
-    Err(Error::new(Kind::DoesNotCompile, why)
-        .with_remedy(format!("a manifest has the kind {KIND}")))
+    Err(Error::new(why).with_remedy(format!("a manifest has the kind {KIND}")))
 }
 
 fn items(list: &Node) -> Result<&[Node]> {
@@ -146,10 +142,7 @@ fn items(list: &Node) -> Result<&[Node]> {
     match entries.get("items") {
         Some(Node::List(items)) => Ok(items),
         Some(Node::Null) => Ok(&[]),
-        _ => Err(Error::new(
-            Kind::DoesNotCompile,
-            "it is a list without items",
-        )),
+        _ => Err(Error::new("it is a list without items")),
     }
 }
 
@@ -167,7 +160,7 @@ fn from_object(place: String, node: &Node, of: Option<&Node>) -> Option<Manifest
         // A kind that is nearly this one is no other.
         _ if kind.eq_ignore_ascii_case(KIND) => {}
         "List" | "AppArmorProfileList" => {
-            let e = Error::new(Kind::DoesNotCompile, "a list in a list is not read");
+            let e = Error::new("a list in a list is not read");
             return Some(refused(place, e));
         }
         _ => return None,
@@ -183,24 +176,23 @@ fn from_object(place: String, node: &Node, of: Option<&Node>) -> Option<Manifest
 
 /// `metadata.name`, as far as it can be a profile's. It is looked for in a manifest that is
 /// refused, too: that one must not make another of its name the only one.
-fn name(manifest: &Node) -> Result<ProfileName> {
-    let missing = || Error::new(Kind::DoesNotCompile, "metadata.name is missing");
+fn name(manifest: &Node) -> Result<String> {
+    let missing = || Error::new("metadata.name is missing");
     let metadata = Field::new("", manifest).entry("metadata")?;
     let field = metadata.ok_or_else(missing)?.entry("name")?;
     let field = field.ok_or_else(missing)?;
     let text = field.text()?;
-    let name = ProfileName::parse(text).map_err(|e| e.about("metadata.name"))?;
     // The name stands in the text without quotes; one with '/' would be a child, or attach to
     // the programs of that path. Kubernetes has no such names.
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"_.-".contains(&b);
-    match text.bytes().all(plain) {
-        true => Ok(name),
+    match !text.is_empty() && text.bytes().all(plain) {
+        true => Ok(text.to_owned()),
         false => Err(field
             .refuse(format!(
                 "{} is not made of letters, digits, '_', '.' and '-'",
                 quoted(text)
             ))
-            .of(Kind::Policy)),
+            .name()),
     }
 }
 
@@ -209,7 +201,7 @@ fn version(manifest: &Object<'_>, of: Option<&Node>) -> Result<Version> {
     let field = manifest
         .get("apiVersion")
         .or(inherited)
-        .ok_or_else(|| Error::new(Kind::DoesNotCompile, "apiVersion is missing"))?;
+        .ok_or_else(|| Error::new("apiVersion is missing"))?;
     match field.text()?.strip_prefix(GROUP) {
         Some("/v1") => Ok(Version::V1),
         Some("/v1alpha1") => Ok(Version::V1Alpha1),
@@ -220,18 +212,13 @@ fn version(manifest: &Object<'_>, of: Option<&Node>) -> Result<Version> {
     }
 }
 
-fn render(
-    kind: &str,
-    node: &Node,
-    of: Option<&Node>,
-    name: Result<ProfileName>,
-) -> Result<Rendered> {
+fn render(kind: &str, node: &Node, of: Option<&Node>, name: Result<String>) -> Result<Rendered> {
     let known = ["apiVersion", "kind", "metadata", "spec", "status"];
     let manifest = Field::new("", node).object(&known)?;
     let name = name?;
     if kind != KIND {
         let why = format!("kind: it is {}, not {KIND}", quoted(kind));
-        return Err(Error::new(Kind::DoesNotCompile, why));
+        return Err(Error::new(why));
     }
     let version = version(&manifest, of)?;
     let spec = Spec::read(manifest.get("spec").as_ref(), version)?;
@@ -251,7 +238,7 @@ fn render(
 /// The kernel has one profile of a name: which of two manifests is meant cannot be told. It does
 /// not matter that their namespaces differ; the operator's own profiles collided so.
 fn refuse_namesakes(manifests: &mut [Manifest]) {
-    let mut places: BTreeMap<ProfileName, Vec<String>> = BTreeMap::new();
+    let mut places: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for manifest in manifests.iter() {
         if let Some(name) = &manifest.name {
             places
@@ -268,9 +255,9 @@ fn refuse_namesakes(manifests: &mut [Manifest]) {
             && manifest.rendered.is_ok()
         {
             let why = format!("metadata.name: {other} has the same name");
-            manifest.rendered =
-                Err(Error::new(Kind::Policy, why)
-                    .with_remedy("the kernel has one profile of a name"));
+            manifest.rendered = Err(Error::new(why)
+                .name()
+                .with_remedy("the kernel has one profile of a name"));
         }
     }
 }

@@ -122,7 +122,7 @@ fn numbers_and_booleans_are_no_strings() {
             .name
             .as_ref()
             .unwrap_or_else(|| panic!("{word}: {read:?}"));
-        assert_eq!(name.as_str(), word.trim_matches('"'));
+        assert_eq!(name, word.trim_matches('"'));
     }
 }
 

@@ -1,36 +1,36 @@
 //! `spec.abstract`: lists of what a profile allows.
 
-use super::fields::{Field, Object};
-use super::path::Path;
-use super::spec::Version;
 use crate::error::{Result, quoted};
+use crate::fields::{Field, Object};
+use crate::path::Path;
+use crate::spec::Version;
 
 /// `spec.abstract`, checked.
 #[derive(Debug, Default)]
-pub(super) struct Abstract {
-    pub(super) executables: Vec<Path>,
-    pub(super) libraries: Vec<Path>,
-    pub(super) read_only: Vec<Path>,
-    pub(super) write_only: Vec<Path>,
-    pub(super) read_write: Vec<Path>,
-    pub(super) ptrace: Vec<Ptrace>,
-    pub(super) network: Option<Network>,
-    pub(super) capabilities: Vec<&'static str>,
+pub(crate) struct Abstract {
+    pub(crate) executables: Vec<Path>,
+    pub(crate) libraries: Vec<Path>,
+    pub(crate) read_only: Vec<Path>,
+    pub(crate) write_only: Vec<Path>,
+    pub(crate) read_write: Vec<Path>,
+    pub(crate) ptrace: Vec<Ptrace>,
+    pub(crate) network: Option<Network>,
+    pub(crate) capabilities: Vec<&'static str>,
 }
 
 /// One ptrace rule.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Ptrace {
-    pub(super) access: Vec<&'static str>,
-    pub(super) peer: Option<String>,
+pub(crate) struct Ptrace {
+    pub(crate) access: Vec<&'static str>,
+    pub(crate) peer: Option<String>,
 }
 
 /// The network rules of a manifest that has any; what is not said is not allowed.
 #[derive(Debug, Default)]
-pub(super) struct Network {
-    pub(super) raw: bool,
-    pub(super) tcp: bool,
-    pub(super) udp: bool,
+pub(crate) struct Network {
+    pub(crate) raw: bool,
+    pub(crate) tcp: bool,
+    pub(crate) udp: bool,
 }
 
 const ACCESS: [&str; 4] = ["read", "readby", "trace", "tracedby"];
@@ -84,7 +84,7 @@ const CAPABILITIES: [&str; 41] = [
 
 impl Abstract {
     /// Reads it; what is missing allows nothing.
-    pub(super) fn read(field: Option<&Field<'_>>, version: Version) -> Result<Self> {
+    pub(crate) fn read(field: Option<&Field<'_>>, version: Version) -> Result<Self> {
         let mut rules = Self::default();
         let Some(field) = field else { return Ok(rules) };
         let object = field.object(match version {

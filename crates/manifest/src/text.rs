@@ -3,14 +3,13 @@
 
 use std::fmt::{Display, Write};
 
-use super::path::Path;
-use super::rules::{Abstract, Network, Ptrace};
-use crate::apparmor::name::ProfileName;
+use crate::path::Path;
+use crate::rules::{Abstract, Network, Ptrace};
 
 /// What no profile of the operator may do in enforce mode, whatever it allows. Up to 0.8.4 it also
 /// denied mount and most of /sys; a manifest does not say which operator it was written for, and
 /// those of later ones need what was denied (its commits 652a546b1 and 12b4b3d01).
-pub(super) const DENIED: [&str; 9] = [
+pub(crate) const DENIED: [&str; 9] = [
     "@{PROC}/* w",
     "@{PROC}/{[^1-9],[^1-9][^0-9],[^1-9s][^0-9y][^0-9s],[^1-9][^0-9][^0-9][^0-9]*}/** w",
     "@{PROC}/sys/[^k]** w",
@@ -23,7 +22,7 @@ pub(super) const DENIED: [&str; 9] = [
 ];
 
 /// The text of a profile, made of rules.
-pub(super) fn of(name: &ProfileName, complain: bool, rules: &Abstract) -> String {
+pub(crate) fn of(name: &str, complain: bool, rules: &Abstract) -> String {
     let mode = if complain { "complain" } else { "enforce" };
     // A deny rule is enforced in complain mode too, and silently: complain mode has none.
     let mut text = Text {
