@@ -86,7 +86,7 @@ impl Policy {
         let workshop = Workshop {
             component,
             source,
-            kernel: &store.kernel,
+            kernel: store.kernel,
             configured: store.settings.parser.as_ref().map(|p| p.as_path()),
             cache: Cache::at(store.settings.cache_directory.as_path()),
         };

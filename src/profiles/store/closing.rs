@@ -106,7 +106,7 @@ impl Store<'_> {
         parser: &Parser,
     ) -> Result<(Option<Vec<u8>>, Option<Declared>)> {
         let configured = self.settings.parser.as_ref().map(|p| p.as_path());
-        let tools = || Ok::<_, Error>(Toolchain::of(parser, configured, &self.kernel)?.digest);
+        let tools = || Ok::<_, Error>(Toolchain::of(parser, configured, self.kernel)?.digest);
         let cache = Cache::at(self.settings.cache_directory.as_path());
         let before = tools()?;
         let key = Key::of(&Sha256::digest(text).into(), &before, false);
@@ -134,7 +134,7 @@ impl Store<'_> {
     fn only_child(&self, name: &str, policy: &[u8]) -> Result<Declared> {
         let malformed = |why: String| Error::new(Kind::DoesNotCompile, why);
         let declared = blob::walk(policy).map_err(malformed)?;
-        readable(&self.kernel, &declared)?;
+        readable(self.kernel, &declared)?;
         match <[Declared; 1]>::try_from(declared) {
             Ok([child])
                 if child.name == name

@@ -72,7 +72,7 @@ impl Store<'_> {
     pub fn is_as_built(&self, name: &ProfileName, source: &Source) -> bool {
         Remembered::of(name).is_some_and(|r| {
             r.declares(name)
-                && r.is_held(&self.kernel)
+                && r.is_held(self.kernel)
                 && r.built.is_some_and(|built| built.is_current(source))
         })
     }

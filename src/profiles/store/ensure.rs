@@ -314,7 +314,7 @@ impl<'s> Store<'s> {
             || remembered.is_some_and(|r| {
                 let built = r.built.as_ref();
                 r.declares(&component.name)
-                    && r.is_held(&self.kernel)
+                    && r.is_held(self.kernel)
                     && built.is_some_and(|b| b.is_current(source))
             });
         as_built.then(|| loaded.clone())

@@ -120,7 +120,7 @@ impl Store<'_> {
         let before = view.remembered.as_ref();
         let present = self.present(&component.name, policy, before, view.revision)?;
         let edited = || changed(before?.built.as_ref()?, &policy.built);
-        let is_ours = |r: &Remembered| r.built.is_some() && r.is_held(&self.kernel);
+        let is_ours = |r: &Remembered| r.built.is_some() && r.is_held(self.kernel);
         let why = match present.same {
             Some(true) if present.undeclared.is_empty() => return Ok(Change::Nothing),
             Some(true) => Some(undeclared(&present.undeclared)),

@@ -80,7 +80,7 @@ impl Store<'_> {
     pub fn tidy(&self) -> Result<Tidied> {
         let mut tidied = Tidied {
             locks: lock::tidy()?,
-            remembered: remembered::tidy(&self.kernel)?,
+            remembered: remembered::tidy(self.kernel)?,
             temporary: temporary()?,
             ..Tidied::default()
         };
