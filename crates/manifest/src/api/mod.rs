@@ -119,7 +119,7 @@ pub(crate) fn name(manifest: &Node) -> Result<String> {
         Err(error.at("metadata.name").located(manifest))
     };
     // The name is not quoted in the text. With a '/' it would be the name of a child profile, or
-    // a path to attach to. Names in Kubernetes have less characters than these.
+    // a path to attach to. Names in Kubernetes need fewer characters than these.
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"_.-".contains(&b);
     match name.as_str() {
         "" => refused("is empty".to_owned()),
