@@ -27,7 +27,7 @@
 
 // The suites use the rest of it.
 #[allow(dead_code)]
-#[path = "../tests/kernel/support.rs"]
+#[path = "../tests/support/mod.rs"]
 mod support;
 
 use std::fs;
@@ -40,7 +40,9 @@ use oci_apparmor::apparmor::kernel::Kernel;
 use oci_apparmor::apparmor::name::ProfileName;
 use oci_apparmor::profiles::{Store, Word};
 use oci_apparmor::settings::Settings;
-use support::{Bundle, CONFIG, loaded, profile_text, run, source, unload, world, wrapper};
+use support::containers::{
+    Bundle, CLI, CONFIG, loaded, profile_text, run, source, unload, world, wrapper,
+};
 
 const NAME: &str = "bench-load";
 /// The parser's own copy: the same text, where its cache finds it by this name.
@@ -161,7 +163,7 @@ fn main() {
     let name = ProfileName::parse(NAME).unwrap();
     let runc = wrapper("runc");
     let runc = runc.to_str().unwrap();
-    let ours = env!("CARGO_BIN_EXE_oci-apparmor");
+    let ours = CLI;
     let mut contenders = vec![
         Contender::process(words(&["apparmor_parser", "-r", "-W", FILE])),
         Contender::process(words(&[

@@ -116,7 +116,7 @@ if [ "$failed" -eq 0 ] && [ "$kernel" = yes ]; then
         step kernel cargo test --locked --no-fail-fast --test kernel_containers --test kernel_off
         # That an engine does the same as ever for what asks for nothing is looked at with one of
         # its versions: docker's and systemd's newer ones, containerd's and CRI-O's callers' older.
-        step bookworm engines bookworm --skip docker::same --skip podman::systemd
+        step bookworm engines bookworm --skip docker::same_behaviour --skip podman::systemd
         step labelled cargo test --locked --no-fail-fast --test kernel_labelled
         step fuzz fuzz/run.sh --seconds 3
     } &
@@ -127,13 +127,13 @@ step clippy cargo clippy --locked --all-targets -- -D warnings
 count clippy
 step shellcheck scripts
 count shellcheck
-step tests cargo test --locked --no-fail-fast --lib --test process --test docs --test manifests --test engines
+step tests cargo test --locked --no-fail-fast --lib --test process --test docs --test manifests --test engine_files --test command_lines
 count tests
 if [ "$kernel" = yes ]; then
     # One after the other, so there are two guests at most.
     step profiles cargo test --locked --no-fail-fast --test kernel_profiles
     count profiles
-    step trixie engines trixie --skip crio_recorded::crio_sees --skip pods_alike \
+    step trixie engines trixie --skip crio_recorded::crio_sees --skip containerd_unchanged \
         --skip ctr::a_task_of_ctr_that_asks
     count trixie
     wait

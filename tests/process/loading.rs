@@ -1,8 +1,8 @@
 //! A profile that is missing, or does not enforce, is loaded before its container is made.
 
+use crate::compiled_policy::{blob, blob_with, tagged};
 use crate::create::ASKS;
 use crate::node::{Node, node};
-use crate::policy::{blob, blob_with, tagged};
 
 fn asks(profile: &str) -> String {
     ASKS.replace("\"p\"", &format!("\"{profile}\""))

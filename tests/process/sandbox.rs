@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
+use crate::compiled_policy::blob;
 use crate::node::{BUNDLE, Node, node};
-use crate::policy::blob;
 
 /// The sandbox `s1` with these annotations.
 fn sandbox(node: &Node, annotations: &Value) -> String {

@@ -1,0 +1,28 @@
+// Tests may fail by panicking, and print what they could not do.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::arithmetic_side_effects,
+    clippy::print_stdout
+)]
+#![allow(missing_docs)]
+
+// Each suite uses a part of it.
+#[allow(dead_code)]
+#[path = "../support/mod.rs"]
+mod support;
+
+mod child_profiles;
+mod compilation;
+mod concurrent_starts;
+mod drift;
+mod ensure_cost;
+mod full_disk;
+mod kernel_interfaces;
+mod loaded_profiles;
+mod many_profiles;
+mod policy_files;
+mod profile_changes;
