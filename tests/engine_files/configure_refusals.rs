@@ -33,7 +33,7 @@ fn containerd(text: &str) -> Image {
 }
 
 #[test]
-fn files_that_are_not_as_they_must_be() {
+fn malformed_files_are_refused() {
     for (text, line) in [
         ("version = 2\n[plugins\n", "line 2"),
         ("version = 2\nversion = 2\n", "line 2"),
@@ -96,7 +96,7 @@ fn files_that_others_can_write() {
 }
 
 #[test]
-fn defaults_that_would_lose_something() {
+fn a_default_that_would_replace_another_wrapper_is_refused() {
     let nvidia = "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\".containerd]\ndefault_runtime_name = \"nvidia\"\n\
         [plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.nvidia]\nruntime_type = \"io.containerd.runc.v2\"\n\
         [plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.nvidia.options]\nBinaryName = \"/usr/bin/nvidia-container-runtime\"\n";
@@ -160,7 +160,7 @@ fn names_that_are_taken_or_cannot_be() {
 }
 
 #[test]
-fn a_memory_of_another_version_is_not_guessed_at() {
+fn a_journal_of_another_version_is_refused() {
     let image = containerd("version = 2\n");
     image.done("configure", &["containerd"]);
     let memory = "/etc/oci-apparmor/engines/containerd.json";

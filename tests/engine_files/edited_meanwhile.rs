@@ -15,7 +15,7 @@ const BEFORE: &str = r#"version = 2
 "#;
 
 #[test]
-fn what_people_changed_meanwhile_is_kept() {
+fn edits_made_after_configure_are_kept() {
     let image = Image::of(&[(CONTAINERD, BEFORE)]);
     image.done("configure", &["containerd", "--set-default"]);
     let text = image
@@ -56,7 +56,7 @@ fn what_people_changed_meanwhile_is_kept() {
 }
 
 #[test]
-fn a_default_that_somebody_chose_later_stays() {
+fn a_default_that_was_set_later_stays() {
     let image = Image::of(&[(CONTAINERD, BEFORE)]);
     image.done("configure", &["containerd", "--set-default"]);
     let text = image
@@ -71,7 +71,7 @@ fn a_default_that_somebody_chose_later_stays() {
 }
 
 #[test]
-fn a_dropin_that_somebody_added_to_keeps_what_was_added() {
+fn a_drop_in_that_was_added_to_keeps_the_additions() {
     let image = Image::new();
     let dropin = "/etc/containers/containers.conf.d/99-oci-apparmor.conf";
     image.done("configure", &["podman", "--set-default"]);
@@ -87,7 +87,7 @@ fn a_dropin_that_somebody_added_to_keeps_what_was_added() {
 }
 
 #[test]
-fn it_is_taken_out_without_a_memory_too() {
+fn unconfigure_works_without_a_journal() {
     for engine in ["containerd", "crio", "podman", "docker"] {
         let image = Image::new();
         let before = image.tree();
@@ -112,7 +112,7 @@ fn it_is_taken_out_without_a_memory_too() {
 
 /// As the README had it before there was a command.
 #[test]
-fn what_was_configured_by_hand_is_taken_over_and_taken_out() {
+fn entries_written_by_hand_are_taken_over_and_removed() {
     let by_hand = format!(
         "{BEFORE}[plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.oci-apparmor]\n\
          \x20 runtime_type = \"io.containerd.runc.v2\"\n  pod_annotations = [\"oci-apparmor/*\"]\n\
@@ -133,7 +133,7 @@ fn what_was_configured_by_hand_is_taken_over_and_taken_out() {
 }
 
 #[test]
-fn two_of_one_engine_are_kept_apart() {
+fn two_configuration_files_of_one_engine_are_kept_apart() {
     let other = "/opt/containerd/config.toml";
     let image = Image::of(&[(CONTAINERD, BEFORE), (other, "version = 2\n")]);
     image.done("configure", &["containerd"]);
@@ -149,7 +149,7 @@ fn two_of_one_engine_are_kept_apart() {
 /// A file that became a link in the image, another machine's memory, a change that was not done:
 /// none of these makes `unconfigure` write something that was never there.
 #[test]
-fn a_memory_that_does_not_fit_is_no_reason_to_write_anything() {
+fn a_journal_that_does_not_match_changes_nothing() {
     let image = Image::of(&[(CONTAINERD, BEFORE)]);
     image.done("configure", &["containerd", "--set-default"]);
     image.write(CONTAINERD, "version = 2\n# another file altogether\n");
@@ -169,7 +169,7 @@ fn a_memory_that_does_not_fit_is_no_reason_to_write_anything() {
 
 /// Where a file cannot be written, nothing is remembered of what was not done.
 #[test]
-fn what_was_not_done_is_not_remembered() {
+fn a_configure_that_fails_leaves_no_journal() {
     let image = Image::of(&[(CONTAINERD, BEFORE)]);
     let script = "mount --bind \"$1/etc/containerd\" \"$1/etc/containerd\" &&
         mount -o remount,ro,bind \"$1/etc/containerd\" && shift && exec \"$@\"";

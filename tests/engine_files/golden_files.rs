@@ -156,7 +156,7 @@ impl Case {
 }
 
 #[test]
-fn each_becomes_what_it_should_and_comes_back_byte_for_byte() {
+fn configure_writes_the_golden_files_and_unconfigure_restores_every_byte() {
     let bless = std::env::var_os("OCI_APPARMOR_BLESS").is_some();
     let mut wrong = Vec::new();
     for case in Case::all() {
@@ -227,7 +227,7 @@ fn each_becomes_what_it_should_and_comes_back_byte_for_byte() {
 
 /// Any way of being configured can follow any other, and the way back is the same.
 #[test]
-fn what_was_chosen_before_leaves_nothing_behind() {
+fn a_second_configure_replaces_the_first() {
     let ways = [
         &[][..],
         &["--set-default"],

@@ -186,7 +186,7 @@ const ELSEWHERE: [(&str, &str, &str, &str); 6] = [
 ];
 
 #[test]
-fn what_happens_behind_our_back_ends_the_container() {
+fn a_label_that_is_lost_during_start_ends_the_container() {
     let _world = world();
     for (what, call, deed, found) in ELSEWHERE {
         println!("a runtime that {what}");
@@ -202,7 +202,7 @@ fn what_happens_behind_our_back_ends_the_container() {
 }
 
 #[test]
-fn a_configuration_that_is_changed_after_us_changes_nothing() {
+fn a_bundle_that_is_changed_after_create_changes_nothing() {
     let _world = world();
     const STRIP: &str = "del(.process.apparmorProfile) | del(.annotations)";
     let label = ["/bin/cat", "/proc/self/attr/apparmor/current"];
@@ -315,7 +315,7 @@ fn what_is_execed_without_its_label_is_killed_where_the_node_wants_that_verified
 }
 
 #[test]
-fn a_runtime_that_takes_its_time_harms_nobody() {
+fn a_slow_runtime_is_waited_for() {
     let _world = world();
     let bundle = bundle(&["/bin/cat", "/proc/self/attr/apparmor/current"]);
     sabotage("case $call in create | run | start) sleep 1 ;; esac", "");
@@ -330,7 +330,7 @@ fn a_runtime_that_takes_its_time_harms_nobody() {
 }
 
 #[test]
-fn a_node_that_wants_nothing_verified_says_so_and_gets_it() {
+fn verify_off_verifies_nothing() {
     let _world = world();
     let bundle = bundle(&["/bin/cat", "/proc/self/attr/apparmor/current"]);
     sabotage(

@@ -186,7 +186,7 @@ fn the_mode_of_a_running_container_is_changed_in_place() {
 }
 
 #[test]
-fn a_mode_that_cannot_be_had_leaves_everything_as_it_is() {
+fn a_mode_that_cannot_be_set_leaves_the_profile_as_it_is() {
     let _world = clean();
     source("own", &profile_text("own", ",complain"));
     let refused = cli(&["mode", "own", "enforce"]);

@@ -108,7 +108,7 @@ fn a_default_profile_is_for_those_that_ask_for_nothing() {
 }
 
 #[test]
-fn check_and_explain_tell_the_truth() {
+fn check_and_explain_agree_with_what_create_does() {
     let _world = world();
     let program = CLI;
     let check = run(program, ["check", "--json"]);
@@ -216,7 +216,7 @@ fn ps_shows_what_every_process_really_has() {
 
 /// CRI-O hands on what a pod's author wrote, for whom containerd leaves the field empty.
 #[test]
-fn an_engines_unconfined_counts_as_nothing_where_its_word_must_enforce() {
+fn with_require_enforcing_an_engines_unconfined_counts_as_no_request() {
     let _world = world();
     let mut bundle = Bundle::new("word", &CURRENT);
     for runtime in RUNTIMES {

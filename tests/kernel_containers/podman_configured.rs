@@ -16,7 +16,7 @@ fn podman(words: &[&str]) -> Done {
 }
 
 #[test]
-fn podman_comes_to_us_after_one_command_and_not_after_another() {
+fn podman_calls_the_wrapper_after_configure_and_not_after_unconfigure() {
     let _world = world();
     let import = format!(
         "tar -C {} -c . | podman import - {IMAGE}",

@@ -128,7 +128,7 @@ fn sources_that_are_not_what_they_should_be() {
 }
 
 #[test]
-fn administrators_words_about_a_file_count() {
+fn links_in_disable_and_force_complain_count() {
     let _world = world();
     let (disable, complain) = ("/etc/apparmor.d/disable", "/etc/apparmor.d/force-complain");
     for runtime in RUNTIMES {
@@ -268,7 +268,7 @@ fn bundles_that_runtimes_may_read_differently() {
 }
 
 #[test]
-fn process_files_that_somebody_else_may_change() {
+fn process_files_that_others_can_change() {
     let _world = world();
     for runtime in RUNTIMES {
         profile("p");

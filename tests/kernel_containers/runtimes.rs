@@ -174,7 +174,7 @@ fn start_refuses_when_the_profile_was_removed_or_relaxed_meanwhile() {
 }
 
 #[test]
-fn nothing_makes_start_believe_in_a_profile_that_was_gone() {
+fn start_refuses_a_profile_that_was_removed_and_loaded_again() {
     let _world = world();
     for runtime in RUNTIMES {
         for lost in [false, true] {

@@ -37,7 +37,7 @@ fn lives(program: &str) -> bool {
 }
 
 #[test]
-fn putting_a_container_down_leaves_its_neighbours_alone() {
+fn killing_a_container_spares_others_in_its_pid_namespace() {
     let _world = world();
     sabotage("", "");
     let owner = owner("runc");
@@ -65,7 +65,7 @@ fn putting_a_container_down_leaves_its_neighbours_alone() {
 }
 
 #[test]
-fn ps_takes_no_neighbour_for_a_process_that_escaped() {
+fn ps_does_not_report_another_containers_process_as_escaped() {
     let _world = world();
     for runtime in RUNTIMES {
         let owner = owner(runtime);

@@ -107,7 +107,7 @@ fn streams_are_confined(pod: &Pod<'_>, id: &str) {
 }
 
 #[test]
-fn a_field_alone_is_containerds_business_until_the_profile_is_loaded() {
+fn containerd_refuses_a_field_alone_until_the_profile_is_loaded() {
     let _world = world();
     sources();
     let containerd = Containerd::start();

@@ -14,7 +14,7 @@ use crate::support::containers::*;
 const ENDS: [&str; 3] = ["sh", "-c", "trap 'exit 7' TERM; sleep 1000 & wait"];
 
 #[test]
-fn containers_live_on_while_containerd_restarts_and_our_programs_are_replaced() {
+fn containers_survive_a_restart_of_containerd_and_an_upgrade_of_our_programs() {
     let _world = world();
     sources();
     let mut containerd = Containerd::start();

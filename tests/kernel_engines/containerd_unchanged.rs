@@ -133,7 +133,7 @@ fn general(answer: Result<impl Debug, Refusal>, id: &str) -> String {
 }
 
 #[test]
-fn a_pod_that_asks_for_nothing_is_what_it_is_without_us() {
+fn a_pod_that_asks_for_nothing_is_unchanged() {
     let _world = world();
     let containerd = Containerd::start();
     for runtime in RUNTIMES {

@@ -84,7 +84,7 @@ fn forged_annotations_gain_nothing_under_crio() {
 /// When it starts, CRI-O reads what it knows of a pod from the annotations of its sandbox
 /// (`LoadSandbox` in `internal/lib/container_server.go`), the pod's own over CRI-O's.
 #[test]
-fn containers_live_on_while_crio_restarts_and_no_forged_word_comes_true() {
+fn containers_survive_a_restart_of_crio_and_forged_annotations_stay_without_effect() {
     let _world = world();
     sources();
     profile("other");

@@ -75,7 +75,7 @@ fn a_task_of_ctr_is_confined() {
 
 /// Exit codes, output, signals, pause and what is exec'ed, where nothing is asked for.
 #[test]
-fn a_task_of_ctr_that_asks_for_nothing_is_what_it_is_without_us() {
+fn a_task_of_ctr_that_asks_for_nothing_is_unchanged() {
     let _world = world();
     install();
     label_runtimes();

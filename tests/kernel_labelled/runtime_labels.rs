@@ -38,7 +38,7 @@ fn signal_finding(name: &str) -> Option<(String, String)> {
 }
 
 #[test]
-fn a_container_without_a_profile_inherits_the_runtimes_label_whoever_calls_us() {
+fn a_container_without_a_profile_inherits_the_runtimes_label_from_every_caller() {
     let _world = world();
     for runtime in RUNTIMES {
         let bundle = Bundle::new("bare", &CURRENT);
@@ -55,7 +55,7 @@ fn a_container_without_a_profile_inherits_the_runtimes_label_whoever_calls_us() 
 }
 
 #[test]
-fn who_may_stop_a_container_is_what_its_profile_says_and_lint_tells_beforehand() {
+fn the_profile_decides_what_may_stop_a_container_and_lint_says_so() {
     let _world = world();
     for runtime in RUNTIMES {
         // That much is in <abstractions/base>, and was enough before AppArmor 4.

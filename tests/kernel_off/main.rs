@@ -20,7 +20,7 @@ mod support;
 use support::containers::*;
 
 #[test]
-fn whoever_asks_for_a_profile_is_refused() {
+fn a_container_that_asks_for_a_profile_is_refused() {
     let _world = world();
     assert!(
         !std::fs::read_to_string("/sys/module/apparmor/parameters/enabled")
@@ -42,7 +42,7 @@ fn whoever_asks_for_a_profile_is_refused() {
 }
 
 #[test]
-fn whoever_does_not_runs_as_ever() {
+fn a_container_that_asks_for_nothing_runs_unchanged() {
     let _world = world();
     for runtime in RUNTIMES {
         let bundle = Bundle::new("off", &["/bin/echo", "here"]);
@@ -52,7 +52,7 @@ fn whoever_does_not_runs_as_ever() {
 }
 
 #[test]
-fn check_says_so() {
+fn check_says_that_apparmor_is_off() {
     let _world = world();
     let done = run(CLI, ["check"]);
     assert!(done.code == 6 && done.out.contains("NOT able"), "{done:?}");

@@ -11,7 +11,7 @@ const B: &str = "/probe/b";
 const PATHS: [&str; 2] = [A, B];
 
 #[test]
-fn what_the_compiler_is_and_is_told_counts() {
+fn the_compiler_and_its_configuration_count() {
     let _world = world();
     fresh("on_drift = \"refuse\"");
     let name = "tools";
@@ -56,7 +56,7 @@ fn what_the_compiler_is_and_is_told_counts() {
 
 /// Compiled policy is kept by what it was compiled with, not by what was there before.
 #[test]
-fn a_compiler_that_changes_while_it_runs_is_not_mistaken() {
+fn a_compiler_that_is_upgraded_while_it_runs_is_noticed() {
     let _world = world();
     fresh("");
     let name = "upgrade";

@@ -160,7 +160,7 @@ fn hangs() -> bool {
 }
 
 #[test]
-fn nobody_waits_for_another_profile_or_for_the_dead() {
+fn a_load_does_not_wait_for_another_profile_or_for_a_dead_process() {
     let _world = world();
     fresh("parser_timeout = 100");
     for name in ["slow", "quick"] {
@@ -188,7 +188,7 @@ fn nobody_waits_for_another_profile_or_for_the_dead() {
 }
 
 #[test]
-fn who_waits_for_a_stopped_process_is_refused_in_time() {
+fn a_wait_for_a_stopped_process_ends_with_a_refusal() {
     let _world = world();
     fresh("parser_timeout = 2");
     for name in ["stop", "quick"] {
@@ -214,7 +214,7 @@ fn who_waits_for_a_stopped_process_is_refused_in_time() {
 /// Somebody who relies on a profile for a long time, as a container does that is being created on
 /// a disk that hangs.
 #[test]
-fn who_relies_on_a_profile_holds_up_nobody_who_loads_it() {
+fn use_of_a_profile_does_not_block_loading_it() {
     let _world = world();
     fresh("parser_timeout = 2");
     source("rely", &reads("rely", "/probe/a"));

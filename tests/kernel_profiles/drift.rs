@@ -16,7 +16,7 @@ const C: &str = "/probe/c";
 const PATHS: [&str; 3] = [A, B, C];
 
 #[test]
-fn the_text_counts_whatever_its_times_say() {
+fn the_text_of_a_source_counts_and_not_its_times() {
     let _world = world();
     fresh("");
     let (path, name) = (source_of("times"), "times");
@@ -187,7 +187,7 @@ fn whatever_is_included_counts() {
 }
 
 #[test]
-fn what_administrators_say_later_counts_for_the_next_container() {
+fn a_later_link_in_disable_or_force_complain_counts_for_the_next_container() {
     let _world = world();
     fresh("");
     let name = "said";
@@ -221,7 +221,7 @@ fn what_administrators_say_later_counts_for_the_next_container() {
 }
 
 #[test]
-fn what_others_load_in_its_place_is_put_right() {
+fn a_profile_that_others_replaced_is_loaded_again() {
     let _world = world();
     fresh("");
     let name = "theirs";
@@ -300,7 +300,7 @@ fn what_others_load_in_its_place_is_put_right() {
 
 /// Two programs that both insist must not keep a container waiting for ever.
 #[test]
-fn a_fight_over_a_profile_ends() {
+fn a_container_does_not_wait_for_ever_while_two_programs_replace_a_profile() {
     let _world = world();
     fresh("");
     source("fight", &reads("fight", A));
@@ -330,7 +330,7 @@ fn a_fight_over_a_profile_ends() {
 }
 
 #[test]
-fn edits_that_race_with_containers_never_stay_unseen() {
+fn edits_during_a_create_are_seen_by_the_next() {
     let _world = world();
     fresh("");
     let name = "racy";
@@ -378,7 +378,7 @@ fn edits_that_race_with_containers_never_stay_unseen() {
 }
 
 #[test]
-fn a_kernel_without_hashes_is_served_as_well() {
+fn a_kernel_without_hashes_is_supported() {
     let _world = world();
     fresh("");
     let name = "hashless";

@@ -39,7 +39,7 @@ fn curious_parser(node: &Node) {
 }
 
 #[test]
-fn the_callers_environment_and_directory_mean_nothing() {
+fn the_callers_environment_and_directory_have_no_effect() {
     let Some(node) = node() else { return };
     curious_parser(&node);
     // Programs that would be found, were anybody to look there.
@@ -95,7 +95,7 @@ fn the_callers_environment_and_directory_mean_nothing() {
 }
 
 #[test]
-fn the_callers_mask_opens_and_closes_nothing() {
+fn the_callers_umask_changes_no_mode() {
     let Some(node) = node() else { return };
     for (mask, id) in [("0000", "open"), ("0777", "shut")] {
         curious_parser(&node);
@@ -159,7 +159,7 @@ fn closed_descriptors_are_not_taken_for_files_of_ours() {
 }
 
 #[test]
-fn a_caller_whose_limits_are_too_low_gets_nothing_half() {
+fn resource_limits_that_are_too_low_fail_the_start_as_a_whole() {
     let Some(node) = node() else { return };
     // A limit of files' size kills who exceeds it (SIGXFSZ), or fails the write.
     for limit in ["ulimit -f 0", "ulimit -n 3", "trap '' XFSZ; ulimit -f 0"] {

@@ -291,7 +291,7 @@ fn the_program_must_be_there_be_ours_and_be_trusted() {
 
 /// k3s and others have containerd's configuration elsewhere; what was configured there is known.
 #[test]
-fn what_was_configured_elsewhere_is_looked_at_too() {
+fn a_file_in_another_place_that_was_configured_is_checked_too() {
     let Some(node) = sound() else { return };
     node.write(CONTAINERD, RIGHT);
     let elsewhere = "/etc/k3s/config.toml";
@@ -354,7 +354,7 @@ fn hook(text: &str) -> String {
 }
 
 #[test]
-fn podmans_own_stage_in_the_shared_directory() {
+fn a_precreate_hook_in_the_shared_directory_is_a_failure() {
     let Some(node) = sound() else { return };
     let precreate = hook(include_str!(
         "../../hooks/podman/oci-apparmor-precreate.json"

@@ -236,7 +236,7 @@ fn check_tells_whether_sources_are_loaded_at_boot() {
 }
 
 #[test]
-fn usage() {
+fn wrong_usage_exits_with_2_and_help_with_0() {
     let Some(node) = node() else { return };
     for words in [&[][..], &["unknown"], &["check", "--unknown"]] {
         assert_eq!(cli(&node, words).code, Some(2), "{words:?}");

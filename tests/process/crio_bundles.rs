@@ -195,7 +195,7 @@ fn a_client_that_gives_no_labels_can_name_a_container() {
 /// A checkpoint image that overwrites the id would have its container taken for podman's, which
 /// belongs to no pod.
 #[test]
-fn an_id_of_another_is_refused_wherever_it_stands() {
+fn a_bundle_with_the_id_of_another_container_is_refused() {
     let Some(node) = node() else { return };
     node.settings("sandbox_profile = 'p'\nfloor = 'p'");
     for id in ["guessed", "", "s1"] {

@@ -42,7 +42,7 @@ fn one(node: &Node, code: i32, severity: &str, rule: &str, line: Value) {
 }
 
 #[test]
-fn nothing_is_said_of_a_good_file_and_nothing_is_loaded() {
+fn a_good_file_has_no_finding_and_nothing_is_loaded() {
     let Some(node) = node() else { return };
     good(&node);
     let outcome = lint(&node, &["q", "/etc/oci-apparmor/profiles/q"]);
@@ -207,7 +207,7 @@ fn what_a_kernel_without_apparmor_enforces_is_not_claimed() {
 }
 
 #[test]
-fn parsers_that_know_less_or_compress_are_put_up_with() {
+fn older_and_compressing_parsers_are_supported() {
     let Some(node) = node() else { return };
     good(&node);
     let text = include_str!("stand_in_parser.sh");

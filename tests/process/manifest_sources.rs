@@ -78,7 +78,7 @@ fn mode_and_state_of_a_manifest_count() {
 }
 
 #[test]
-fn what_did_not_change_is_not_forgotten_when_something_else_does() {
+fn a_change_of_one_manifest_leaves_what_is_remembered_of_others() {
     let Some(node) = node() else { return };
     let other = "/etc/oci-apparmor/profiles/other.yaml";
     node.write(FILE, manifest("one", "mode: Enforce"));
@@ -141,7 +141,7 @@ fn what_did_not_change_is_not_forgotten_when_something_else_does() {
 }
 
 #[test]
-fn what_cannot_be_told_is_refused() {
+fn manifests_that_cannot_be_rendered_are_refused() {
     let Some(node) = node() else { return };
     let refused = |profile: &str, why: &str| {
         node.bundle(asks(profile));

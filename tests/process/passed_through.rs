@@ -94,7 +94,7 @@ const LINES: &[&[&str]] = &[
 ];
 
 #[test]
-fn everything_else_word_for_word() {
+fn all_other_calls_are_handed_on_unchanged() {
     let Some(node) = node() else { return };
     for settings in ["", "floor = "] {
         node.settings(settings);

@@ -166,7 +166,7 @@ fn a_uid_counts_only_where_kubernetes_engines_put_it() {
 }
 
 #[test]
-fn what_is_remembered_of_a_pod_and_cannot_be_relied_on_is_no_way_out() {
+fn a_damaged_record_of_a_pod_refuses_its_containers() {
     let Some(node) = node() else { return };
     node.load("q", "enforce");
     FIRST.done(&node);

@@ -66,7 +66,7 @@ fn elsewhere(node: &Node, path: &str, name: &str) {
 }
 
 #[test]
-fn one_bad_file_does_not_stop_the_rest() {
+fn one_bad_source_does_not_stop_the_others() {
     let Some(node) = node() else { return };
     node.source("k8s.io/a");
     node.source("b");
@@ -145,7 +145,7 @@ fn the_first_failure_decides_the_exit_code() {
 }
 
 #[test]
-fn what_the_settings_name_is_loaded_from_wherever_it_is() {
+fn load_all_loads_the_profiles_that_the_settings_name() {
     let Some(node) = node() else { return };
     node.settings("floor = 'low'\nsandbox_profile = 'p'\ndefault_profile = 'none'");
     elsewhere(&node, "/etc/apparmor.d/low", "low");
@@ -316,7 +316,7 @@ fn a_mode_is_remembered_by_a_link_and_loaded() {
 }
 
 #[test]
-fn a_mode_that_cannot_be_had_changes_nothing() {
+fn a_mode_that_cannot_be_set_changes_nothing() {
     let Some(node) = node() else { return };
     // The source itself complains.
     turn(&node, "q", 1);
@@ -387,7 +387,7 @@ fn a_mode_is_remembered_where_apparmor_is_off() {
 }
 
 #[test]
-fn sources_are_watched_until_somebody_ends_it() {
+fn sources_are_watched_until_the_command_is_ended() {
     let Some(node) = node() else { return };
     node.source("a");
     node.source("bad");

@@ -82,7 +82,7 @@ fn an_id_can_be_used_again() {
 }
 
 #[test]
-fn a_create_that_the_runtime_refuses_leaves_no_way_around() {
+fn a_create_that_the_runtime_refuses_leaves_no_record() {
     let Some(node) = node() else { return };
     node.bundle(ASKS);
     node.write("/run/stand-in/exit", "1");
@@ -246,7 +246,7 @@ fn the_record_of_a_run_goes_with_it() {
 }
 
 #[test]
-fn the_watcher_holds_nothing_of_the_engines() {
+fn the_watcher_keeps_no_descriptor_of_the_engine() {
     let Some(node) = node() else { return };
     let (id, mut child) = foreground(&node);
     // The runtime has closed its output, and it and we are all that had it.

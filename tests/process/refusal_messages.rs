@@ -68,7 +68,7 @@ fn names_that_mean_something_else_to_the_kernel() {
 }
 
 #[test]
-fn whatever_needs_apparmor_where_it_is_off() {
+fn what_needs_apparmor_is_refused_where_it_is_off() {
     let Some(node) = node() else { return };
     const MODE: &str = "/sys/module/apparmor/parameters/mode";
     node.bundle(ASKS);
@@ -257,7 +257,7 @@ fn profiles_that_are_not_for_containers() {
 }
 
 #[test]
-fn words_that_cannot_be_read_reliably() {
+fn command_lines_that_cannot_be_read_reliably() {
     let Some(node) = node() else { return };
     node.bundle(ASKS);
     for words in [
@@ -328,7 +328,7 @@ fn the_engines_log_in_its_format() {
 }
 
 #[test]
-fn nothing_is_lost_where_nobody_listens() {
+fn a_refusal_reaches_the_log_and_syslog_where_standard_error_is_closed() {
     let Some(node) = node() else { return };
     node.bundle(ASKS.replace("\"p\"", "\"none\""));
     for closed in [
@@ -394,7 +394,7 @@ fn bundles_that_could_evade_their_label() {
 }
 
 #[test]
-fn runtimes_with_known_holes_where_the_node_says_so() {
+fn vulnerable_runtimes_are_refused_where_the_node_says_so() {
     let Some(node) = node() else { return };
     node.bundle(ASKS);
     let runtime = |version: &str, refuse: bool| {

@@ -265,7 +265,7 @@ const RESTORE: [&str; 6] = [
 ];
 
 #[test]
-fn a_start_that_is_disturbed_leaves_nothing_unverified() {
+fn a_start_with_a_fault_leaves_nothing_unverified() {
     let Some(scene) = Scene::prepare() else {
         return;
     };
@@ -283,7 +283,7 @@ fn a_start_that_is_disturbed_leaves_nothing_unverified() {
 }
 
 #[test]
-fn a_restore_that_is_disturbed_leaves_nothing_unverified() {
+fn a_restore_with_a_fault_leaves_nothing_unverified() {
     let Some(scene) = Scene::prepare() else {
         return;
     };
@@ -291,7 +291,7 @@ fn a_restore_that_is_disturbed_leaves_nothing_unverified() {
 }
 
 #[test]
-fn a_run_that_is_disturbed_leaves_nothing_unverified() {
+fn a_run_with_a_fault_leaves_nothing_unverified() {
     let Some(scene) = Scene::prepare() else {
         return;
     };
@@ -303,7 +303,7 @@ fn a_run_that_is_disturbed_leaves_nothing_unverified() {
 
 /// Each pidfd is refused, as where there are no more descriptors.
 #[test]
-fn a_process_that_cannot_be_held_on_to_is_not_taken_for_ended() {
+fn a_process_without_a_pidfd_is_not_taken_for_ended() {
     let Some(scene) = Scene::prepare() else {
         return;
     };

@@ -12,7 +12,7 @@ fn gc(node: &Node) -> serde_json::Value {
 }
 
 #[test]
-fn gc_removes_what_nobody_needs_and_nothing_else() {
+fn gc_removes_what_is_unused_and_nothing_else() {
     let Some(node) = node() else { return };
     assert_eq!(gc(&node)["records"], 0);
     node.source("q");
@@ -106,7 +106,7 @@ fn files_of_another_process_namespace_are_not_taken_for_ones_own() {
 }
 
 #[test]
-fn a_profile_that_somebody_relies_on_is_not_unloaded() {
+fn a_profile_in_use_is_not_unloaded() {
     let Some(node) = node() else { return };
     let remove = "/sys/kernel/security/apparmor/.remove";
     node.write(remove, "");

@@ -21,7 +21,7 @@ fn power_off() {
 }
 
 #[test]
-fn restarts_upgrades_and_boots() {
+fn containers_are_confined_after_restarts_upgrades_and_reboots() {
     let _node = docker_node();
     profile("long");
     let options = [

@@ -17,7 +17,7 @@ fn is_confined(name: &str, profile: &str, shown: &str) {
 }
 
 #[test]
-fn by_its_own_option() {
+fn a_profile_is_named_by_security_opt() {
     let _node = docker_node();
     profile("web");
     let options = ["-d", "--name=web", "--security-opt=apparmor=web"];
@@ -57,7 +57,7 @@ fn by_its_own_option() {
 }
 
 #[test]
-fn by_an_annotation() {
+fn a_profile_is_named_by_an_annotation() {
     let _node = docker_node();
     profile("noted");
     let options = [
@@ -82,7 +82,7 @@ fn by_an_annotation() {
 }
 
 #[test]
-fn by_the_node() {
+fn a_profile_is_named_by_the_node() {
     let _node = docker_node();
     profile("below");
     fs::write(CONFIG, "floor = \"below\"\ndefault_profile = \"below\"\n").unwrap();

@@ -86,7 +86,7 @@ fn life_of(options: &[&str]) -> (Vec<String>, String) {
 }
 
 #[test]
-fn the_life_of_a_container() {
+fn a_container_is_unchanged_from_run_to_rm() {
     let _node = docker_node();
     profile("life");
     let (plain, label) = life_of(&["--runtime=runc"]);
@@ -126,7 +126,7 @@ fn foreground(options: &[&str]) -> Vec<String> {
 }
 
 #[test]
-fn terminals_streams_and_errors_of_others() {
+fn terminals_streams_and_errors_are_unchanged() {
     let _node = docker_node();
     let plain = foreground(&["--runtime=runc"]);
     println!("{plain:#?}");
@@ -138,7 +138,7 @@ fn terminals_streams_and_errors_of_others() {
 }
 
 #[test]
-fn builds() {
+fn builds_are_unchanged() {
     let _node = docker_node();
     let directory = "/var/lib/oci-apparmor-tests/build";
     fs::create_dir_all(directory).unwrap();

@@ -24,7 +24,7 @@ fn sabotage(runtime: &str) {
 }
 
 #[test]
-fn containers_of_a_pod_that_share_processes_are_each_for_themselves() {
+fn containers_that_share_processes_are_verified_separately() {
     let _node = node();
     // podman 4.3 without systemd forbids all devices to a pod of root's, /dev/null too.
     if Release::current() == Release::Bookworm {

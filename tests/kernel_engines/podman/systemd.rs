@@ -97,7 +97,7 @@ fn life(runtime: &str, options: &[&str]) -> Seen {
 }
 
 #[test]
-fn systemds_cgroups_and_timers_are_as_without_us() {
+fn cgroups_and_timers_of_systemd_are_unchanged() {
     let _node = node();
     profile("scoped");
     let asks = ["--annotation=oci-apparmor/profile=scoped"];

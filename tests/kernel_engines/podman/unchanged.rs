@@ -122,7 +122,7 @@ fn watch(runtime: &str, name: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_container_that_asks_for_nothing_is_as_without_us() {
+fn a_container_of_podman_that_asks_for_nothing_is_unchanged() {
     let _node = node();
     let name = "plain";
     let _cleanup = Cleanup(vec![name.to_owned()]);
@@ -145,7 +145,7 @@ fn a_container_that_asks_for_nothing_is_as_without_us() {
 
 /// At a terminal, with a further descriptor, detached and attached again: the same under a profile.
 #[test]
-fn a_person_at_a_terminal_is_served_under_a_profile() {
+fn an_interactive_terminal_works_under_a_profile() {
     let _node = node();
     let name = "talks";
     let _cleanup = Cleanup(vec![name.to_owned()]);

@@ -61,7 +61,7 @@ fn as_user(words: &[&str]) -> Done {
 }
 
 #[test]
-fn a_user_is_confined_by_what_is_loaded_and_told_what_is_not() {
+fn a_user_gets_a_loaded_profile_and_is_told_of_a_missing_one() {
     let _node = node();
     for runtime in RUNTIMES {
         profile("users");
