@@ -25,8 +25,6 @@
 )]
 #![allow(missing_docs)]
 
-// The suites use the rest of it.
-#[allow(dead_code)]
 #[path = "../tests/support/mod.rs"]
 mod support;
 

@@ -1,3 +1,6 @@
+//! Real containers on a real AppArmor kernel: in a virtual machine, or on this host where it has
+//! one (`.cargo/config.toml`, `tests/vm/README.md`).
+
 // Tests may fail by panicking, and print what they could not do.
 #![allow(
     clippy::unwrap_used,
@@ -10,8 +13,6 @@
 )]
 #![allow(missing_docs)]
 
-// Each suite uses a part of it.
-#[allow(dead_code)]
 #[path = "../support/mod.rs"]
 mod support;
 

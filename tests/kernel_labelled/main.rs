@@ -1,3 +1,6 @@
+//! Low-level runtimes that AppArmor 4 gives a label of their own: those of Debian trixie, on its
+//! kernel, in a virtual machine (`.cargo/config.toml`, `tests/vm/README.md`).
+
 // Tests may fail by panicking, and print what they could not do.
 #![allow(
     clippy::unwrap_used,
@@ -10,8 +13,6 @@
 )]
 #![allow(missing_docs)]
 
-// Each suite uses a part of it.
-#[allow(dead_code)]
 #[path = "../support/mod.rs"]
 mod support;
 

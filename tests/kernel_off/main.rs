@@ -12,8 +12,6 @@
 )]
 #![allow(missing_docs)]
 
-// Each suite uses a part of it.
-#[allow(dead_code)]
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -1,3 +1,7 @@
+//! Profiles on a real AppArmor kernel, and what the kernels' interfaces have in common and do
+//! not: on each of several kernels in a virtual machine, or on this host where it has AppArmor
+//! (`.cargo/config.toml`, `tests/vm/README.md`).
+
 // Tests may fail by panicking, and print what they could not do.
 #![allow(
     clippy::unwrap_used,
@@ -10,8 +14,6 @@
 )]
 #![allow(missing_docs)]
 
-// Each suite uses a part of it.
-#[allow(dead_code)]
 #[path = "../support/mod.rs"]
 mod support;
 

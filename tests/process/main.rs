@@ -14,8 +14,6 @@
     clippy::unwrap_used
 )]
 
-// Each suite uses a part of it.
-#[allow(dead_code)]
 #[path = "../support/mod.rs"]
 mod support;
 
