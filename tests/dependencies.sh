@@ -29,7 +29,7 @@ tree() { # arguments of cargo tree…
 # --- Licences: an SPDX expression that the allowed ones satisfy.
 
 licences=$(listed licenses allow)
-refused=$(tree --workspace -e normal,build,dev --format '{p}|{l}' | sed 's/ (\*)$//' | sort -u |
+refused=$(tree --workspace -e normal,build,dev --format '{p}|{l}' | sed 's/ (\*)$//; /^$/d' | sort -u |
     awk -F'|' -v list="$licences" '
         function flat(text, i, j, n, m, ways, parts, ok) {
             n = split(text, ways, / OR /)
