@@ -113,7 +113,7 @@ need() { # command, package…
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" || exit 1
 }
 
-# With sudo, the toolchain is that of whoever called it, and PATH was cut short. Cargo's own
+# With sudo, the toolchain is the caller's, and PATH was cut short. Cargo's own
 # directory stays root's: what root writes into a user's, the user could not replace.
 if ! command -v cargo >/dev/null 2>&1 && [ "${SUDO_UID:-0}" != 0 ]; then
     caller=$(getent passwd "$SUDO_UID" | cut -d: -f6)

@@ -1,4 +1,4 @@
-//! Command lines such as an engine might send, and such as nobody should: every spelling of every
+//! Command lines such as an engine might send, and such as none should: every spelling of every
 //! option, of this runtime and of the others, in every place.
 
 use std::ffi::OsString;

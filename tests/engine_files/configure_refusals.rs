@@ -163,15 +163,15 @@ fn names_that_are_taken_or_cannot_be() {
 fn a_journal_of_another_version_is_refused() {
     let image = containerd("version = 2\n");
     image.done("configure", &["containerd"]);
-    let memory = "/etc/oci-apparmor/engines/containerd.json";
-    let text = image.text(memory);
-    image.write(memory, &text.replace("\"version\": 1", "\"version\": 9"));
+    let journal = "/etc/oci-apparmor/engines/containerd.json";
+    let text = image.text(journal);
+    image.write(journal, &text.replace("\"version\": 1", "\"version\": 9"));
     for command in ["configure", "unconfigure"] {
         let output = image.run(command, &["containerd"]);
         assert_eq!(output.status.code(), Some(7));
         assert!(String::from_utf8_lossy(&output.stderr).contains("version 9"));
     }
-    image.write(memory, "{");
+    image.write(journal, "{");
     assert_eq!(
         image.run("unconfigure", &["containerd"]).status.code(),
         Some(7)

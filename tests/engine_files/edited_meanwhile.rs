@@ -146,7 +146,7 @@ fn two_configuration_files_of_one_engine_are_kept_apart() {
     assert_eq!(image.text(other), "version = 2\n");
 }
 
-/// A file that became a link in the image, another machine's memory, a change that was not done:
+/// A file that became a link in the image, another machine's journal, a change that was not done:
 /// none of these makes `unconfigure` write something that was never there.
 #[test]
 fn a_journal_that_does_not_match_changes_nothing() {
@@ -202,11 +202,11 @@ fn a_configure_that_fails_leaves_no_journal() {
 
     // Nor is what was remembered before forgotten.
     image.done("configure", &["containerd"]);
-    let memory = image.text("/etc/oci-apparmor/engines/containerd.json");
+    let journal = image.text("/etc/oci-apparmor/engines/containerd.json");
     refused();
     assert_eq!(
         image.text("/etc/oci-apparmor/engines/containerd.json"),
-        memory
+        journal
     );
     image.done("unconfigure", &["containerd"]);
     assert_eq!(image.text(CONTAINERD), BEFORE);

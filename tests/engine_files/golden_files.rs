@@ -12,7 +12,7 @@ use crate::support::programs::program;
 pub(crate) const PROGRAMS: &str = "/usr/local/libexec/oci-apparmor";
 
 /// What `configure` remembers lies here; it is no file of an engine.
-const MEMORY: &str = "etc/oci-apparmor/engines";
+const JOURNAL: &str = "etc/oci-apparmor/engines";
 
 /// A tree: its files with their texts and its directories with none, by their paths in it.
 type Tree = BTreeMap<PathBuf, Option<String>>;
@@ -76,7 +76,7 @@ impl Image {
     /// Everything in it.
     pub(crate) fn tree(&self) -> Tree {
         let mut tree = tree(self.0.path());
-        let ours = |path: &Path| path == Path::new("etc/oci-apparmor") || path.starts_with(MEMORY);
+        let ours = |path: &Path| path == Path::new("etc/oci-apparmor") || path.starts_with(JOURNAL);
         tree.retain(|path, _| !ours(path));
         tree
     }
@@ -177,7 +177,7 @@ fn configure_writes_the_golden_files_and_unconfigure_restores_every_byte() {
             "{}: a dry run changes nothing",
             case.name
         );
-        assert!(!image.path(MEMORY).exists());
+        assert!(!image.path(JOURNAL).exists());
 
         let said = image.done("configure", &case.words());
         let after = image.tree();
@@ -203,19 +203,19 @@ fn configure_writes_the_golden_files_and_unconfigure_restores_every_byte() {
             case.name
         );
 
-        let memory = tree(&image.path(MEMORY));
+        let journal = tree(&image.path(JOURNAL));
         let again = image.done("configure", &case.words());
         assert!(again.contains("needs no change"), "{}: {again}", case.name);
         assert_eq!(
-            (image.tree(), tree(&image.path(MEMORY))),
-            (after, memory),
+            (image.tree(), tree(&image.path(JOURNAL))),
+            (after, journal),
             "{}",
             case.name
         );
 
         image.done("unconfigure", &[engine]);
         assert_eq!(image.tree(), before, "{}", case.name);
-        assert!(!image.path(MEMORY).exists(), "{}", case.name);
+        assert!(!image.path(JOURNAL).exists(), "{}", case.name);
         assert!(
             image
                 .done("unconfigure", &[engine])

@@ -60,7 +60,7 @@ fn asking(args: &[&str]) -> Bundle {
 
 /// Nothing of the container is left: no process of its program, no state, no record.
 fn gone(program: &str) {
-    // A pattern that does not find the one who looks for it.
+    // A pattern that does not match the process that searches for it.
     assert!(program.starts_with('['));
     let is_gone = || {
         run("pgrep", ["-f", program]).code != 0

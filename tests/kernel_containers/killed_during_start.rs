@@ -1,5 +1,5 @@
 //! The wrapper killed around a `start` and a `restore`, and a runtime that fails when it has made
-//! processes: what lacks its label is put down all the same, what has it lives on.
+//! processes: what lacks its label is killed all the same, what has it runs on.
 //!
 //! The process tests do so at more system calls, with a stand-in; these at a sample: some before
 //! the low-level runtime is started, each of the [`EACH`] that follow, and some of the rest.
@@ -43,7 +43,7 @@ fn sample(words: &[&str]) -> Vec<(String, usize)> {
         .collect()
 }
 
-/// Waits until nobody is at work on the container; one that waits for `start` may go on waiting,
+/// Waits until no program works on the container; one that waits for `start` may go on waiting,
 /// and its watcher with it.
 fn settle() {
     let at_work = |start: &str| {

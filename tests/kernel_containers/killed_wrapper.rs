@@ -1,5 +1,6 @@
-//! The wrapper killed on its way to the real runtime: what it leaves is old or new, and in the way
-//! of nobody. The process tests do so at each of its system calls; these at every tenth.
+//! The wrapper killed on its way to the real runtime: what it leaves is old or new, and
+//! does not disturb later calls. The process tests do so at each of its system calls; these at
+//! every tenth.
 
 use std::fs;
 use std::path::Path;
@@ -42,8 +43,8 @@ pub(crate) fn traced(options: &[&str], words: &[&str]) -> Done {
     run_detached(Path::new("strace"), [options, &wrapper, words].concat())
 }
 
-/// Waits until a source has rested long enough for its stamp to be remembered
-/// (`profiles/stamp.rs`): from then on each call of the wrapper makes the same system calls.
+/// Waits until a source has rested long enough for its fingerprint to be remembered
+/// (`src/profiles`): from then on each call of the wrapper makes the same system calls.
 fn rest() {
     std::thread::sleep(std::time::Duration::from_secs(3));
 }
@@ -105,7 +106,7 @@ fn the_configuration_is_never_torn() {
         (1..calls.len()).contains(&seen_new) && missed * 10 <= calls.len(),
         "{seen_new}, {missed}: {calls:?}"
     );
-    // What so many left behind is in the way of nobody.
+    // What so many left behind does not disturb later calls.
     run_detached(&container.runtime, words).ok();
     container.call("start").ok();
     assert_eq!(container.label(), HOLDS.trim_end());

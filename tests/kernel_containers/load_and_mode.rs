@@ -87,7 +87,7 @@ fn load_brings_the_kernel_to_what_the_sources_say() {
         "{all:?}"
     );
 
-    // Somebody loads something else.
+    // Another program loads another text.
     load(&profile_text("one", ",complain"));
     is("one", "complain", "mode");
     load("profile one { file, }\n");
@@ -299,7 +299,7 @@ fn a_watch_loads_what_changes_with_one_capability_and_ends_when_told() {
     symlink(path("second"), Path::new(LINKS).join("second")).unwrap();
     watch.says("second: reloaded: it enforces, and is to complain now");
     assert_eq!(loaded("second").unwrap(), "second (complain)");
-    // Where the node wants to be asked, nobody else replaces anything.
+    // With on_drift = "refuse" only a person's command replaces a profile.
     fs::write(CONFIG, "on_drift = \"refuse\"\n").unwrap();
     fs::write(path("first"), profile_text("first", "")).unwrap();
     watch.says("first: failed: ");
@@ -355,7 +355,7 @@ fn denials_tells_what_was_refused_and_to_whom() {
         table.contains("containers with this profile: denied"),
         "{table}"
     );
-    // The same from a log that somebody kept.
+    // The same from a log in a file.
     let kept = run("sh", ["-c", "dmesg >/run/dmesg"]);
     assert_eq!(kept.code, 0);
     assert!(

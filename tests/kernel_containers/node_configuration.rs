@@ -191,7 +191,7 @@ fn ps_shows_what_every_process_really_has() {
                 .iter()
                 .all(|p| p["label"] == "seen (enforce)" && p["holds"] == true)
         );
-        // Somebody removes the profile: the kernel lets its processes go.
+        // The profile is removed: its processes turn unconfined.
         unload("seen");
         let row = ps(5);
         assert!(

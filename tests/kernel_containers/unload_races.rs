@@ -53,7 +53,7 @@ fn worker(words: impl Fn(u32) -> Vec<String>, program: &Path, until: Instant) ->
         }
         let output = Command::new(program).args(words(number)).output().unwrap();
         tally.add(&done(&output));
-        // Now and then nobody carries the profile, and it goes.
+        // Now and then no process carries the profile, and it is removed.
         thread::sleep(Duration::from_millis(u64::from(number % 7) * 60));
     }
     tally
@@ -118,7 +118,7 @@ fn runs_stay_confined_while_their_profile_is_unloaded() {
     let tally = race((0..2).map(worker).collect(), Duration::from_secs(25));
     // A busy machine makes few of them.
     assert!(tally.confined > 8, "{tally:?}");
-    // Whoever was too late to be seen has failed to apply a profile that is gone; most were seen.
+    // A runtime that came too late to be seen failed to apply a removed profile; most were seen.
     assert!(
         tally.refused.len() * 4 < tally.confined as usize,
         "{tally:?}"

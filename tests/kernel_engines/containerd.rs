@@ -19,7 +19,7 @@ pub(crate) const PAUSE: &str = "localhost/pause:1";
 
 /// The runtime of the examples' `RuntimeClass`, and what to compare it with.
 pub(crate) const OURS: &str = "oci-apparmor";
-/// The wrapper, as it is before somebody thinks of passing the pods' annotations on.
+/// The wrapper, in a configuration that does not pass the pods' annotations on.
 pub(crate) const LATE: &str = "late";
 
 /// Where the wrapper is installed for these tests: a file of its own, which can be replaced.
@@ -162,7 +162,7 @@ impl Drop for Containerd {
 }
 
 /// Loads the profiles that the distribution gives runc and crun (AppArmor 4), as `apparmor.service`
-/// does at boot: from then on, who sends a container its signals has a label. Says whether it has
+/// does at boot: from then on, what sends a container its signals has a label. Says whether it has
 /// any.
 pub(crate) fn label_runtimes() -> bool {
     let files = RUNTIMES.map(|name| format!("/etc/apparmor.d/{name}"));

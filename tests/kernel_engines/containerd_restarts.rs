@@ -63,7 +63,7 @@ fn containers_survive_a_restart_of_containerd_and_an_upgrade_of_our_programs() {
     assert_eq!(records(), Vec::<PathBuf>::new());
 }
 
-/// Ends a container as a reboot does: nobody tidies up.
+/// Ends a container as a reboot does: without any cleanup.
 fn end_with_the_power(id: &str) {
     let file = format!("/run/containerd/io.containerd.runtime.v2.task/k8s.io/{id}/init.pid");
     let pid = fs::read_to_string(file).unwrap();

@@ -41,7 +41,7 @@ const VARYING: [&str; 15] = [
 const FORGED: &str = "forged";
 
 /// That the recording is what CRI-O writes: the same keys, and behind each the same text. Where this
-/// is one of CRI-O's places and times, it is as good as the same, unless somebody has forged it.
+/// is one of CRI-O's places and times, it counts as the same, unless it is forged.
 #[track_caller]
 fn assert_recorded(
     what: &str,

@@ -97,7 +97,7 @@ fn crio_shows_a_refusal() {
         let absent = Recorded::container(&asks("nosuch"), Some(DEFAULT), &SLEEPS);
         refused(&absent, &["nosuch", "neither loaded nor found"]);
 
-        // A pod with an infra container, whose annotations somebody has edited.
+        // A pod with an infra container, whose annotations were edited.
         let pod = OfPod::new(&asks(PROFILE));
         let of = |pod: &OfPod| {
             let web = OfContainer::new(pod, "web");

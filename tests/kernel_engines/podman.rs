@@ -1,4 +1,4 @@
-//! podman, with the wrapper as its runtime: who may name a profile, and what a refusal looks like.
+//! podman, with the wrapper as its runtime: ways to name a profile, and what a refusal looks like.
 //! Other files: the life of a container, what stays as it is, the node, users, signals.
 
 use std::path::Path;

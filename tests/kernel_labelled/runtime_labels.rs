@@ -1,5 +1,5 @@
 //! Runtimes that have a label of their own: AppArmor 4 gives runc and crun one that allows
-//! everything. It is seen in what a container inherits, in the stacks that crun makes, and in who
+//! everything. It is seen in what a container inherits, in the stacks that crun makes, and in which
 //! sends the signal that stops a container.
 
 use std::fs;

@@ -20,7 +20,7 @@ fn the_compiler_and_its_configuration_count() {
     remembered(&asking);
     assert_eq!((compilations(), readable(name, &PATHS)), (1, vec![A]));
 
-    // An upgrade that compiles the same text to something else. Nobody has to be asked.
+    // An upgrade that compiles the same text to something else. That is no drift: nothing is refused.
     let mends = format!("sed 's,{A},{B},' | /sbin/apparmor_parser \"$@\"");
     compiler(&mends);
     let said = asking.created();
@@ -63,7 +63,7 @@ fn a_compiler_that_is_upgraded_while_it_runs_is_noticed() {
     source(name, &reads(name, A));
     let configuration = "/etc/apparmor/parser.conf";
     let was = fs::read_to_string(configuration).unwrap();
-    // Whoever upgrades it writes its configuration first, and at a bad moment.
+    // An upgrade writes the configuration first, while a compilation runs.
     compiler(&format!(
         "[ -e {AREA}/done ] || {{ : >{AREA}/done; echo '# new' >>{configuration}; \
          sed 's,{A},{B},' | /sbin/apparmor_parser \"$@\"; exit; }}\n\

@@ -1,5 +1,5 @@
-//! Many containers at once: each profile is compiled and loaded once, and nobody waits for
-//! another's, or for somebody who is gone.
+//! Many containers at once: each profile is compiled and loaded once, and no
+//! start waits for another's profile, or for a process that is gone.
 
 use std::fs::{self, File};
 use std::os::unix::process::CommandExt;
@@ -183,7 +183,7 @@ fn a_load_does_not_wait_for_another_profile_or_for_a_dead_process() {
     assert!(others.iter_mut().all(Going::succeeds));
     assert!(start.elapsed() < Duration::from_secs(20));
     assert!(may_read("slow", "/probe"));
-    // The one that hung, one for all who waited for it, and the other profile's.
+    // The one that hung, one for all that waited for it, and the other profile's.
     assert_eq!(compilations(), 3);
 }
 
@@ -211,7 +211,7 @@ fn a_wait_for_a_stopped_process_ends_with_a_refusal() {
     assert!(may_read("stop", "/probe"));
 }
 
-/// Somebody who relies on a profile for a long time, as a container does that is being created on
+/// A process that uses a profile for a long time, as a container does that is being created on
 /// a disk that hangs.
 #[test]
 fn use_of_a_profile_does_not_block_loading_it() {

@@ -179,7 +179,7 @@ fn whatever_is_included_counts() {
     let other = fs::read_to_string("/etc/apparmor.d/abi/kernel-5.4-vanilla").unwrap();
     change("abi", &other);
     assert_eq!(compilations(), before + 1);
-    // One that is gone is the next container's failure, and nobody else's.
+    // One that is gone fails the next container only.
     fs::remove_file(area.join("plain")).unwrap();
     asking.refused(&["apparmor_parser", "oci-apparmor-tests/plain"]);
     holds(&[B, "/dir/b", "/quoted/b"]);

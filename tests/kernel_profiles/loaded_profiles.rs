@@ -211,12 +211,12 @@ pub(crate) fn compiled(text: &str, options: &[&str]) -> Vec<u8> {
     fs::read(&blob).unwrap()
 }
 
-/// Loads compiled policy, as anybody can who is root.
+/// Loads compiled policy, as any program of root can.
 pub(crate) fn replace(blob: &[u8]) {
     fs::write(format!("{SECURITYFS}/.replace"), blob).unwrap();
 }
 
-/// Longer than it takes until a file that was written is known by its stamp alone.
+/// Longer than it takes until a file that was written is known by its fingerprint alone.
 pub(crate) fn settle() {
     sleep(Duration::from_millis(2200));
 }

@@ -130,7 +130,7 @@ fn the_callers_umask_changes_no_mode() {
     }
 }
 
-/// Whether this descriptor, `NUMBER TARGET`, is of whoever started these tests.
+/// Whether this descriptor, `NUMBER TARGET`, is one that these tests inherited.
 fn inherited(line: &str) -> bool {
     let (number, target) = line.split_once(' ').unwrap();
     let own = fs::read_link(format!("/proc/self/fd/{number}"));
@@ -161,7 +161,7 @@ fn closed_descriptors_are_not_taken_for_files_of_ours() {
 #[test]
 fn resource_limits_that_are_too_low_fail_the_start_as_a_whole() {
     let Some(node) = node() else { return };
-    // A limit of files' size kills who exceeds it (SIGXFSZ), or fails the write.
+    // A limit of files' size kills the process that exceeds it (SIGXFSZ), or fails the write.
     for limit in ["ulimit -f 0", "ulimit -n 3", "trap '' XFSZ; ulimit -f 0"] {
         node.bundle(ASKS);
         let outcome = node.call(&["create", "limited"]).prelude(limit).outcome();
@@ -187,7 +187,7 @@ fn signals_that_a_caller_ignores_change_nothing() {
         .outcome()
         .silent_success();
     assert!(node.last_call().config_text().contains("\"fresh\""));
-    // Who waits for the runtime has to get over a kernel that reaps.
+    // A wait for the runtime must not fail because the kernel reaps it.
     for words in [&["start", "c1"][..], &["delete", "c1"]] {
         let call = node.call(words).prelude("trap '' CHLD PIPE");
         call.outcome().silent_success();

@@ -334,7 +334,7 @@ fn restore_gets_the_label_from_criu() {
         let line = node.refused(&restore(&[other, "c3"]));
         assert!(line.contains("contradicts the label p"), "{line}");
     }
-    // Whose labels nobody could look at.
+    // Where the labels could not be looked at afterwards.
     for words in [&["restore", "c3"][..], &["restore", "--detach", "c3"]] {
         let line = node.refused(words);
         assert!(line.contains("can only be verified"), "{line}");

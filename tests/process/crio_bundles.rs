@@ -281,7 +281,7 @@ fn what_a_checkpoint_asks_for_counts_only_if_its_pod_does() {
     restored(&node, "c1", &p, &json!({}));
     done(&node, &RESTORE, "c1");
     assert_eq!(node.record("c1")["label"], "p");
-    // What asks for nothing needs nobody's word.
+    // A container that asks for nothing needs no record of its pod.
     sandbox(&node, &json!({}));
     node.remove(&bundle_of("s1"));
     node.remove("/run/oci-apparmor");

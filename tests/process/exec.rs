@@ -428,7 +428,7 @@ fn a_record_that_we_did_not_write_is_none() {
     node.chmod("/run/forged", 0o666);
     fs::rename(node.path("/run/forged"), &path).unwrap();
     is_ours("mode");
-    // In a directory that somebody else can write, even one of ours may be another's.
+    // In a directory that others can write, even a file of ours may have been put there by others.
     for directory in [
         path.parent().unwrap().to_owned(),
         node.path("/run/oci-apparmor/containers"),

@@ -329,7 +329,7 @@ fn a_mode_that_cannot_be_set_changes_nothing() {
     );
     assert!(node.exists(&format!("{LINKS}/q")));
     node.remove(&format!("{LINKS}/q"));
-    // A file may be somebody's.
+    // A file that an administrator put in the link's place is kept.
     turn(&node, "q", 0);
     node.write(&format!("{LINKS}/q"), "mine");
     let line = refused(&node, &["mode", "q", "enforce"], 5);

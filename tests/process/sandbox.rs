@@ -83,7 +83,7 @@ fn no_more_than_sixteen_profiles_are_loaded_ahead() {
     assert_eq!(node.compilations().len(), 16);
 }
 
-/// Pods can name what they like; files in `/run` are memory of the node.
+/// Pods can name what they like; files in `/run` take memory of the node.
 #[test]
 fn annotations_that_name_no_profile_leave_nothing_behind() {
     let Some(node) = node() else { return };

@@ -117,7 +117,7 @@ impl Scene {
         (line.contains("/run/bin/runc") && line.contains(&self.id)).then_some(pid as u32)
     }
 
-    /// Waits until nobody is at work on the container any more, watchers included. A container
+    /// Waits until no program works on the container any more, watchers included. A container
     /// that waits at a closed gate is ended: so might any `start`, and its watcher waits for that.
     #[track_caller]
     fn settle(&self, what: &dyn std::fmt::Debug) {
@@ -145,7 +145,7 @@ impl Scene {
         }
     }
 
-    /// Nothing of the container runs, and nobody will let anything of it run.
+    /// Nothing of the container runs, and nothing will start it.
     #[track_caller]
     fn nothing_runs(&self, what: &dyn std::fmt::Debug) {
         self.settle(what);

@@ -305,7 +305,7 @@ fn check(held: &Held, words: &[&str], fault: Fault<'_>, done: &Output) {
     }
 }
 
-/// What a killed call leaves behind is in nobody's way.
+/// What a killed call leaves behind does not disturb later calls.
 #[track_caller]
 fn the_next_call_works(held: &Held, words: &[&str], fault: Fault<'_>) {
     let node = &held.node;
@@ -377,7 +377,7 @@ fn at_every_third_system_call_of_a_create_that_compiles() {
         return;
     };
     held.node.source("p");
-    // Its stamp is not remembered at first: each call makes the same system calls.
+    // Its fingerprint is not remembered at first: each call makes the same system calls.
     at_every_call(&held, &CREATE, 3, &|held| {
         without_a_container(held);
         held.forget("/run/cache");

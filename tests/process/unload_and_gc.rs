@@ -1,4 +1,4 @@
-//! `unload` and `gc`: what goes, and what stays because somebody relies on it.
+//! `unload` and `gc`: what is removed, and what stays because it is in use.
 
 use crate::create::ASKS;
 use crate::node::{Node, node};
@@ -43,7 +43,7 @@ fn gc_removes_what_is_unused_and_nothing_else() {
     assert_eq!(node.loaded_blob(), replaced);
     assert!(!node.exists("/sys/kernel/security/apparmor/.remove"));
 
-    // A profile that somebody else removed is forgotten, and the cache is kept small.
+    // A profile that another program removed is forgotten, and the cache is kept small.
     let directory = node.record("kept")["components"][0]["directory"].clone();
     node.unload(directory.as_str().unwrap());
     node.settings("cache_limit = 0");
@@ -137,7 +137,7 @@ fn a_profile_in_use_is_not_unloaded() {
     refused("p", 5, "container c1 (running)");
     node.write("/run/runc/c1/exec.fifo", "");
     refused("p", 5, "container c1 (created)");
-    // Whoever makes it is still at it.
+    // It is still being made.
     node.remove("/run/runc/c1");
     let file = node.record_file("c1");
     let text = std::fs::read_to_string(&file).unwrap();

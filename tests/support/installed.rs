@@ -32,7 +32,7 @@ fn is_newer(installed: &Path, built: &Path) -> bool {
     installed.len() == built.len() && installed.modified().unwrap() > built.modified().unwrap()
 }
 
-/// Makes it the caller's, who is root where anything is trusted at all.
+/// Makes it the caller's: root's, where anything is trusted at all.
 fn own(path: &Path) {
     let me = nix::unistd::geteuid().as_raw();
     std::os::unix::fs::lchown(path, Some(me), Some(nix::unistd::getegid().as_raw())).unwrap();

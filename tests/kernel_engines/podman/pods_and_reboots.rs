@@ -52,7 +52,7 @@ fn the_containers_of_a_pod_are_confined_and_its_infra_container_is_not() {
     assert_eq!(exec.ok(), "kube (enforce)\n");
     play(&["down"]).ok();
     assert_eq!(records(), Vec::<std::path::PathBuf>::new());
-    // podman tells nobody which container of the pod is which.
+    // podman does not tell which container of the pod is which.
     pod("container.oci-apparmor/one: kube");
     let done = play(&["play", "--network=none"]);
     assert_ne!(done.code, 0);

@@ -1,4 +1,4 @@
-//! Each way to name a profile, and what its refusal looks like to who called podman.
+//! Each way to name a profile, and what podman's caller sees of its refusal.
 
 use super::*;
 
