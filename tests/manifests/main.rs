@@ -76,7 +76,12 @@ fn write(name: &str, extension: &str, text: &str) {
     let path = directory().join(format!("{name}.{extension}"));
     match text {
         "" => drop(fs::remove_file(path)),
-        text => fs::write(path, text).unwrap(),
+        // By a rename: other tests read it at the same time.
+        text => {
+            let new = path.with_extension("new");
+            fs::write(&new, text).unwrap();
+            fs::rename(new, path).unwrap();
+        }
     }
 }
 
