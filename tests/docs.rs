@@ -23,7 +23,7 @@ use serde_json::Value;
 
 // Each suite uses a part of it.
 #[allow(dead_code)]
-#[path = "support/kubernetes_examples.rs"]
+#[path = "support/kubernetes.rs"]
 mod kubernetes;
 #[path = "docs/kubernetes.rs"]
 mod of_kubernetes;

@@ -9,7 +9,7 @@ use crate::cri_client::*;
 use crate::cri_messages::*;
 use crate::cri_pod::*;
 use crate::support::containers::*;
-use crate::support::kubernetes_examples::{self, admitted, example};
+use crate::support::kubernetes::{self, admitted, example};
 
 /// The profile of the examples, and the one of their manifest.
 pub(crate) const PROFILE: &str = "oci-apparmor-demo";
@@ -25,12 +25,12 @@ pub(crate) fn sources() {
 }
 
 /// The pod of an example, as the kubelet of `1.minor` gets it.
-pub(crate) fn pod(name: &str, minor: u32) -> kubernetes_examples::Pod {
+pub(crate) fn pod(name: &str, minor: u32) -> kubernetes::Pod {
     admitted(&example(&format!("{name}.yaml"))[0], minor)
 }
 
 /// Its sandbox, with the annotations of the example.
-pub(crate) fn sandbox<'c>(cri: &'c Cri, pod: &kubernetes_examples::Pod, runtime: &str) -> Pod<'c> {
+pub(crate) fn sandbox<'c>(cri: &'c Cri, pod: &kubernetes::Pod, runtime: &str) -> Pod<'c> {
     Pod::run(cri, &pod.name, &handler(runtime), &pod.annotations).unwrap()
 }
 

@@ -9,7 +9,7 @@ use crate::cri_client::*;
 use crate::cri_messages::*;
 use crate::cri_streaming::{Streamed, stream};
 use crate::support::containers::*;
-use crate::support::kubernetes_examples;
+use crate::support::kubernetes;
 
 /// How many pods were configured: each has a UID of its own.
 static PODS: AtomicU32 = AtomicU32::new(0);
@@ -113,10 +113,7 @@ impl<'c> Pod<'c> {
     }
 
     /// The container of an example.
-    pub(crate) fn of_example(
-        container: &kubernetes_examples::Container,
-        told: Told,
-    ) -> ContainerConfig {
+    pub(crate) fn of_example(container: &kubernetes::Container, told: Told) -> ContainerConfig {
         let words: Vec<_> = container.command.iter().map(String::as_str).collect();
         let mut config = Self::container(&container.name, &words);
         config.image = Some(Image {

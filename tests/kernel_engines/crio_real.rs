@@ -15,7 +15,7 @@ use crate::crio_calls::*;
 use crate::crio_recorded::DEFAULT;
 use crate::debian_release::Release;
 use crate::support::containers::*;
-use crate::support::kubernetes_examples;
+use crate::support::kubernetes;
 
 const SLEEPS: [&str; 2] = ["sleep", "infinity"];
 
@@ -201,7 +201,7 @@ fn crio_calls_the_runtime_as_recorded() {
 }
 
 /// The pod of an example, as the kubelet has it.
-fn of_example(pod: &kubernetes_examples::Pod) -> OfPod {
+fn of_example(pod: &kubernetes::Pod) -> OfPod {
     let annotations: Pairs = pod.annotations.clone().into_iter().collect();
     OfPod {
         name: pod.name.clone(),

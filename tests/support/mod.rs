@@ -15,6 +15,6 @@
 
 pub(crate) mod containers;
 pub(crate) mod installed;
-pub(crate) mod kubernetes_examples;
+pub(crate) mod kubernetes;
 pub(crate) mod programs;
 pub(crate) mod root_trees;
