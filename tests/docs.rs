@@ -307,7 +307,10 @@ fn each_field_that_the_commands_print_is_described() {
         )),
         fields(&explained)
     );
-    let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/manifests/disabled.yaml");
+    let manifest = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/tests/data/manifests/disabled.yaml"
+    );
     let rendered = command(&["render", "--json", manifest]);
     let table = section(&formats, "## JSON of `oci-apparmor render --json`");
     assert_eq!(names(table), fields(&rendered[0]));
@@ -891,7 +894,13 @@ fn a_call_that_makes_no_sense_is_one_line() {
 /// The test functions of the suites, as `module::function`.
 fn tests() -> Vec<String> {
     let mut found = Vec::new();
-    for suite in ["tests/process", "tests/kernel", "tests/engines"] {
+    for suite in [
+        "tests/process",
+        "tests/command_lines",
+        "tests/kernel_containers",
+        "tests/kernel_engines",
+        "tests/kernel_profiles",
+    ] {
         for entry in fs::read_dir(suite).into_iter().flatten() {
             let path = entry.unwrap().path();
             if path.extension().is_none_or(|e| e != "rs") {
