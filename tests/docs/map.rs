@@ -34,8 +34,9 @@ fn module(file: &File) -> Vec<String> {
     parts
 }
 
-/// The files that `file` imports.
-fn imports(file: &File, known: &BTreeSet<String>) -> Vec<Import> {
+/// The paths that a file imports, each as modules from the root of its crate, and whether it only
+/// hands the name on.
+fn paths(file: &File) -> Vec<(Vec<String>, bool)> {
     let code = Code::new(&file.text);
     let text = code.text();
     let mut paths: Vec<(String, bool)> = Vec::new();
@@ -70,7 +71,7 @@ fn imports(file: &File, known: &BTreeSet<String>) -> Vec<Import> {
         }
     }
     let own = module(file);
-    let mut found: BTreeSet<Import> = BTreeSet::new();
+    let mut found = Vec::new();
     for (path, reexport) in paths {
         let mut at: Vec<String> = own.clone();
         let mut parts = path.split("::").peekable();
@@ -87,18 +88,9 @@ fn imports(file: &File, known: &BTreeSet<String>) -> Vec<Import> {
                 part => at.push(part.to_owned()),
             }
         }
-        let Some(to) = resolve(&file.base, &at, known) else {
-            continue;
-        };
-        if to != file.name {
-            found.insert(Import {
-                from: file.name.clone(),
-                to,
-                reexport,
-            });
-        }
+        found.push((at, reexport));
     }
-    found.into_iter().collect()
+    found
 }
 
 /// `a::{b, c::{d, e}}` as `a::b`, `a::c::d`, `a::c::e`.
@@ -117,26 +109,63 @@ fn tree(text: &str) -> Vec<String> {
         .collect()
 }
 
-/// The file of the longest beginning of a path that is a module.
-fn resolve(base: &str, path: &[String], known: &BTreeSet<String>) -> Option<String> {
-    for length in (1..=path.len()).rev() {
-        let at = format!("{base}/{}", path[..length].join("/"));
-        for file in [format!("{at}.rs"), format!("{at}/mod.rs")] {
-            if known.contains(&file) {
-                return Some(file);
+/// Which file a path leads to, through the names that files hand on.
+struct Names {
+    files: BTreeSet<String>,
+    /// A file and a name that it hands on, with the path that this name means.
+    handed_on: BTreeMap<(String, String), Vec<String>>,
+}
+
+impl Names {
+    fn of(files: &[File]) -> Self {
+        let mut names = Self {
+            files: files.iter().map(|file| file.name.clone()).collect(),
+            handed_on: BTreeMap::new(),
+        };
+        for file in files {
+            for (path, reexport) in paths(file) {
+                if let Some(name) = path.last().filter(|_| reexport) {
+                    let name = (file.name.clone(), name.clone());
+                    names.handed_on.insert(name, path);
+                }
             }
         }
+        names
     }
-    None
+
+    fn resolve(&self, base: &str, path: &[String]) -> Option<String> {
+        for length in (1..=path.len()).rev() {
+            let at = format!("{base}/{}", path[..length].join("/"));
+            let files = [format!("{at}.rs"), format!("{at}/mod.rs")];
+            let Some(file) = files.into_iter().find(|file| self.files.contains(file)) else {
+                continue;
+            };
+            let name = path.get(length).cloned().unwrap_or_default();
+            return match self.handed_on.get(&(file.clone(), name)) {
+                Some(path) => self.resolve(base, path),
+                None => Some(file),
+            };
+        }
+        None
+    }
 }
 
 fn all_imports(files: &[File]) -> Vec<Import> {
-    let known = files.iter().map(|f| f.name.clone()).collect();
-    files
-        .iter()
-        .filter(|f| !f.name.contains("/bin/"))
-        .flat_map(|f| imports(f, &known))
-        .collect()
+    let names = Names::of(files);
+    let mut found = BTreeSet::new();
+    for file in files.iter().filter(|file| !file.name.contains("/bin/")) {
+        for (path, reexport) in paths(file) {
+            match names.resolve(&file.base, &path) {
+                Some(to) if to != file.name => found.insert(Import {
+                    from: file.name.clone(),
+                    to,
+                    reexport,
+                }),
+                _ => continue,
+            };
+        }
+    }
+    found.into_iter().collect()
 }
 
 /// The rooms of a table in the page, from above to below: `runtime/`, `hook.rs`.
@@ -224,8 +253,12 @@ fn modules_import_only_what_stands_below_them() {
             rooms.iter().position(|known| known == room)
         };
         for import in imports.iter().filter(|i| i.from.starts_with(base.as_str())) {
+            // `mod.rs` hands on what is in its directory.
+            let directory = import.from.trim_end_matches("mod.rs").trim_end_matches(".rs");
+            let own = import.reexport && import.to.starts_with(directory);
             if let (Some(from), Some(to)) = (place(&import.from), place(&import.to))
                 && to < from
+                && !own
             {
                 wrong.push(format!("{} imports {}", import.from, import.to));
             }
@@ -345,6 +378,7 @@ fn imports_are_found_however_they_are_written() {
             "src/a/mod.rs",
             "mod b;\npub use b::B;\nfn f() { b::g(); \"crate::d\"; } // crate::d\n",
         ),
+        file("src/f.rs", "use crate::a::B;\n"),
         file(
             "src/a/b.rs",
             "use crate::{c::{self, C}, d::D};\nuse super::A;\nfn g() { crate::e::h() }\n",
@@ -360,13 +394,14 @@ fn imports_are_found_however_they_are_written() {
     assert_eq!(
         shown,
         [
-            "src/a/mod.rs src/a/b.rs false",
-            "src/a/mod.rs src/a/b.rs true",
             "src/a/b.rs src/a/mod.rs false",
             "src/a/b.rs src/c.rs false",
             "src/a/b.rs src/d.rs false",
             "src/a/b.rs src/e.rs false",
+            "src/a/mod.rs src/a/b.rs false",
+            "src/a/mod.rs src/a/b.rs true",
             "src/d.rs src/a/b.rs false",
+            "src/f.rs src/a/b.rs false",
         ]
     );
 }

@@ -59,7 +59,7 @@ fn lines(code: &Code, at: usize, constants: &BTreeMap<String, String>) -> Vec<St
         return Vec::new();
     };
     let end = code.closing(open) + 1;
-    let methods = [".hint(", ".remedy("];
+    let methods = [".hint(", ".with_remedy(", ".or_remedy("];
     let remedy = code.follows(end, &methods);
     let around = code.around(at);
     let calls = match &around {

@@ -26,10 +26,9 @@ fn the_version_is_one() {
 /// workspace, none.
 fn dependencies(manifest: &str) -> Words {
     manifest
-        .lines()
-        .skip_while(|l| !["[dependencies]", "[workspace.dependencies]"].contains(l))
-        .skip(1)
-        .take_while(|l| !l.starts_with('['))
+        .split("\n[")
+        .filter(|section| section.lines().next().is_some_and(|l| l.ends_with("dependencies]")))
+        .flat_map(|section| section.lines().skip(1))
         .filter(|l| !l.starts_with('#') && !l.contains("path = "))
         .filter_map(|l| l.split_once([' ', '.', '=']))
         .map(|(name, _)| name.to_owned())
