@@ -1,43 +1,48 @@
 #!/bin/sh
-# Installs oci-apparmor on this machine, or takes it away again. See `install.sh --help`.
+# Installs oci-apparmor on this machine, or uninstalls it. See `install.sh --help`.
 #
-# Nothing is overwritten in place: each file is written beside its name and renamed, so that a
-# program that runs, or an engine that is about to call it, finds the old one or the new one.
+# No file is overwritten in place: each is written under another name and renamed, so that a running
+# program, or an engine that calls it, sees the old file or the new one.
 set -eu
 
 usage() {
     cat <<END
 Usage: ./install.sh [OPTION]...
 
-Builds oci-apparmor where that is needed, and installs it. No engine is restarted, and none is
-configured but with --engine.
+Build oci-apparmor if necessary, and install it. No engine is restarted, and no engine is
+configured unless --engine names it.
 
   --prefix DIR    install below DIR (default: /usr/local)
-  --engine NAME   let containerd, crio, podman or docker call it (oci-apparmor configure NAME);
-                  may be given several times
-  --set-default   with --engine: for every container, not only for those that ask for it
-  --destdir DIR   put everything below DIR, for packages and images of nodes; nothing outside of
-                  it is changed, and nothing has to run
-  --bindir DIR    take ready-made programs from DIR instead of building them
+  --engine NAME   configure containerd, crio, podman or docker to call the wrapper, as
+                  "oci-apparmor configure NAME" does; may be repeated
+  --set-default   with --engine: for all containers, not only for those that request it
+  --destdir DIR   install everything below DIR, for packages and node images; nothing outside DIR
+                  is changed, and no service has to run
+  --bindir DIR    take existing programs from DIR instead of building them
   --dry-run       print what would be done, and change nothing
-  --uninstall     remove what was installed, and take engines' configurations back; your own
-                  configuration and profiles stay
-  --force         uninstall although containers or engines still need it
-  --demo          install nothing; build, and show it at work with real containers. Where the
-                  kernel has no AppArmor, in a virtual machine. Installs the Debian packages
-                  of podman, runc, crun, containerd and, for the machine, QEMU if missing
-  --help          print this
+  --uninstall     remove what was installed, and revert the configuration of engines; your
+                  configuration and profiles are kept
+  --force         uninstall even if containers or engines still need the wrapper
+  --demo          build, and demonstrate it with real containers, in a virtual machine if the
+                  kernel has no AppArmor; installs only the Debian packages of podman, runc,
+                  crun, containerd and, for the virtual machine, QEMU, if they are missing
+  --help          print this help
 
-Layout:
+Examples:
+  ./install.sh
+  ./install.sh --engine containerd --set-default
+  ./install.sh --destdir /tmp/image --prefix /usr
+
+Installed files:
   PREFIX/bin/                         oci-apparmor, oci-apparmor-runtime
   PREFIX/libexec/oci-apparmor/        oci-apparmor-hook; runc, crun, youki: links to the wrapper
   PREFIX/share/oci-apparmor/          hook files, none of them active
-  PREFIX/lib/systemd/system/          oci-apparmor-preload.service, oci-apparmor-gc.timer and its
-                                      service; not enabled
+  PREFIX/lib/systemd/system/          oci-apparmor-preload.service, oci-apparmor-gc.service and
+                                      its timer; not enabled
   PREFIX/share/man/, PREFIX/share/doc/oci-apparmor/
-  /etc/oci-apparmor/config.toml       never overwritten; a newer one goes to config.toml.new
+  /etc/oci-apparmor/config.toml       never overwritten; a newer version becomes config.toml.new
   /etc/oci-apparmor/profiles/         for your profiles
-  /etc/oci-apparmor/engines/          with --engine: what was changed, to take it back
+  /etc/oci-apparmor/engines/          with --engine: what was changed, to revert it
 END
 }
 
@@ -129,6 +134,7 @@ files() {
 0644 docs/man/oci-apparmor-hook.8 $man/man8/oci-apparmor-hook.8
 0644 docs/man/oci-apparmor.toml.5 $man/man5/oci-apparmor.toml.5
 0644 README.md $doc/README.md
+0644 SECURITY.md $doc/SECURITY.md
 0644 CHANGELOG.md $doc/CHANGELOG.md
 0644 LICENSE $doc/LICENSE
 0644 hooks/README.md $doc/hooks/README.md
@@ -143,9 +149,15 @@ files() {
 0644 examples/kubernetes/web-read-only-pod.yaml $doc/examples/kubernetes/web-read-only-pod.yaml
 0644 examples/kubernetes/web-read-only.yaml $doc/examples/kubernetes/web-read-only.yaml
 0644 docs/architecture.md $doc/docs/architecture.md
+0644 docs/configuration.md $doc/docs/configuration.md
 0644 docs/engines.md $doc/docs/engines.md
 0644 docs/formats.md $doc/docs/formats.md
 0644 docs/kubernetes.md $doc/docs/kubernetes.md
+0644 docs/limits.md $doc/docs/limits.md
+0644 docs/podman.md $doc/docs/podman.md
+0644 docs/policy.md $doc/docs/policy.md
+0644 docs/profiles.md $doc/docs/profiles.md
+0644 docs/troubleshooting.md $doc/docs/troubleshooting.md
 END
 }
 

@@ -202,6 +202,12 @@ fn what_is_installed_has_its_place_and_mode() {
     ] {
         assert_eq!(mode(&at(file)), 0o644, "{file}");
     }
+    let pages = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs")).unwrap();
+    for name in pages.map(|page| page.unwrap().file_name()) {
+        let name = name.to_str().unwrap();
+        let installed = at("opt/oa/share/doc/oci-apparmor/docs").join(name);
+        assert_eq!(installed.is_file(), name.ends_with(".md"), "{name}");
+    }
     assert_eq!(mode(&at("etc/oci-apparmor/profiles")), 0o755);
     for hook in [
         "hooks.d/oci-apparmor.json",
