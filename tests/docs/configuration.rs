@@ -25,7 +25,9 @@ struct Entry {
 /// What the head of the file says, and its entries.
 fn entries() -> (Vec<String>, Vec<Entry>) {
     let file = text(FILE);
-    let mut blocks = file.split("\n\n").map(|block| block.lines().collect::<Vec<_>>());
+    let mut blocks = file
+        .split("\n\n")
+        .map(|block| block.lines().collect::<Vec<_>>());
     let head = paragraphs(&blocks.next().unwrap());
     let entries = blocks.map(|block: Vec<&str>| {
         let mut entry = Entry::default();
@@ -47,8 +49,17 @@ fn entries() -> (Vec<String>, Vec<Entry>) {
                 entry.value = value.to_owned();
             }
         }
-        assert_ne!(entry.section.is_some(), !entry.key.is_empty(), "{comment:?}");
-        assert_ne!(entry.kind.is_empty(), entry.section.is_none(), "{}", entry.key);
+        assert_ne!(
+            entry.section.is_some(),
+            !entry.key.is_empty(),
+            "{comment:?}"
+        );
+        assert_ne!(
+            entry.kind.is_empty(),
+            entry.section.is_none(),
+            "{}",
+            entry.key
+        );
         entry.about = paragraphs(&comment);
         assert!(!entry.about.is_empty(), "{FILE}: {} has no text", entry.key);
         entry
@@ -173,20 +184,32 @@ fn page() -> String {
                 true => "unset".to_owned(),
                 false => format!("`{}`", entry.value),
             };
-            writeln!(table, "| [`{name}`](#{}) | {} | {default} |", anchor(&name), kind(entry))
-                .unwrap();
-            write!(sections, "\n### {name}\n\n").unwrap();
-            match entry.example {
-                true => write!(sections, "Type: {}. Unset by default. Example: `{} = {}`\n", kind(entry), entry.key, entry.value),
-                false => write!(sections, "Type: {}. Default: `{}`\n", kind(entry), entry.value),
-            }
+            writeln!(
+                table,
+                "| [`{name}`](#{}) | {} | {default} |",
+                anchor(&name),
+                kind(entry)
+            )
             .unwrap();
+            write!(sections, "\n### {name}\n\n").unwrap();
+            let unset = match entry.example {
+                true => format!(
+                    "Unset by default. Example: `{} = {}`",
+                    entry.key, entry.value
+                ),
+                false => format!("Default: `{}`", entry.value),
+            };
+            writeln!(sections, "Type: {}. {unset}", kind(entry)).unwrap();
         }
         for paragraph in &entry.about {
             write!(sections, "\n{}\n", markdown(paragraph, &keys)).unwrap();
         }
     }
-    write!(page, "\n| key | type | default |\n|---|---|---|\n{table}{sections}").unwrap();
+    write!(
+        page,
+        "\n| key | type | default |\n|---|---|---|\n{table}{sections}"
+    )
+    .unwrap();
     page
 }
 

@@ -70,7 +70,15 @@ fn each_link_leads_somewhere() {
 fn each_file_that_is_named_exists() {
     let mut missing = Vec::new();
     let places = [
-        "src/", "crates/", "tests/", "docs/", "config/", "hooks/", "examples/", "fuzz/", "benches/",
+        "src/",
+        "crates/",
+        "tests/",
+        "docs/",
+        "config/",
+        "hooks/",
+        "examples/",
+        "fuzz/",
+        "benches/",
     ];
     for name in pages() {
         if name == "CHANGELOG.md" {

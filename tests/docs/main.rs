@@ -38,7 +38,6 @@ use serde_json::Value;
 type Words = BTreeSet<String>;
 
 fn root() -> PathBuf {
-    if let Ok(r) = std::env::var("DOCS_ROOT") { return r.into(); }
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
@@ -89,12 +88,7 @@ fn help(words: &[&str]) -> String {
 /// A manual page as people read it: without fonts and escapes.
 fn manual(page: &str) -> String {
     let mut plain = text(&format!("docs/man/{page}"));
-    for (escape, is) in [
-        ("\\-", "-"),
-        ("\\fB", ""),
-        ("\\fI", ""),
-        ("\\fR", ""),
-    ] {
+    for (escape, is) in [("\\-", "-"), ("\\fB", ""), ("\\fI", ""), ("\\fR", "")] {
         plain = plain.replace(escape, is);
     }
     plain

@@ -56,7 +56,11 @@ fn paths(file: &File) -> Vec<(Vec<String>, bool)> {
     let children: Vec<String> = code
         .all("mod ")
         .into_iter()
-        .filter_map(|at| text[at + 4..].split_once(';').map(|(name, _)| name.to_owned()))
+        .filter_map(|at| {
+            text[at + 4..]
+                .split_once(';')
+                .map(|(name, _)| name.to_owned())
+        })
         .filter(|name| name.chars().all(is_word))
         .collect();
     let starts = ["crate", "super", "self"].into_iter().map(str::to_owned);
@@ -177,9 +181,9 @@ fn rooms(page: &str, base: &str) -> Vec<String> {
             let room = match entry.rsplit_once('/') {
                 Some((directory, _)) => format!("{directory}/"),
                 // Files of one directory share a row, and the first has its name.
-                None if rooms.last().is_some_and(|last| {
-                    root().join(base).join(last).join(entry).exists()
-                }) =>
+                None if rooms
+                    .last()
+                    .is_some_and(|last| root().join(base).join(last).join(entry).exists()) =>
                 {
                     continue;
                 }
@@ -254,7 +258,10 @@ fn modules_import_only_what_stands_below_them() {
         };
         for import in imports.iter().filter(|i| i.from.starts_with(base.as_str())) {
             // `mod.rs` hands on what is in its directory.
-            let directory = import.from.trim_end_matches("mod.rs").trim_end_matches(".rs");
+            let directory = import
+                .from
+                .trim_end_matches("mod.rs")
+                .trim_end_matches(".rs");
             let own = import.reexport && import.to.starts_with(directory);
             if let (Some(from), Some(to)) = (place(&import.from), place(&import.to))
                 && to < from

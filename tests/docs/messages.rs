@@ -55,8 +55,11 @@ fn messages() -> Vec<Message> {
 fn lines(code: &Code, at: usize, constants: &BTreeMap<String, String>) -> Vec<String> {
     let open = at + "Error::new".len();
     let arguments = code.arguments(open);
-    let [kind, why] = &arguments[..] else {
-        return Vec::new();
+    let (kind, why) = match &arguments[..] {
+        // That of a crate which has one kind alone.
+        [why] => ("", why),
+        [kind, why] if !code.text()[..at].ends_with("io::") => (kind.as_str(), why),
+        _ => return Vec::new(),
     };
     let end = code.closing(open) + 1;
     let methods = [".hint(", ".with_remedy(", ".or_remedy("];
@@ -74,7 +77,10 @@ fn lines(code: &Code, at: usize, constants: &BTreeMap<String, String>) -> Vec<St
             value.unwrap_or_else(|| "…".to_owned())
         }));
         let values = values.collect::<BTreeMap<_, _>>();
-        (values, remedy.clone().or_else(|| code.follows(*end, &methods)))
+        (
+            values,
+            remedy.clone().or_else(|| code.follows(*end, &methods)),
+        )
     });
     let mut all: Vec<_> = filled.collect();
     all.push((BTreeMap::new(), remedy.clone()));
@@ -152,7 +158,14 @@ fn each_message_is_described_and_no_other() {
         fs::write(Path::new(&root()).join(PAGE), new).unwrap();
         return;
     }
-    let file = |line: &str| messages.iter().find(|m| m.line == line).unwrap().file.clone();
+    let file = |line: &str| {
+        messages
+            .iter()
+            .find(|m| m.line == line)
+            .unwrap()
+            .file
+            .clone()
+    };
     for line in &missing {
         eprintln!("missing ({}): {line}", file(line));
     }

@@ -9,7 +9,7 @@ use oci_apparmor::request::{
 use serde_json::Value;
 
 use crate::kubernetes::{Pod, admitted, example, examples};
-use crate::{help, text};
+use crate::{help, root, run, text};
 
 const PAGE: &str = "docs/kubernetes.md";
 
@@ -76,17 +76,24 @@ fn the_runtime_class_is_the_runtime_that_is_configured() {
     let options = help(&["configure"]);
     let (_, name) = options.split_once("--runtime-name ").unwrap();
     let default = format!("[default: {handler}]");
-    assert!(name.split("\n  -").next().unwrap().contains(&default), "{options}");
+    assert!(
+        name.split("\n  -").next().unwrap().contains(&default),
+        "{options}"
+    );
 }
 
 #[test]
 fn each_example_names_a_profile_that_is_there() {
     let demo = text("examples/oci-apparmor-demo");
     assert!(demo.contains("\nprofile oci-apparmor-demo "));
-    let manifest = text("examples/kubernetes/web-read-only.yaml");
-    let read = oci_apparmor::profiles::manifest::read(manifest.as_bytes()).unwrap();
-    let rendered = read[0].rendered.as_ref().unwrap();
-    assert_eq!(rendered.name.as_str(), "web-read-only");
+    let manifest = root().join("examples/kubernetes/web-read-only.yaml");
+    let rendered = run(&["render", manifest.to_str().unwrap()]);
+    let rendered = String::from_utf8(rendered.stdout).unwrap();
+    assert!(
+        rendered.contains("\nprofile \"web-read-only\" ")
+            || rendered.contains("\nprofile web-read-only "),
+        "{rendered}"
+    );
     for name in pods() {
         let pod = text(&format!("examples/kubernetes/{name}.yaml"));
         assert!(pod.contains(profile(&name)), "{name}");

@@ -22,12 +22,16 @@ fn the_version_is_one() {
     }
 }
 
-/// The names of the dependencies of a manifest, and where they come from another crate of the
-/// workspace, none.
+/// The names of the dependencies of a manifest, without the crates of this workspace.
 fn dependencies(manifest: &str) -> Words {
     manifest
         .split("\n[")
-        .filter(|section| section.lines().next().is_some_and(|l| l.ends_with("dependencies]")))
+        .filter(|section| {
+            section
+                .lines()
+                .next()
+                .is_some_and(|l| l.ends_with("dependencies]"))
+        })
         .flat_map(|section| section.lines().skip(1))
         .filter(|l| !l.starts_with('#') && !l.contains("path = "))
         .filter_map(|l| l.split_once([' ', '.', '=']))
@@ -38,7 +42,8 @@ fn dependencies(manifest: &str) -> Words {
 
 #[test]
 fn each_dependency_has_its_reason() {
-    let table = names(&text("CONTRIBUTING.md"));
+    let mut table = names(&text("CONTRIBUTING.md"));
+    table.retain(|name| !name.starts_with("oci-apparmor"));
     let mut used = dependencies(&text("Cargo.toml"));
     for entry in fs::read_dir(root().join("crates")).into_iter().flatten() {
         let manifest = entry.unwrap().path().join("Cargo.toml");
