@@ -1,7 +1,7 @@
 //! What the node makes of a request. Pure: the facts are gathered before.
 //!
 //! Annotations never weaken: a pod author can ask for another profile that confines, not for
-//! less. docs/policy.md has the rules as tables; `oci-apparmor explain` prints the trail.
+//! less. The README has the rules as a table; `oci-apparmor explain` prints the trail.
 
 mod eligible;
 
