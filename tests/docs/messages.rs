@@ -24,6 +24,9 @@ struct Message {
     file: String,
 }
 
+/// The methods that add a remedy.
+const REMEDIES: [&str; 3] = [".hint(", ".with_remedy(", ".or_remedy("];
+
 /// How a text starts that says which system call failed, and on what; one section is about all.
 const SYSTEM: &str = "cannot ";
 
@@ -38,16 +41,36 @@ fn messages() -> Vec<Message> {
     }
     let mut found = BTreeSet::new();
     for (file, code) in &sources {
-        for at in code.all("Error::new(") {
-            for line in lines(code, at, &constants) {
-                found.insert(Message {
-                    line,
-                    file: file.clone(),
-                });
-            }
+        let places = code.all("Error::new(").into_iter();
+        let reasons = places.flat_map(|at| lines(code, at, &constants));
+        for line in reasons.chain(about(code, &constants)) {
+            found.insert(Message {
+                line,
+                file: file.clone(),
+            });
         }
     }
     found.into_iter().collect()
+}
+
+/// What an error is about, where that is said by a text that stands before the reason.
+fn about(code: &Code, constants: &BTreeMap<String, String>) -> Vec<String> {
+    let methods = [".within(", ".about("];
+    let places = methods
+        .iter()
+        .flat_map(|method| code.all(method).into_iter().map(|at| at + method.len() - 1));
+    let text = |open: usize| {
+        let [what] = &code.arguments(open)[..] else {
+            return None;
+        };
+        let what = code.literal(what, open, constants)?;
+        let end = code.closing(open) + 1;
+        let remedy = code.follows(end, &REMEDIES);
+        let remedy = remedy.and_then(|remedy| code.literal(&remedy, open, constants));
+        let remedy = remedy.map_or(String::new(), |remedy| format!("; {remedy}"));
+        (words(&what) >= 2).then(|| one_line(&format!("{what}: …{remedy}")))
+    };
+    places.filter_map(text).collect()
 }
 
 /// Each message of the `Error::new(` at this place: one, or one for each call of the function or
@@ -62,8 +85,7 @@ fn lines(code: &Code, at: usize, constants: &BTreeMap<String, String>) -> Vec<St
         _ => return Vec::new(),
     };
     let end = code.closing(open) + 1;
-    let methods = [".hint(", ".with_remedy(", ".or_remedy("];
-    let remedy = code.follows(end, &methods);
+    let remedy = code.follows(end, &REMEDIES);
     let around = code.around(at);
     let calls = match &around {
         Some(around) => code.calls(around),
@@ -79,7 +101,7 @@ fn lines(code: &Code, at: usize, constants: &BTreeMap<String, String>) -> Vec<St
         let values = values.collect::<BTreeMap<_, _>>();
         (
             values,
-            remedy.clone().or_else(|| code.follows(*end, &methods)),
+            remedy.clone().or_else(|| code.follows(*end, &REMEDIES)),
         )
     });
     let mut all: Vec<_> = filled.collect();
@@ -181,34 +203,55 @@ fn each_message_is_described_and_no_other() {
     assert!(!page.contains(UNSORTED), "{PAGE} has {UNSORTED}");
 }
 
-fn blessed(page: &str, mut missing: Vec<&String>, stale: Vec<&String>) -> String {
-    let mut new: Vec<String> = Vec::new();
+/// The page with the new wording in the place of the old one, and what is new behind what it is
+/// most like.
+fn blessed(page: &str, missing: Vec<&String>, stale: Vec<&String>) -> String {
+    let mut pairs: Vec<(f64, &String, &String)> = Vec::new();
+    for old in &stale {
+        let alike = missing.iter().map(|new| (likeness(old, new), *old, *new));
+        pairs.extend(alike.filter(|(likeness, ..)| *likeness > 0.3));
+    }
+    pairs.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let mut reworded: BTreeMap<&String, &String> = BTreeMap::new();
+    for (_, old, new) in pairs {
+        if !reworded.contains_key(old) && reworded.values().all(|taken| *taken != new) {
+            reworded.insert(old, new);
+        }
+    }
+    let mut lines: Vec<String> = Vec::new();
     for line in page.lines() {
-        match stale.iter().any(|stale| *stale == line) {
-            false => new.push(line.to_owned()),
-            // The new wording of it, if any is near.
-            true => {
-                let near = missing
-                    .iter()
-                    .enumerate()
-                    .map(|(n, text)| (likeness(line, text), n))
-                    .filter(|(likeness, _)| *likeness > 0.4)
-                    .max_by(|a, b| a.0.total_cmp(&b.0));
-                if let Some((_, n)) = near {
-                    new.push(missing.remove(n).clone());
-                }
+        match stale.iter().find(|old| old.as_str() == line) {
+            None => lines.push(line.to_owned()),
+            Some(old) => lines.extend(reworded.get(old).map(|new| (*new).clone())),
+        }
+    }
+    let mut unsorted = Vec::new();
+    for new in missing {
+        if reworded.values().any(|taken| *taken == new) {
+            continue;
+        }
+        let whole = lines.join("\n");
+        let alike = described(&whole)
+            .into_iter()
+            .map(|line| (likeness(line, new), line))
+            .max_by(|a, b| a.0.total_cmp(&b.0));
+        match alike.filter(|(likeness, _)| *likeness > 0.3) {
+            Some((_, line)) => {
+                let at = lines.iter().position(|known| known == line).unwrap();
+                lines.insert(at + 1, new.clone());
             }
+            None => unsorted.push(new.clone()),
         }
     }
-    if !missing.is_empty() {
+    if !unsorted.is_empty() {
         if !page.contains(UNSORTED) {
-            new.extend(["".to_owned(), UNSORTED.to_owned()]);
+            lines.extend(["".to_owned(), UNSORTED.to_owned()]);
         }
-        new.extend(["".to_owned(), "```text".to_owned()]);
-        new.extend(missing.into_iter().cloned());
-        new.push("```".to_owned());
+        lines.extend(["".to_owned(), "```text".to_owned()]);
+        lines.extend(unsorted);
+        lines.push("```".to_owned());
     }
-    new.join("\n") + "\n"
+    lines.join("\n") + "\n"
 }
 
 /// Which part of the words of both texts they have in common.

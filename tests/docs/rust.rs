@@ -100,8 +100,9 @@ impl Code {
     /// Every place outside of strings where this stands, and no longer word does.
     pub(crate) fn all(&self, wanted: &str) -> Vec<usize> {
         let found = self.text.match_indices(wanted).map(|(at, _)| at);
+        let longer = |at: usize| wanted.starts_with(is_word) && self.text[..at].ends_with(is_word);
         found
-            .filter(|at| !self.quoted[*at] && !self.text[..*at].ends_with(is_word))
+            .filter(|at| !self.quoted[*at] && !longer(*at))
             .collect()
     }
 
