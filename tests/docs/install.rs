@@ -206,7 +206,9 @@ fn what_is_installed_has_its_place_and_mode() {
     for name in pages.map(|page| page.unwrap().file_name()) {
         let name = name.to_str().unwrap();
         let installed = at("opt/oa/share/doc/oci-apparmor/docs").join(name);
-        assert_eq!(installed.is_file(), name.ends_with(".md"), "{name}");
+        // The checklist for releases is of use in a checkout only.
+        let wanted = name.ends_with(".md") && name != "release.md";
+        assert_eq!(installed.is_file(), wanted, "{name}");
     }
     assert_eq!(mode(&at("etc/oci-apparmor/profiles")), 0o755);
     for hook in [
