@@ -38,7 +38,6 @@ use serde_json::Value;
 type Words = BTreeSet<String>;
 
 fn root() -> PathBuf {
-    if let Ok(r) = std::env::var("DOCS_ROOT") { return r.into(); }
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 

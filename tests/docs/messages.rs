@@ -41,9 +41,13 @@ fn messages() -> Vec<Message> {
     }
     let mut found = BTreeSet::new();
     for (file, code) in &sources {
+        // Those of the file itself come first: two files may have one of the same name.
+        let mut constants = constants.clone();
+        constants.extend(code.constants());
         let places = code.all("Error::new(").into_iter();
         let reasons = places.flat_map(|at| lines(code, at, &constants));
-        for line in reasons.chain(about(code, &constants)) {
+        let texts = about(code, &constants).into_iter().chain(causes(code));
+        for line in reasons.chain(texts) {
             found.insert(Message {
                 line,
                 file: file.clone(),
@@ -71,6 +75,22 @@ fn about(code: &Code, constants: &BTreeMap<String, String>) -> Vec<String> {
         (words(&what) >= 2).then(|| one_line(&format!("{what}: …{remedy}")))
     };
     places.filter_map(text).collect()
+}
+
+/// Types that are the reason of a refusal and print themselves.
+const CAUSES: [&str; 3] = ["Off", "CannotLoad", "Limit"];
+
+fn causes(code: &Code) -> Vec<String> {
+    let named = |at: &usize| {
+        let name = code.text()[*at..].split([' ', '{']).nth(2);
+        CAUSES.contains(&name.unwrap_or_default())
+    };
+    let places = code.all("Display for ").into_iter().filter(named);
+    places
+        .flat_map(|at| code.strings(at + code.text()[at..].find('{').unwrap()))
+        .filter(|text| words(text) >= 2)
+        .map(|text| one_line(&text))
+        .collect()
 }
 
 /// Each message of the `Error::new(` at this place: one, or one for each call of the function or
@@ -254,9 +274,12 @@ fn blessed(page: &str, missing: Vec<&String>, stale: Vec<&String>) -> String {
     lines.join("\n") + "\n"
 }
 
-/// Which part of the words of both texts they have in common.
+/// Which part of the words of both texts they have in common; short words say nothing.
 fn likeness(a: &str, b: &str) -> f64 {
-    let words = |text: &str| -> Words { text.split_whitespace().map(str::to_owned).collect() };
+    let words = |text: &str| -> Words {
+        let words = text.split(|c: char| !c.is_alphanumeric());
+        words.filter(|w| w.len() > 3).map(str::to_owned).collect()
+    };
     let (a, b) = (words(a), words(b));
     let both = a.intersection(&b).count();
     both as f64 / a.union(&b).count().max(1) as f64

@@ -284,6 +284,18 @@ impl Code {
         })
     }
 
+    /// Every string between the bracket at `open` and the one that closes it, with `…` for what is
+    /// filled in.
+    pub(crate) fn strings(&self, open: usize) -> Vec<String> {
+        let end = self.closing(open);
+        let starts = (open..end).filter(|at| self.quoted[*at] && !self.quoted[at - 1]);
+        let texts = starts.map(|at| &self.text[at..at + string(&self.text[at..])]);
+        texts
+            .filter(|text| text.starts_with('"'))
+            .map(|text| self.filled(&unescaped(text), &[], 0, &BTreeMap::new()))
+            .collect()
+    }
+
     fn filled(
         &self,
         format: &str,
