@@ -308,10 +308,13 @@ architecture() {
 
 # current DIR: whether it has the programs, for this machine, and not older than their sources.
 current() {
+    crates=
+    [ ! -d crates ] || crates=crates
     for name in oci-apparmor oci-apparmor-runtime oci-apparmor-hook; do
         [ -x "$1/$name" ] || return 1
         [ "$(architecture "$1/$name")" = "$(architecture /proc/self/exe)" ] || return 1
-        [ -z "$(find src Cargo.toml Cargo.lock .cargo -newer "$1/$name" | head -n 1)" ] || return 1
+        # shellcheck disable=SC2086 # one word, or none
+        [ -z "$(find src $crates Cargo.toml Cargo.lock .cargo -newer "$1/$name" | head -n 1)" ] || return 1
     done
 }
 
