@@ -36,8 +36,8 @@ use std::time::{Duration, Instant};
 
 use oci_apparmor::apparmor::kernel::Kernel;
 use oci_apparmor::apparmor::name::ProfileName;
-use oci_apparmor::profiles::{Store, Word};
 use oci_apparmor::node::Node;
+use oci_apparmor::profiles::{Store, Word};
 use support::containers::{
     Bundle, CLI, CONFIG, loaded, profile_text, run, source, unload, world, wrapper,
 };
