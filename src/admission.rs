@@ -104,7 +104,7 @@ impl<'n> Admission<'n> {
     /// containers. A failure is only reported: the container itself will be refused.
     pub fn preload(&self) {
         let started = Instant::now();
-        for name in request::named_by_sandbox(&self.request, PRELOAD_MAX) {
+        for (key, name) in request::named_by_sandbox(&self.request, PRELOAD_MAX) {
             let left = PRELOAD_LIMIT.saturating_sub(started.elapsed());
             if left.is_zero() {
                 report::notice(
@@ -120,7 +120,7 @@ impl<'n> Admission<'n> {
             // What the engine will choose for the containers is not known yet.
             let done = store
                 .facts_of(&component.name)
-                .and_then(|facts| self.may_ask(&component.name, "of the pod", None, &facts))
+                .and_then(|facts| self.may_ask(&component.name, key, None, &facts))
                 .and_then(|()| store.ensure(&component, Against::Source));
             if let Err(e) = done {
                 report::notice(&format!("loading {} for a pod: {e}", component.name));

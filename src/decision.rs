@@ -282,7 +282,7 @@ impl Decision {
                 format!("the annotation {}", quoted(key))
             }
             Origin::Engine => "the engine".to_owned(),
-            Origin::Node(key) => format!("{key} of the node"),
+            Origin::Node(key) => format!("{key} of this node"),
         };
         let wanted = match origin {
             Origin::Engine if !settings.require_enforcing => Wanted::Any,

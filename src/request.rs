@@ -144,19 +144,20 @@ pub fn read(
     Ok(request)
 }
 
-/// The profiles that the annotations of a sandbox name for its containers, at most `max`. Names
+/// The profiles that the annotations of a sandbox name for its containers, each with its key, at
+/// most `max`. Names
 /// that break a rule are left out; the containers are refused for them.
 #[must_use]
-pub fn named_by_sandbox(request: &Request, max: usize) -> Vec<ProfileName> {
-    let mut names: Vec<ProfileName> = Vec::new();
+pub fn named_by_sandbox(request: &Request, max: usize) -> Vec<(&str, ProfileName)> {
+    let mut names: Vec<(&str, ProfileName)> = Vec::new();
     for (key, value) in &request.keys {
         let without_prefix = !key.starts_with(BETA_KEY);
         let Ok(Some(Wish::Label(label))) = wish(key, value, without_prefix) else {
             continue;
         };
         for name in label.components() {
-            if !names.contains(name) && names.len() < max {
-                names.push(name.clone());
+            if names.len() < max && names.iter().all(|(_, known)| known != name) {
+                names.push((key, name.clone()));
             }
         }
     }

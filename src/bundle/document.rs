@@ -162,7 +162,7 @@ fn object<'a>(whole: &str, part: &'a str, ours: &[&str]) -> Result<Fields<'a>> {
             .get(..offset(whole, part))
             .map_or(0, |head| head.matches('\n').count());
         refused(format!(
-            "it is not valid at line {}: {e}",
+            "unexpected JSON at line {}: {e}",
             line.saturating_add(e.line())
         ))
     })?;

@@ -119,7 +119,7 @@ fn by_default(
     ];
     node.into_iter()
         .find(|(_, profile)| profile.as_ref() == Some(name))
-        .map(|(key, _)| format!("it is {key} of the node"))
+        .map(|(key, _)| format!("it is {key} of this node"))
 }
 
 /// How an administrator allows annotations to name a profile.

@@ -725,7 +725,7 @@ fn the_trail_says_why_a_name_may_be_asked_for() {
         (
             node("default_profile = 'p'").loaded("p", Mode::Enforce),
             "p",
-            "it is default_profile of the node",
+            "it is default_profile of this node",
         ),
     ] {
         let trail = node.decide(&asking(TWO, name, None)).unwrap().trail;

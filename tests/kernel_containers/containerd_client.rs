@@ -92,7 +92,7 @@ fn a_task_and_its_execs_are_confined_and_a_refusal_is_shown() {
         assert_eq!(record_of("task"), None);
 
         let refused = ctr_run(runtime, "nosuch", &["ROOTFS", "none", "/bin/true"]);
-        refused.refused(&["nosuch", "neither loaded nor found"]);
+        refused.refused(&["nosuch", "is not loaded, and there is no file"]);
         assert!(
             refused.err.contains("OCI runtime create failed"),
             "{refused:?}"

@@ -178,13 +178,13 @@ fn annotations_cannot_pick_a_profile_of_the_host() {
     for runtime in RUNTIMES {
         for (key, value) in keys("hosts-own") {
             gets(runtime, &key, &value).refused(&[
-                "may not ask for hosts-own",
-                "it is loaded, but has no source",
+                "may not name the profile hosts-own",
+                "it is loaded, but none of the directories",
             ]);
             std::fs::write(HOST, &text).unwrap();
             gets(runtime, &key, &value).refused(&[
-                "may not ask for hosts-own",
-                "/etc/apparmor.d/hosts-own is a profile of the host",
+                "may not name the profile hosts-own",
+                "/etc/apparmor.d/hosts-own is a profile for programs of the host",
                 "mv /etc/apparmor.d/hosts-own /etc/oci-apparmor/profiles/; ",
             ]);
             std::fs::remove_file(HOST).unwrap();

@@ -54,7 +54,7 @@ fn podman_calls_the_wrapper_after_configure_and_not_after_unconfigure() {
 
     // The list that says that we write the log: the reason is podman's whole answer.
     let refused = start("none", "nosuch", &["/bin/true"]);
-    refused.refused(&["nosuch", "neither loaded nor found"]);
+    refused.refused(&["nosuch", "is not loaded, and there is no file"]);
     let line = refused.err.lines().last().unwrap();
     assert!(line.starts_with("Error: OCI runtime error: "), "{line}");
     podman(&["rm", "-f", "none"]);

@@ -121,7 +121,7 @@ fn sources_that_are_not_what_they_should_be() {
         refused(
             runtime,
             &bundle,
-            &["neither loaded nor found", "/etc/apparmor.d"],
+            &["is not loaded, and there is no file", "/etc/apparmor.d"],
         );
         assert_eq!(loaded("bad"), None);
     }
@@ -291,7 +291,7 @@ fn process_files_that_others_can_change() {
         std::os::unix::fs::chown(&file, Some(0), None).unwrap();
         fs::remove_file(&second).unwrap();
         run("mkfifo", [&second]).ok();
-        exec(second.to_str().unwrap()).refused(&["its end did not come"]);
+        exec(second.to_str().unwrap()).refused(&["it did not end"]);
         exec(file.to_str().unwrap()).ok();
     }
 }
@@ -487,7 +487,7 @@ fn a_proc_that_is_bound_from_elsewhere() {
         for option in ["bind", "rbind"] {
             let mut bundle = asking("bound");
             bound(&mut bundle, option);
-            let why = "something else than the kernel's own /proc";
+            let why = "a mount other than procfs hides";
             refused(runtime, &bundle, &["could be evaded", why]);
         }
         // What the runtime itself makes of it.

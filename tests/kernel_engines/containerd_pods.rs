@@ -154,7 +154,7 @@ fn a_refusal_is_what_the_kubelet_is_told() {
         let words = [
             "OCI runtime create failed: ",
             "nosuch",
-            "neither loaded nor found",
+            "is not loaded, and there is no file",
         ];
         assert_refused(pod.start(&id), &words);
         let status = pod.status(&id);

@@ -273,7 +273,7 @@ fn crio_tells_the_kubelet_why_a_container_is_refused() {
     let pod = crio.pod(&absent, OURS).unwrap();
     assert_refused(
         pod.create(&web(&absent)),
-        &[created, "nosuch", "neither loaded nor found"],
+        &[created, "nosuch", "is not loaded, and there is no file"],
     );
     // The field, too: CRI-O does not look.
     let mut config = web(&absent);
@@ -288,7 +288,7 @@ fn crio_tells_the_kubelet_why_a_container_is_refused() {
     );
     assert_refused(
         pod.create(&config),
-        &[created, "absent", "neither loaded nor found"],
+        &[created, "absent", "is not loaded, and there is no file"],
     );
     pod.remove();
 

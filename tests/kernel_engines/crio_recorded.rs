@@ -95,7 +95,7 @@ fn crio_shows_a_refusal() {
             crio.call(&["delete", "--force", &container.id]);
         };
         let absent = Recorded::container(&asks("nosuch"), Some(DEFAULT), &SLEEPS);
-        refused(&absent, &["nosuch", "neither loaded nor found"]);
+        refused(&absent, &["nosuch", "is not loaded, and there is no file"]);
 
         // A pod with an infra container, whose annotations were edited.
         let pod = OfPod::new(&asks(PROFILE));

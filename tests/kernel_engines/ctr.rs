@@ -66,7 +66,7 @@ fn a_task_of_ctr_is_confined() {
         refused.refused(&[
             "OCI runtime create failed: ",
             "nosuch",
-            "neither loaded nor found",
+            "is not loaded, and there is no file",
         ]);
         run("ctr", ["container", "rm", "none"]);
         assert_eq!(records(), Vec::<std::path::PathBuf>::new());

@@ -266,7 +266,8 @@ fn a_missing_profile_is_found_missing_while_others_come_and_go() {
         over.store(true, Ordering::Relaxed);
         (done, absent)
     });
-    done.1.refused(&["absent", "neither loaded nor found"]);
+    done.1
+        .refused(&["absent", "is not loaded, and there is no file"]);
     done.0.ok();
     assert!(may_read("calm", "/probe"));
     for n in 0..500 {

@@ -111,7 +111,7 @@ fn the_same_file_name_elsewhere_is_another_file() {
     asking.created();
     assert_eq!(readable(name, &PATHS), [A]);
     unload(name);
-    asking.refused(&["neither loaded nor found"]);
+    asking.refused(&["is not loaded, and there is no file"]);
 }
 
 #[test]

@@ -142,9 +142,9 @@ fn a_process_that_others_could_change_or_misread_is_refused() {
     };
     refused("it does not exist");
     for (text, why) in [
-        ("", "it is not the JSON"),
-        ("{\"args\":", "it is not the JSON"),
-        ("[]", "it is not the JSON"),
+        ("", "unexpected JSON"),
+        ("{\"args\":", "unexpected JSON"),
+        ("[]", "unexpected JSON"),
         (r#"{"apparmorProfile":"p","apparmorProfile":"p"}"#, "twice"),
         (r#"{"ApparmorProfile":"q"}"#, "as apparmorProfile"),
     ] {
@@ -160,19 +160,19 @@ fn a_process_that_others_could_change_or_misread_is_refused() {
     refused("belongs to uid 1000");
     fresh("{}");
     node.chmod(PROCESS, 0o666);
-    refused("others can write it");
+    refused("other users can write it");
     // What a link leads to is read with the same eyes.
     node.remove(PROCESS);
     node.link("/run/second", PROCESS);
     node.chmod("/run/second", 0o666);
-    refused("others can write it");
+    refused("other users can write it");
     node.chmod("/run/second", 0o600);
     node.write("/run/second", r#"{"ApparmorProfile":"q"}"#);
     refused("as apparmorProfile");
     // A pipe that nothing is ever written to.
     node.remove(PROCESS);
     nix::unistd::mkfifo(&node.path(PROCESS), nix::sys::stat::Mode::S_IRWXU).unwrap();
-    refused("its end did not come");
+    refused("it did not end");
 }
 
 #[test]

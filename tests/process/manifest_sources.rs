@@ -49,7 +49,10 @@ fn profiles_of_a_manifest_are_loaded() {
     node.done(&["create", "three"]);
     node.bundle(asks("four"));
     let line = node.refused(&["create", "four"]);
-    assert!(line.contains("neither loaded nor found"), "{line}");
+    assert!(
+        line.contains("is not loaded, and there is no file"),
+        "{line}"
+    );
     // What runs is not concerned by what becomes of its manifest, and exec looks at none.
     node.write(FILE, "{");
     node.syslog();

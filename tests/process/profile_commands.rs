@@ -157,7 +157,7 @@ fn load_all_loads_the_profiles_that_the_settings_name() {
     assert_eq!(lines[0], "low: loaded");
     assert!(lines[1].starts_with("off: disabled: "), "{lines:?}");
     assert!(
-        lines[2].starts_with("none: failed: the profile none, which"),
+        lines[2].starts_with("none: failed: the profile none, requested"),
         "{lines:?}"
     );
     assert_eq!(lines[3], "p: already right");

@@ -23,7 +23,7 @@ fn a_profile_that_is_nowhere() {
         assert!(
             line.contains("profile team/none")
                 && line.contains("annotation \"oci-apparmor/profile\"")
-                && line.contains("the file team.none in /etc/oci-apparmor/profiles, "),
+                && line.contains("no file team.none in /etc/oci-apparmor/profiles, "),
             "{line}"
         );
     }
@@ -73,17 +73,21 @@ fn what_needs_apparmor_is_refused_where_it_is_off() {
     const MODE: &str = "/sys/module/apparmor/parameters/mode";
     node.bundle(ASKS);
     for (file, text, why) in [
-        (MODE, "complain\n", "global mode is \"complain\""),
+        (
+            MODE,
+            "complain\n",
+            "global mode of AppArmor is \"complain\"",
+        ),
         (
             "/sys/module/apparmor/parameters/enabled",
             "N\n",
-            "AppArmor is off in this kernel",
+            "AppArmor is off: ",
         ),
     ] {
         node.write(file, text);
         let line = node.create_refused(CREATE);
         assert!(
-            line.contains("must run under p") && line.contains(why),
+            line.contains("must run under the profile p") && line.contains(why),
             "{line}"
         );
         node.write(file, "enforce\n");
@@ -109,7 +113,7 @@ fn what_the_node_forbids() {
             "deny = ['p']",
             r#""oci-apparmor/profile":"p//child""#,
             "",
-            "may not ask for p//child: deny has the pattern \"p\"",
+            "may not name the profile p//child: deny has the pattern \"p\"",
         ),
         (
             "allow = ['q']",
@@ -127,13 +131,13 @@ fn what_the_node_forbids() {
             "floor = 'c'",
             "",
             "",
-            "the node's floor asks for, is in complain mode",
+            "requested by floor of this node, is in complain mode",
         ),
         (
             "default_profile = 'none'",
             "",
             "",
-            "the node's default_profile",
+            "default_profile of this node",
         ),
         (
             "",
@@ -151,13 +155,13 @@ fn what_the_node_forbids() {
             "",
             r#""oci-apparmor/profil":"p""#,
             "",
-            "\"oci-apparmor/profil\" is unknown",
+            "unknown annotation \"oci-apparmor/profil\"",
         ),
         (
             "",
             r#""container.oci-apparmor/a":"p","container.oci-apparmor/b":"p""#,
             "",
-            "tells no container names",
+            "gives no container names",
         ),
     ] {
         node.settings(settings);
@@ -202,19 +206,28 @@ fn profiles_that_are_not_for_containers() {
     let asks = |name: &str| node.bundle(ASKS.replace("\"p\"", &format!("\"{name}\"")));
 
     for (name, why) in [
-        ("p", "it is loaded, but has no source among the profiles"),
-        ("host", "/etc/apparmor.d/host is a profile of the host"),
+        (
+            "p",
+            "it is loaded, but none of the directories for containers",
+        ),
+        (
+            "host",
+            "/etc/apparmor.d/host is a profile for programs of the host",
+        ),
         (
             "host//child",
-            "/etc/apparmor.d/host is a profile of the host",
+            "/etc/apparmor.d/host is a profile for programs of the host",
         ),
         // Another name of the file in which the container's profile is.
-        ("/usr/bin/web", "usr.bin.web is a profile of the host"),
+        (
+            "/usr/bin/web",
+            "usr.bin.web is a profile for programs of the host",
+        ),
     ] {
         asks(name);
         let line = node.create_refused(CREATE);
         assert!(
-            line.contains(&format!("may not ask for {name}: ")) && line.contains(why),
+            line.contains(&format!("may not name the profile {name}: ")) && line.contains(why),
             "{line}"
         );
         // What the engine names is another matter.
@@ -236,7 +249,10 @@ fn profiles_that_are_not_for_containers() {
         settings(directories);
         asks("host");
         let line = node.create_refused(CREATE);
-        assert!(line.contains("host is a profile of the host"), "{line}");
+        assert!(
+            line.contains("host is a profile for programs of the host"),
+            "{line}"
+        );
     }
 
     // What the refusal says to do, done.
@@ -346,7 +362,7 @@ fn a_refusal_reaches_the_log_and_syslog_where_standard_error_is_closed() {
 fn bundles_that_could_evade_their_label() {
     let Some(node) = node() else { return };
     let asks = |more: &str| format!("{}{more}}}", ASKS.strip_suffix('}').unwrap());
-    let proc = "something else than the kernel's own /proc";
+    let proc = "a mount other than procfs hides";
     for (more, why) in [
         (
             r#","mounts":[{"destination":"/proc","type":"tmpfs"}]"#,
@@ -358,7 +374,7 @@ fn bundles_that_could_evade_their_label() {
         ),
         (
             r#","root":{"path":"image"}"#,
-            "the image's /proc is a symbolic link",
+            "/proc of the image is a symbolic link",
         ),
     ] {
         node.write("/run/bundle/image/sys/x", "");
@@ -379,7 +395,7 @@ fn bundles_that_could_evade_their_label() {
     node.bundle(ASKS.replace("\"args\"", &format!("\"cwd\":\"{cwd}\",\"args\"")));
     assert!(
         node.create_refused(CREATE)
-            .contains("it starts in the directory")
+            .contains("its working directory is")
     );
 
     node.bundle(ASKS);
@@ -389,7 +405,7 @@ fn bundles_that_could_evade_their_label() {
         &["exec", "--process", "/run/process.json", "c1"][..],
         &["exec", "--cwd", cwd, "c1", "sh"],
     ] {
-        assert!(node.refused(words).contains("it starts in the directory"));
+        assert!(node.refused(words).contains("its working directory is"));
     }
 }
 

@@ -55,7 +55,7 @@ fn a_sandbox_is_not_touched_and_its_containers_profiles_are_loaded() {
     // What cannot be loaded is only told.
     let syslog = node.syslog().join("\n");
     assert!(
-        syslog.contains("preloading denied") && syslog.contains("preloading nowhere"),
+        syslog.contains("loading denied") && syslog.contains("loading nowhere"),
         "{syslog}"
     );
     let record = node.record("s1");
@@ -107,14 +107,14 @@ fn annotations_that_name_no_profile_leave_nothing_behind() {
     }
     sandbox(&node, &annotations);
     let syslog = node.syslog().join("\n");
-    assert!(syslog.contains("preloading unknown15"), "{syslog}");
+    assert!(syslog.contains("loading unknown15"), "{syslog}");
     assert_eq!(state(), [node.record_file("s1")]);
     node.done(&["delete", "s1"]);
     // Nor does a container, or a command.
     let asked = json!({"container.oci-apparmor/app": "unknown0"});
     create(&node, "c1", "container", &asked);
     let why = node.refused(&["create", "c1"]);
-    assert!(why.contains("is neither loaded nor found"), "{why}");
+    assert!(why.contains("is not loaded, and there is no file"), "{why}");
     for command in ["load", "unload"] {
         let done = node.call_program("/run/libexec/oci-apparmor", &[command, "unknown0"]);
         assert_eq!(done.outcome().code, Some(3), "{command}");

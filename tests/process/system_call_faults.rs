@@ -338,7 +338,7 @@ fn the_next_call_works(held: &Held, words: &[&str], fault: Fault<'_>) {
         None => {
             assert_eq!(words, EXEC, "{fault:?}: {again:?}");
             let told = String::from_utf8_lossy(&again.stderr);
-            assert!(told.contains("it is not the JSON"), "{fault:?}: {again:?}");
+            assert!(told.contains("unexpected JSON"), "{fault:?}: {again:?}");
             node.write(PROCESS, HANDED);
             assert!(held.call(&[], words).status.success());
             assert_eq!(held.seen(words), Some(Some("p".to_owned())));

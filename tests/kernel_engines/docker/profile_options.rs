@@ -101,7 +101,11 @@ fn a_refusal_reaches_the_user_and_leaves_nothing() {
     let _node = docker_node();
     let options = ["--rm", "--name=none", "--security-opt=apparmor=nosuch"];
     let done = docker_run(&options, &["true"]);
-    done.refused(&["nosuch", "neither loaded nor found", "create of container"]);
+    done.refused(&[
+        "nosuch",
+        "is not loaded, and there is no file",
+        "create of container",
+    ]);
     assert!(done.err.contains("OCI runtime create failed"), "{done:?}");
     assert_eq!(done.code, 125);
     assert_eq!(docker(&["ps", "-aq", "--filter=name=none"]).ok(), "");

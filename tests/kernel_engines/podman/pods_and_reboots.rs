@@ -58,7 +58,7 @@ fn the_containers_of_a_pod_are_confined_and_its_infra_container_is_not() {
     assert_ne!(done.code, 0);
     for word in [
         "oci-apparmor: create of container",
-        "tells no container names",
+        "gives no container names",
     ] {
         assert!(
             format!("{}{}", done.out, done.err).contains(word),

@@ -58,7 +58,11 @@ fn a_refusal_reaches_the_user_and_leaves_nothing() {
     let _cleanup = Cleanup::of(&names);
     for (runtime, name) in RUNTIMES.iter().zip(&names) {
         let missing = ["--annotation", "oci-apparmor/profile=nosuch"];
-        let why = ["nosuch", "neither loaded nor found", "create of container"];
+        let why = [
+            "nosuch",
+            "is not loaded, and there is no file",
+            "create of container",
+        ];
         let done = run_rm(
             runtime,
             &[&missing[..], &["--name", name]].concat(),
@@ -80,7 +84,11 @@ fn a_refusal_reaches_the_user_and_leaves_nothing() {
         std::fs::remove_file(Path::new(PROFILES).join("nosuch")).unwrap();
         unload("nosuch");
         let done = podman(&["exec", name, "true"]);
-        done.refused(&["nosuch", "neither loaded nor found", "exec of container"]);
+        done.refused(&[
+            "nosuch",
+            "is not loaded, and there is no file",
+            "exec of container",
+        ]);
         // What podman ends with when a runtime fails to exec, but for what it knows by name.
         assert_eq!((done.code, done.out.as_str()), (255, ""), "{done:?}");
         // podman can still get rid of it.
