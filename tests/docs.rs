@@ -271,13 +271,13 @@ fn each_field_of_a_record_is_described() {
 /// What `configure` remembers.
 #[test]
 fn each_field_of_what_is_remembered_is_described() {
-    use oci_apparmor_cli::engine::{Engine, Text, memory::Memory};
-    let file = Text {
+    use oci_apparmor_cli::engine::{edit::TextFile, journal::Journal, kind::Engine};
+    let file = TextFile {
         path: "/etc/docker/daemon.json".into(),
         text: "{}".to_owned(),
     };
-    let memory = Memory::of(Engine::Docker, &file.path, None, &file);
-    let value = serde_json::to_value(memory).unwrap();
+    let journal = Journal::of(Engine::Docker, &file.path, None, &file);
+    let value = serde_json::to_value(journal).unwrap();
     let formats = text("docs/formats.md");
     let described = section(&formats, "## /etc/oci-apparmor/engines");
     assert_eq!(names(described), fields(&value));

@@ -12,10 +12,12 @@ use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, Instant};
 
-use crate::command::changes::{Event, Files, Policy, Signals};
 use crate::command::load::{self, Outcome, Progress, Row, Sum};
-use crate::command::notify;
 use crate::print;
+use crate::watch::files::SourceFiles;
+use crate::watch::notify;
+use crate::watch::revision::PolicyRevision;
+use crate::watch::wakeup::{Signals, Wakeup};
 use oci_apparmor::apparmor::kernel::{self, Kernel};
 use oci_apparmor::containers::lost::{self, Lost};
 use oci_apparmor::error::{Error, Kind, Result};
@@ -38,14 +40,14 @@ pub(crate) fn run() -> Result<u8> {
         );
     }
     let signals = Signals::catch()?;
-    let mut known = Known::default();
-    let mut policy = Policy::of(&Kernel::default());
+    let mut known = Reported::default();
+    let mut policy = PolicyRevision::of(&Kernel::default());
     let mut pace = Pace::default();
     loop {
         // Before it is looked: what changes meanwhile is then seen.
         policy.has_changed();
         let node = Node::load();
-        let files = Files::watch(node.as_ref().ok().map(|node| &node.settings));
+        let files = SourceFiles::watch(node.as_ref().ok().map(|node| &node.settings));
         let sum = match &node {
             Ok(node) => known.load(node, &signals)?,
             Err(e) => {
@@ -60,12 +62,12 @@ pub(crate) fn run() -> Result<u8> {
         known.lost(&Kernel::default());
         loop {
             match next(&files, &signals, &mut policy, &pace)? {
-                Event::End => {
+                Wakeup::End => {
                     notify::tell("STOPPING=1");
                     return Ok(0);
                 }
-                Event::Files => break,
-                Event::Kernel | Event::Nothing => {
+                Wakeup::Files => break,
+                Wakeup::Kernel | Wakeup::Nothing => {
                     let loaded = match &node {
                         Ok(node) => known.missing(node, &signals)?,
                         Err(_) => false,
@@ -79,9 +81,14 @@ pub(crate) fn run() -> Result<u8> {
 }
 
 /// Waits for something to do.
-fn next(files: &Files, signals: &Signals, policy: &mut Policy, pace: &Pace) -> Result<Event> {
+fn next(
+    files: &SourceFiles,
+    signals: &Signals,
+    policy: &mut PolicyRevision,
+    pace: &Pace,
+) -> Result<Wakeup> {
     match signals.next() {
-        Event::Nothing => {}
+        Wakeup::Nothing => {}
         event => return Ok(event),
     }
     let begun = Instant::now();
@@ -96,10 +103,10 @@ fn next(files: &Files, signals: &Signals, policy: &mut Policy, pace: &Pace) -> R
             None
         };
         match files.wait(signals, followed, limit)? {
-            Event::Nothing if look.is_some() && begun.elapsed() >= LOOK => {
-                return Ok(Event::Files);
+            Wakeup::Nothing if look.is_some() && begun.elapsed() >= LOOK => {
+                return Ok(Wakeup::Files);
             }
-            Event::Nothing => {}
+            Wakeup::Nothing => {}
             event => return files.settle(event, signals),
         }
     }
@@ -133,7 +140,7 @@ impl Pace {
 
 /// What was said, so that it is said again only when there is a reason.
 #[derive(Debug, Default)]
-struct Known {
+struct Reported {
     /// Of each profile that failed, how.
     failed: BTreeMap<String, Failure>,
     sum: Option<String>,
@@ -144,7 +151,7 @@ struct Known {
     lost: BTreeSet<Lost>,
 }
 
-impl Known {
+impl Reported {
     /// Loads all, and tells what is new. Returns the counts.
     fn load(&mut self, node: &Node, signals: &Signals) -> Result<String> {
         self.configuration = None;

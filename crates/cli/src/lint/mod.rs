@@ -21,12 +21,12 @@ use oci_apparmor::error::{Error, Kind, quoted};
 use oci_apparmor::profiles::compile::declared;
 use oci_apparmor::wanted::{Component, Wanted};
 
-pub use parser::does_not_compile;
+pub(crate) use parser::does_not_compile;
 
 /// How bad a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Severity {
+pub(crate) enum Severity {
     /// A container that names the profile is refused on this node.
     Error,
     /// The container starts, and something will not be as people expect.
@@ -37,24 +37,29 @@ pub enum Severity {
 
 /// One thing that was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
+pub(crate) struct Finding {
     /// The line in the file, counted from 1, where it has one.
-    pub line: Option<usize>,
+    pub(crate) line: Option<usize>,
     /// How bad it is.
-    pub severity: Severity,
+    pub(crate) severity: Severity,
     /// The family of an error; its number is the exit code.
-    pub kind: Kind,
+    pub(crate) kind: Kind,
     /// Which rule of this program found it; docs/formats.md lists them.
-    pub rule: &'static str,
+    pub(crate) rule: &'static str,
     /// What was found.
-    pub text: String,
+    pub(crate) text: String,
     /// What to do about it.
-    pub remedy: String,
+    pub(crate) remedy: String,
 }
 
 impl Finding {
     /// What makes this node refuse the profile.
-    pub fn error(rule: &'static str, kind: Kind, text: impl Into<String>, remedy: &str) -> Self {
+    pub(crate) fn error(
+        rule: &'static str,
+        kind: Kind,
+        text: impl Into<String>,
+        remedy: &str,
+    ) -> Self {
         Self {
             line: None,
             severity: Severity::Error,
@@ -66,7 +71,7 @@ impl Finding {
     }
 
     /// What surprises later.
-    pub fn warning(rule: &'static str, text: impl Into<String>, remedy: &str) -> Self {
+    pub(crate) fn warning(rule: &'static str, text: impl Into<String>, remedy: &str) -> Self {
         Self {
             severity: Severity::Warning,
             ..Self::error(rule, Kind::Policy, text, remedy)
@@ -74,7 +79,7 @@ impl Finding {
     }
 
     /// How it was looked at.
-    pub fn note(rule: &'static str, text: impl Into<String>, remedy: &str) -> Self {
+    pub(crate) fn note(rule: &'static str, text: impl Into<String>, remedy: &str) -> Self {
         Self {
             severity: Severity::Note,
             ..Self::error(rule, Kind::Policy, text, remedy)
@@ -83,31 +88,31 @@ impl Finding {
 
     /// The same, at this line.
     #[must_use]
-    pub fn at(self, line: Option<usize>) -> Self {
+    pub(crate) fn at(self, line: Option<usize>) -> Self {
         Self { line, ..self }
     }
 }
 
 /// A file with profiles, as far as it is known.
 #[derive(Debug)]
-pub struct Subject<'a> {
+pub(crate) struct Subject<'a> {
     /// The name of the file, without its directory.
-    pub file_name: &'a str,
+    pub(crate) file_name: &'a str,
     /// Its text.
-    pub source: &'a str,
+    pub(crate) source: &'a str,
     /// Its text with all that it includes.
-    pub flattened: &'a str,
+    pub(crate) flattened: &'a str,
     /// What it compiles to; `None` where that cannot be read (compressed policy).
-    pub declared: Option<&'a [Declared]>,
+    pub(crate) declared: Option<&'a [Declared]>,
     /// What the parser said about it.
-    pub warnings: &'a str,
+    pub(crate) warnings: &'a str,
     /// Whether the file is listed in `force-complain/`.
-    pub forced_to_complain: bool,
+    pub(crate) forced_to_complain: bool,
 }
 
 /// All that is found in a file that compiles, in the order of its lines.
 #[must_use]
-pub fn judge(subject: &Subject<'_>) -> Vec<Finding> {
+pub(crate) fn judge(subject: &Subject<'_>) -> Vec<Finding> {
     let own = Text::scan(subject.source);
     let all = Text::scan(subject.flattened);
     let mut found = Vec::new();
@@ -280,7 +285,7 @@ fn declares(subject: &Subject<'_>, declared: &[Declared], own: &Text) -> Vec<Fin
 
 /// An error as a finding; its remedy stands in it.
 #[must_use]
-pub fn of_error(rule: &'static str, e: &Error) -> Finding {
+pub(crate) fn of_error(rule: &'static str, e: &Error) -> Finding {
     let remedy = e.remedy();
     let remedy = remedy.as_deref().unwrap_or("see apparmor.d(5)");
     Finding::error(rule, e.kind(), e.without_remedy(), remedy)

@@ -96,7 +96,7 @@ fn line_in(place: &str) -> Option<usize> {
 /// A source that does not compile. The parser names the file and the line: `AppArmor parser error
 /// for /dev/stdin in profile FILE at line N: TEXT`.
 #[must_use]
-pub fn does_not_compile(e: &Error) -> Finding {
+pub(crate) fn does_not_compile(e: &Error) -> Finding {
     let finding = of_error("compile", e);
     let said = finding.text.trim_start_matches("apparmor_parser: ");
     // `FILE at line N: TEXT`
