@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use crate::lint::{self, Finding, Severity, Subject};
+use crate::lint::{self, Diagnostic, Input, Severity};
 use crate::print;
 use oci_apparmor::apparmor::blob;
 use oci_apparmor::apparmor::parser::Parser;
@@ -33,7 +33,7 @@ const FEATURES: &str = "/sys/kernel/security/apparmor/features";
 /// What is found in one file.
 struct Report<'f> {
     file: &'f Path,
-    found: Vec<Finding>,
+    found: Vec<Diagnostic>,
 }
 
 /// How files are looked at here.
@@ -79,9 +79,9 @@ pub(crate) fn run(files: &[PathBuf], strict: bool, as_json: bool) -> Result<u8> 
 
 impl Linter<'_> {
     /// All that is found in a file; the error is what keeps it from being looked at.
-    fn look(&self, file: &Path) -> std::result::Result<Vec<Finding>, Finding> {
+    fn look(&self, file: &Path) -> std::result::Result<Vec<Diagnostic>, Diagnostic> {
         if file.extension().is_some_and(|e| e == "yaml" || e == "yml") {
-            return Err(Finding::note(
+            return Err(Diagnostic::note(
                 "yaml",
                 "it is not in AppArmor's language, and was not looked at",
                 "name files with profiles",
@@ -101,7 +101,7 @@ impl Linter<'_> {
         };
         let declared = match blob::plain(&compiled.policy) {
             None if !compiled.policy.is_empty() => {
-                found.push(Finding::note(
+                found.push(Diagnostic::note(
                     "compressed",
                     "the parser compresses what it writes, so what the file declares was not \
                      looked at",
@@ -120,7 +120,7 @@ impl Linter<'_> {
         let flattened = self.parser.flattened(&bytes);
         let flattened = flattened.map_err(|e| lint::does_not_compile(&e.into()))?;
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        found.extend(lint::judge(&Subject {
+        found.extend(lint::diagnose(&Input {
             file_name: &name,
             source: &source,
             flattened: &String::from_utf8_lossy(&flattened),
@@ -134,14 +134,14 @@ impl Linter<'_> {
     }
 
     /// What this node says about the file, whatever is in it.
-    fn of_file(&self, path: &Path) -> Vec<Finding> {
+    fn of_file(&self, path: &Path) -> Vec<Diagnostic> {
         let mut found = Vec::new();
         let mut directories = self.settings.profile_directories.iter();
         // Elsewhere it is a draft, and whose it is there does not matter.
         if directories.any(|d| path.parent() == Some(d.as_path()))
             && let Err(Refusal::Untrusted(why)) = trusted::read(path, MAX)
         {
-            found.push(Finding::error(
+            found.push(Diagnostic::error(
                 "trust",
                 Kind::Policy,
                 format!("it is not trusted: {}", foreign(&why)),
@@ -149,7 +149,7 @@ impl Linter<'_> {
             ));
         }
         if disabled(path) {
-            found.push(Finding::error(
+            found.push(Diagnostic::error(
                 "disabled",
                 Kind::Policy,
                 "its name is listed in /etc/apparmor.d/disable: this node does not load it",
@@ -157,7 +157,7 @@ impl Linter<'_> {
             ));
         }
         if forced_to_complain(path) {
-            found.push(Finding::warning(
+            found.push(Diagnostic::warning(
                 "force-complain",
                 "its name is listed in /etc/apparmor.d/force-complain: it confines nothing on \
                  this node but for its deny rules",
@@ -170,7 +170,7 @@ impl Linter<'_> {
     /// Includes that somebody other than root can change: whoever can, writes the profile.
     ///
     /// One that does not exist is none of these: the parser refuses it, but for `if exists`.
-    fn of_includes(&self, source: &[u8], own: &[Include]) -> Vec<Finding> {
+    fn of_includes(&self, source: &[u8], own: &[Include]) -> Vec<Diagnostic> {
         let mut found = Vec::new();
         for target in self.parser.includes(source).unwrap_or_default() {
             let Some(why) = changeable(&resolve(&target)) else {
@@ -183,7 +183,7 @@ impl Linter<'_> {
                 foreign(&why)
             );
             let remedy = "make it root's alone: chown root: and chmod go-w";
-            found.push(Finding::warning("include", text, remedy).at(line));
+            found.push(Diagnostic::warning("include", text, remedy).at(line));
         }
         found
     }
@@ -253,20 +253,20 @@ fn newest_abi() -> Option<PathBuf> {
 }
 
 /// Without a kernel to ask, the parser compiles for one that knows nothing but files.
-fn unknown_features(assumed: Option<&Path>) -> Finding {
+fn unknown_features(assumed: Option<&Path>) -> Diagnostic {
     let how = match assumed {
         Some(abi) => format!("files are looked at as if it had all of {}", abi.display()),
         None => "rules other than for files are taken to be unenforced".to_owned(),
     };
-    Finding::note(
+    Diagnostic::note(
         "kernel",
         format!("this kernel shows no AppArmor, so what it enforces is not known; {how}"),
         "run it again where the containers run",
     )
 }
 
-fn to_json(note: Option<&Finding>, reports: &[Report<'_>]) -> Value {
-    let one = |file: Option<&Path>, f: &Finding| {
+fn to_json(note: Option<&Diagnostic>, reports: &[Report<'_>]) -> Value {
+    let one = |file: Option<&Path>, f: &Diagnostic| {
         json!({
             "file": file.map(Path::to_string_lossy),
             "line": f.line,
@@ -285,7 +285,7 @@ fn to_json(note: Option<&Finding>, reports: &[Report<'_>]) -> Value {
         .collect()
 }
 
-fn to_text(note: Option<&Finding>, reports: &[Report<'_>]) -> String {
+fn to_text(note: Option<&Diagnostic>, reports: &[Report<'_>]) -> String {
     let mut text = String::new();
     // Writing to a String cannot fail.
     if let Some(note) = note {

@@ -1,4 +1,6 @@
 use super::*;
+use oci_apparmor::apparmor::blob::Declared;
+use oci_apparmor::error::{Error, Kind};
 
 fn declared(names: &[&str]) -> Vec<Declared> {
     let one = |name: &&str| Declared {
@@ -13,8 +15,8 @@ fn declared(names: &[&str]) -> Vec<Declared> {
     names.iter().map(one).collect()
 }
 
-fn subject<'a>(source: &'a str, declared: &'a [Declared]) -> Subject<'a> {
-    Subject {
+fn input<'a>(source: &'a str, declared: &'a [Declared]) -> Input<'a> {
+    Input {
         file_name: "web",
         source,
         flattened: source,
@@ -25,8 +27,8 @@ fn subject<'a>(source: &'a str, declared: &'a [Declared]) -> Subject<'a> {
 }
 
 /// Line, severity and rule of all findings.
-fn found(subject: &Subject<'_>) -> Vec<(Option<usize>, Severity, &'static str)> {
-    let found = judge(subject);
+fn found(input: &Input<'_>) -> Vec<(Option<usize>, Severity, &'static str)> {
+    let found = diagnose(input);
     for f in &found {
         assert!(!f.text.is_empty() && !f.remedy.is_empty(), "{f:?}");
     }
@@ -37,7 +39,7 @@ const GOOD: &str = "abi <abi/3.0>,\nprofile web {\n  signal (receive),\n}\n";
 
 #[test]
 fn nothing_is_found_in_a_good_profile() {
-    assert_eq!(found(&subject(GOOD, &declared(&["web"]))), []);
+    assert_eq!(found(&input(GOOD, &declared(&["web"]))), []);
 }
 
 #[test]
@@ -55,7 +57,7 @@ fn what_may_not_be_declared_is_an_error() {
         let mut profiles = declared(&["web"]);
         change(&mut profiles[0]);
         assert_eq!(
-            found(&subject(GOOD, &profiles)),
+            found(&input(GOOD, &profiles)),
             [(Some(2), Severity::Error, rule)]
         );
     }
@@ -69,7 +71,7 @@ fn what_may_not_be_declared_is_an_error() {
         (&["web", "web//a//b", "webb//c"], "refused"),
     ] {
         let profiles = declared(names);
-        let errors = found(&subject(GOOD, &profiles));
+        let errors = found(&input(GOOD, &profiles));
         assert!(
             matches!(errors[..], [(_, Severity::Error, is), ..] if is == rule),
             "{names:?} {errors:?}"
@@ -78,7 +80,7 @@ fn what_may_not_be_declared_is_an_error() {
     let mut profiles = declared(&["web", "web//kid"]);
     profiles[1].mode = Mode::Complain;
     assert_eq!(
-        found(&subject(GOOD, &profiles)),
+        found(&input(GOOD, &profiles)),
         [(None, Severity::Warning, "mode")]
     );
 }
@@ -88,7 +90,7 @@ fn signals_are_judged_by_what_the_rules_admit() {
     let missing = |rules: &str| {
         let source = format!("abi <abi/3.0>,\n@{{all}} = runc crun\nprofile web {{\n{rules}\n}}\n");
         let profiles = declared(&["web"]);
-        let found = judge(&subject(&source, &profiles));
+        let found = diagnose(&input(&source, &profiles));
         let Some(finding) = found.first() else {
             return String::new();
         };
@@ -135,9 +137,9 @@ fn signals_are_judged_by_what_the_rules_admit() {
     // A rule of another profile is none of this one's, and what is not mediated is not refused.
     assert!(missing("profile kid { signal, }").contains("runc"));
     let profiles = declared(&["web"]);
-    let unmediated = Subject {
+    let unmediated = Input {
         warnings: "Warning from profile web (stdin): signal rules not enforced\n",
-        ..subject("abi <abi/3.0>,\nprofile web { }", &profiles)
+        ..input("abi <abi/3.0>,\nprofile web { }", &profiles)
     };
     assert_eq!(
         found(&unmediated),
@@ -152,10 +154,10 @@ fn denials_are_told_only_of_what_complains() {
     let flattened = own.replace(" include <x>", "##included <x>\n deny /d w,\n");
     let mut profiles = declared(&["web", "web//kid"]);
     let judged = |profiles: &[Declared], forced_to_complain| {
-        found(&Subject {
+        found(&Input {
             flattened: &flattened,
             forced_to_complain,
-            ..subject(own, profiles)
+            ..input(own, profiles)
         })
     };
     assert_eq!(judged(&profiles, false), []);
@@ -173,9 +175,9 @@ fn an_abi_may_come_from_an_include_in_front() {
     let profiles = declared(&["web"]);
     let source = "include <tunables/mine>\nprofile web {\n signal,\n}\n";
     let judged = |flattened| {
-        found(&Subject {
+        found(&Input {
             flattened,
-            ..subject(source, &profiles)
+            ..input(source, &profiles)
         })
     };
     assert_eq!(judged(source), [(Some(2), Severity::Warning, "abi")]);
@@ -194,9 +196,9 @@ fn the_parsers_warnings_are_told_once_and_where() {
         Warning from stdin (/etc/apparmor.d/a line 1): parser: a features abi 'a' differs\n\
         something new\n";
     let judged = |source| {
-        found(&Subject {
+        found(&Input {
             warnings,
-            ..subject(source, &profiles)
+            ..input(source, &profiles)
         })
     };
     let w = |line, rule| (line, Severity::Warning, rule);

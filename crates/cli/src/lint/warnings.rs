@@ -1,20 +1,20 @@
-//! What the parser says of a source, as findings with their places.
+//! The warnings and errors of the parser as diagnostics with lines.
 
-use crate::lint::{Finding, of_error};
+use crate::lint::diagnostic::{Diagnostic, of_error};
 use oci_apparmor::apparmor::text::{Rule, Text};
 use oci_apparmor::error::{Error, foreign};
 
-/// What the parser warns of, each thing once.
-pub(super) fn warnings(warnings: &str, own: &Text, source: &str, abi: bool) -> Vec<Finding> {
-    let mut found: Vec<Finding> = Vec::new();
+/// The warnings of the parser, each once. `abi`: the file declares an abi.
+pub(super) fn of(warnings: &str, own: &Text, source: &str, abi: bool) -> Vec<Diagnostic> {
+    let mut found: Vec<Diagnostic> = Vec::new();
     for message in warnings.lines().map(str::trim).filter(|l| !l.is_empty()) {
         let (place, said) = located(message);
-        // One abi holds for a whole file, whichever its includes declare; and where it has none,
-        // that is what is to be told.
+        // One abi applies to the whole file, whatever its includes declare. A missing one is reported
+        // by another check.
         if said.contains("features abi") {
             if abi {
-                let remedy = "declare the abi of the includes, or none but it";
-                found.push(Finding::warning("abi", foreign(said), remedy));
+                let remedy = "declare the same abi as the includes";
+                found.push(Diagnostic::warning("abi", foreign(said), remedy));
             }
             continue;
         }
@@ -23,30 +23,32 @@ pub(super) fn warnings(warnings: &str, own: &Text, source: &str, abi: bool) -> V
             None => line_in(place).filter(|n| *n <= source.lines().count()),
         };
         let downgraded = said.contains("downgrading");
-        let finding = if downgraded || said.contains("not enforce") {
+        let diagnostic = if downgraded || said.contains("not enforce") {
             let text = format!("the parser says: {}", foreign(said));
-            let remedy = "do not rely on such rules here: this kernel, or the abi that the file \
-                          declares, does not have them";
+            let remedy = "do not rely on such rules: this kernel, or the abi that the file declares, \
+                          does not have them";
             match class_of(said).map(|class| own_rule(own, class)) {
-                Some(Some(line)) => Finding::warning("not-enforced", text, remedy).at(Some(line)),
-                // A part of `network,`, or the rule of an include; what it is downgraded to is
-                // enforced.
+                Some(Some(line)) => {
+                    Diagnostic::warning("not-enforced", text, remedy).at(Some(line))
+                }
+                // The parser says that of `network,` and of rules in includes, too. The rule that
+                // it uses instead is enforced.
                 Some(None) if downgraded => continue,
-                Some(None) => Finding::note("not-enforced", text, remedy).at(line),
-                None => Finding::warning("not-enforced", text, remedy).at(line),
+                Some(None) => Diagnostic::note("not-enforced", text, remedy).at(line),
+                None => Diagnostic::warning("not-enforced", text, remedy).at(line),
             }
         } else {
             let text = format!("the parser says: {}", foreign(message));
-            Finding::warning("parser", text, "see apparmor.d(5)").at(line)
+            Diagnostic::warning("parser", text, "see apparmor.d(5)").at(line)
         };
-        if !found.contains(&finding) {
-            found.push(finding);
+        if !found.contains(&diagnostic) {
+            found.push(diagnostic);
         }
     }
     found
 }
 
-/// The word with which rules of the kind begin that the parser speaks of.
+/// The first word of the rules that a warning is about.
 fn class_of(said: &str) -> Option<&'static str> {
     // `extended network unix socket rules` are not `network` rules.
     [
@@ -64,7 +66,7 @@ fn class_of(said: &str) -> Option<&'static str> {
     .find_map(|(phrase, class)| said.contains(phrase).then_some(class))
 }
 
-/// The line of the first rule of this kind that is in the file itself.
+/// The line of the first rule of this class in the file itself.
 fn own_rule(own: &Text, class: &str) -> Option<usize> {
     let rules = own.rules.iter();
     let begins = |r: &&Rule| match r.words.first().map(String::as_str) {
@@ -74,7 +76,7 @@ fn own_rule(own: &Text, class: &str) -> Option<usize> {
     rules.filter(begins).map(|r| r.line).min()
 }
 
-/// `Warning from FILE (PLACE): TEXT` as place and text.
+/// Splits `Warning from FILE (PLACE): TEXT` into place and text.
 fn located(message: &str) -> (&str, &str) {
     let Some(rest) = message.strip_prefix("Warning from ") else {
         return ("", message);
@@ -88,18 +90,18 @@ fn located(message: &str) -> (&str, &str) {
     }
 }
 
-/// The line of a place that is in the file itself, which the parser gets as standard input.
+/// The line of a place in the file itself, which the parser reads from standard input.
 fn line_in(place: &str) -> Option<usize> {
     place.strip_prefix("stdin line ")?.parse().ok()
 }
 
-/// A source that does not compile. The parser names the file and the line: `AppArmor parser error
-/// for /dev/stdin in profile FILE at line N: TEXT`.
+/// The diagnostic for a file that does not compile. The parser names the file and the line:
+/// `AppArmor parser error for /dev/stdin in profile FILE at line N: TEXT`.
 #[must_use]
-pub(crate) fn does_not_compile(e: &Error) -> Finding {
-    let finding = of_error("compile", e);
-    let said = finding.text.trim_start_matches("apparmor_parser: ");
-    // `FILE at line N: TEXT`
+pub(crate) fn does_not_compile(e: &Error) -> Diagnostic {
+    let diagnostic = of_error("compile", e);
+    let said = diagnostic.text.trim_start_matches("apparmor_parser: ");
+    // FILE at line N: TEXT
     let place = said.split_once(" in profile ").and_then(|(_, place)| {
         let (file, rest) = place.split_once(" at line ")?;
         let (line, said) = rest.split_once(": ")?;
@@ -111,13 +113,13 @@ pub(crate) fn does_not_compile(e: &Error) -> Finding {
         None => (None, said.to_owned()),
     };
     let remedy = match text.contains("never declared") {
-        true => "declare it, or write before the profile: include <tunables/global>".to_owned(),
-        false => finding.remedy.clone(),
+        true => "declare it, or add before the profile: include <tunables/global>".to_owned(),
+        false => diagnostic.remedy.clone(),
     };
-    Finding {
+    Diagnostic {
         line,
         text: format!("it does not compile: {text}"),
         remedy,
-        ..finding
+        ..diagnostic
     }
 }
