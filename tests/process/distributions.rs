@@ -261,7 +261,7 @@ fn docker_has_the_last_word_before_anything_is_written() {
     );
     let line = refused(cli(&node, &default).prelude(&says), 7);
     assert!(
-        line.contains("dockerd does not accept what /etc/docker/daemon.json would become")
+        line.contains("dockerd rejects the new /etc/docker/daemon.json: ")
             && line.contains("unable to configure /etc/docker/daemon.json: frob"),
         "{line}"
     );
@@ -295,7 +295,7 @@ fn containerd_has_the_last_word_before_anything_is_written() {
     let says = programs(&node, "containerd", script);
     let line = refused(cli(&node, &configure(&[])).prelude(&says), 7);
     assert!(
-        line.contains("would become: containerd: containerd: no"),
+        line.contains("containerd: containerd: no"),
         "{line}"
     );
     assert!(node.text("/run/judged").contains("runtimes.oci-apparmor"));

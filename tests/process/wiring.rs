@@ -105,7 +105,7 @@ fn containerd_as_it_should_be_and_each_mistake() {
         fails(
             &node,
             "containerd",
-            &["does not pass all", &format!("add {pattern} to")],
+            &["does not pass on all", &format!("add {pattern} to")],
         );
     }
     node.write(
@@ -115,7 +115,7 @@ fn containerd_as_it_should_be_and_each_mistake() {
     fails(
         &node,
         "containerd",
-        &["does not pass all", "\"container.oci-apparmor/*\""],
+        &["does not pass on all", "\"container.oci-apparmor/*\""],
     );
     node.write(
         CONTAINERD,
@@ -224,7 +224,7 @@ fn containerd_and_its_drop_ins() {
     assert!(
         found
             .iter()
-            .any(|(v, t)| v == "failure" && t.contains("50-ours.toml is imported by no file")),
+            .any(|(v, t)| v == "failure" && t.contains("containerd does not import /etc/containerd/conf.d/50-ours.toml")),
         "{found:#?}"
     );
 
@@ -233,7 +233,7 @@ fn containerd_and_its_drop_ins() {
     warns(
         &node,
         "containerd",
-        &["replaces it under containerd before 2.1"],
+        &["containerd before 2.1 ignores it"],
     );
 }
 
@@ -312,7 +312,7 @@ fn what_was_configured_elsewhere_is_looked_at_too() {
     assert_eq!(about(&node, "containerd").len(), 2);
     let text = node.text(elsewhere).replace("\"oci-apparmor/*\", ", "");
     node.write(elsewhere, text);
-    fails(&node, "k3s", &["does not pass all"]);
+    fails(&node, "k3s", &["does not pass on all"]);
     node.write("/etc/oci-apparmor/engines/containerd-x.json", "{}");
     fails(&node, "containerd-x", &["cannot be used"]);
 }
@@ -345,7 +345,7 @@ fn crio_and_its_mistakes() {
         "{found:#?}"
     );
     node.write(CRIO, format!("{right}runtime_type = \"vm\"\n"));
-    fails(&node, "/etc/crio", &["of the type \"vm\""]);
+    fails(&node, "/etc/crio", &["runtime_type \"vm\""]);
 }
 
 /// A file of `hooks/`, as `install.sh` fills it in.

@@ -89,11 +89,10 @@ impl NodeRoot {
     fn refused(&self, path: &Path, refusal: &Refusal) -> Error {
         refusal
             .about(&self.on_host(path), Kind::Configuration)
-            .with_remedy(format!(
-                "run: chown root: {0} && chmod go-w {0}, and the same for the directories above it; \
-                 nothing was changed",
-                self.on_host(path).display()
-            ))
+            .with_remedy(
+                "make it and the directories above it writable by root only (chown root:, chmod \
+                 go-w); nothing was changed",
+            )
     }
 
     /// Reads a file; `None` if it does not exist.
