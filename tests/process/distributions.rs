@@ -294,10 +294,7 @@ fn containerd_has_the_last_word_before_anything_is_written() {
     let script = "[ \"$3 $4\" = \"config dump\" ] || exit 9; f=$(sed -n 's/^imports = \\[\"\\(.*\\)\"\\]/\\1/p' \"$2\"); cp \"$2\" /run/main; cp \"$f\" /run/judged; echo 'containerd: no' >&2; exit 1";
     let says = programs(&node, "containerd", script);
     let line = refused(cli(&node, &configure(&[])).prelude(&says), 7);
-    assert!(
-        line.contains("containerd: containerd: no"),
-        "{line}"
-    );
+    assert!(line.contains("containerd: containerd: no"), "{line}");
     assert!(node.text("/run/judged").contains("runtimes.oci-apparmor"));
     assert_eq!(node.text(dropin), cri);
     assert!(!node.exists("/etc/oci-apparmor/engines"));

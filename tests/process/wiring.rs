@@ -222,19 +222,14 @@ fn containerd_and_its_drop_ins() {
     node.write(CONTAINERD, "version = 2\n");
     let found = about(&node, "containerd");
     assert!(
-        found
-            .iter()
-            .any(|(v, t)| v == "failure" && t.contains("containerd does not import /etc/containerd/conf.d/50-ours.toml")),
+        found.iter().any(|(v, t)| v == "failure"
+            && t.contains("containerd does not import /etc/containerd/conf.d/50-ours.toml")),
         "{found:#?}"
     );
 
     node.write(CONTAINERD, "version = 2\nimports = [\"conf.d/*.toml\"]\n");
     node.write("/etc/containerd/conf.d/60-other.toml", "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\".containerd]\nsnapshotter = \"native\"\n");
-    warns(
-        &node,
-        "containerd",
-        &["containerd before 2.1 ignores it"],
-    );
+    warns(&node, "containerd", &["containerd before 2.1 ignores it"]);
 }
 
 #[test]

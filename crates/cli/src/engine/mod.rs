@@ -5,9 +5,9 @@
 //!
 //! | file | what | touches the system |
 //! |---|---|---|
-//! | [`target`] | which file to change, and how to restart the engine | reads |
 //! | [`current_runtime`] | the program that an engine calls now, compared with the wrapper's | reads |
 //! | [`acceptance`] | whether an engine will start with the changed file | runs the engine |
+//! | [`target`] | which file to change, and how to restart the engine | reads |
 //! | [`live_containers`] | containers that still need the wrapper | reads `/proc` |
 //! | [`validate`] | asks `dockerd` and `containerd` about a file | runs the engine |
 //! | [`invocation`], [`daemon`], [`unit`] | how an engine's daemon was started, or will be | reads |

@@ -102,7 +102,7 @@ fn texts() -> impl Strategy<Value = (i64, String)> {
 }
 
 /// All values, one line each.
-fn said(table: &dyn TableLike, way: &str, found: &mut Vec<String>) {
+fn values(table: &dyn TableLike, way: &str, found: &mut Vec<String>) {
     for (key, item) in table.iter() {
         let way = format!("{way}/{key}");
         match item {
@@ -110,38 +110,38 @@ fn said(table: &dyn TableLike, way: &str, found: &mut Vec<String>) {
                 let mut value = value.clone();
                 value.decor_mut().clear();
                 // The kind of quotes does not matter.
-                let said = value
+                let text = value
                     .as_str()
                     .map_or_else(|| value.to_string(), str::to_owned);
-                found.push(format!("{way}={said}"));
+                found.push(format!("{way}={text}"));
             }
             _ => {
                 if let Some(table) = item.as_table_like() {
-                    said(table, &way, found);
+                    values(table, &way, found);
                 }
             }
         }
     }
 }
 
-fn all_said(text: &str) -> Vec<String> {
+fn all_values(text: &str) -> Vec<String> {
     let document: DocumentMut = text.parse().unwrap();
     let mut found = Vec::new();
     let table: &Table = document.as_table();
-    said(table, "", &mut found);
+    values(table, "", &mut found);
     found.sort();
     found
 }
 
 proptest! {
     #[test]
-    fn what_was_said_is_still_said((version, text) in texts(), default: bool) {
+    fn a_change_keeps_what_the_file_says((version, text) in texts(), default: bool) {
         // A shuffled text may define a table after its child with keys of its own: still TOML.
         prop_assume!(text.parse::<DocumentMut>().is_ok());
         let main = Path::new("/etc/containerd/config.toml");
         let file = TextFile { path: main.to_owned(), text: text.clone() };
         let edit = configure(main, std::slice::from_ref(&file), &requested(default)).unwrap();
-        let (before, after) = (all_said(&text), all_said(&edit.file.text));
+        let (before, after) = (all_values(&text), all_values(&edit.file.text));
         let lost: Vec<_> = before.iter().filter(|line| !after.contains(line)).collect();
         let is_default = |line: &&&String| line.contains("/default_runtime_name=");
         prop_assert!(lost.iter().all(|line| default && is_default(&line)), "{lost:?}");
@@ -156,8 +156,8 @@ proptest! {
         let ours = read[0].runtime("oci-apparmor").unwrap();
         prop_assert!(missing(&tables::texts(ours.get("pod_annotations"))).is_empty());
         let systemd = ours["options"].get("SystemdCgroup").and_then(Item::as_bool);
-        let wrapped = read[0].runtime(if text.contains("'plain'") { "plain" } else { "runc" });
-        let had = wrapped.and_then(|item| item.get("options")?.get("SystemdCgroup")?.as_bool());
+        let replaced = read[0].runtime(if text.contains("'plain'") { "plain" } else { "runc" });
+        let had = replaced.and_then(|item| item.get("options")?.get("SystemdCgroup")?.as_bool());
         prop_assert_eq!(systemd, had);
         prop_assert_eq!(read[0].default() == Some("oci-apparmor"), default);
 
@@ -166,7 +166,7 @@ proptest! {
         prop_assert_eq!(diff::reversed(&edit.file.text, &hunks), Some(text.clone()));
         let edited = TextFile { text: format!("# edited\n{}", edit.file.text), path: file.path.clone() };
         let left = without(&edited, version, "oci-apparmor", edit.former_default.as_deref()).unwrap();
-        let left = all_said(&left);
+        let left = all_values(&left);
         let gone: Vec<_> = before.iter().filter(|line| !left.contains(line)).collect();
         prop_assert!(gone.is_empty(), "{gone:?}");
         prop_assert!(!left.concat().contains("oci-apparmor"), "{left:?}");
