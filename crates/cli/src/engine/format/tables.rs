@@ -102,9 +102,10 @@ pub(super) fn table<'d>(
         });
         let Some(next) = item.as_table_mut() else {
             let section = path.get(..=depth).unwrap_or_default().join(".");
-            let why = format!("{section} is not written as a section");
-            return Err(refused(file, &why)
-                .with_remedy(format!("write it as [{section}]; nothing was changed")));
+            return Err(
+                refused(file, &format!("{section} is not written as a section"))
+                    .with_remedy(format!("write it as [{section}]; nothing was changed")),
+            );
         };
         table = next;
     }
