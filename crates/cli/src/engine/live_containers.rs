@@ -1,9 +1,9 @@
 //! The containers that were made through the wrapper and still need it: engines call it by its
 //! path for each of them until it is deleted.
 //!
-//! Those with a profile have a record. The others do not, and are found by what their engines'
-//! own processes say: conmon has the runtime's path on its command line, and a shim of containerd
-//! writes it into each bundle.
+//! Containers with a profile have a record. The others are found through their engines' processes:
+//! conmon has the runtime's path on its command line, and containerd's shim writes it into each
+//! bundle.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -27,7 +27,7 @@ const MAX_FILE: u64 = 64 << 10;
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct LiveContainer {
     id: String,
-    /// Whether nothing of ours is recorded of it.
+    /// Whether it has no record.
     unrecorded: bool,
 }
 
@@ -87,7 +87,7 @@ fn concerns(record: &Record) -> Vec<Engine> {
     }
 }
 
-/// The containers whose engines' processes name our program.
+/// The containers whose engines' processes name the wrapper.
 fn of_processes() -> Vec<(Engine, String)> {
     let namespace = |process: &Path| fs::read_link(process.join("ns/pid")).ok();
     let own = namespace(Path::new("/proc/self"));
@@ -109,7 +109,7 @@ fn of_processes() -> Vec<(Engine, String)> {
         if !name.starts_with("conmon") && !name.starts_with("containerd-shim-runc-") {
             continue;
         }
-        // What runs in a container may call itself whatever it likes.
+        // A process in a container can have any name.
         if own.is_none() || namespace(&process) != own {
             continue;
         }
@@ -123,7 +123,7 @@ fn of_processes() -> Vec<(Engine, String)> {
     found
 }
 
-/// What a conmon is for: podman's has a command to run at the end, CRI-O's has none.
+/// The container of a conmon. podman's has a command to run at the end, CRI-O's has none.
 fn of_conmon(words: &[String]) -> Option<(Engine, String)> {
     const OF_THE_COMMAND: &str = "--exit-command-arg";
     // The words of that command look like options of conmon's.
@@ -144,7 +144,7 @@ fn of_conmon(words: &[String]) -> Option<(Engine, String)> {
     Some((engine, shown(id)))
 }
 
-/// The bundles beside a shim's own: it serves several containers of one pod.
+/// The containers of a shim, by the bundles beside its own: it serves all containers of a pod.
 fn of_shim(process: &Path, words: &[String]) -> Vec<(Engine, String)> {
     let engine = match value(words, &["namespace"]) {
         Some("moby") => Engine::Docker,
@@ -165,7 +165,7 @@ fn of_shim(process: &Path, words: &[String]) -> Vec<(Engine, String)> {
         .collect()
 }
 
-/// Whether a shim's bundle names our program: in `runtime`, or in its options.
+/// Whether a shim's bundle names the wrapper: in `runtime`, or in its options.
 fn calls_us(bundle: &Path) -> bool {
     let text = |name: &str| {
         let file = File::open(bundle.join(name)).ok()?;

@@ -1,4 +1,4 @@
-//! Which file of an engine `configure` and `unconfigure` mean, and what to run afterwards.
+//! Which file of an engine `configure` and `unconfigure` change, and what to run afterwards.
 
 use std::path::{Path, PathBuf};
 
@@ -16,16 +16,16 @@ use oci_apparmor::error::{Error, Kind, Result};
 pub(crate) struct Target {
     /// The file, or the drop-in to make.
     pub(crate) main: PathBuf,
-    /// The file of containerd's that is read; elsewhere it is the same.
+    /// The file that containerd reads; for other engines the same as `main`.
     pub(crate) reads: PathBuf,
-    /// Whose containerd it is.
+    /// The distribution that the containerd belongs to.
     pub(crate) distribution: Distribution,
     /// The process that reads it.
     pub(crate) daemon: Option<Daemon>,
 }
 
 impl Target {
-    /// That of an engine: the file that a person names, or the one that matters here.
+    /// The target of an engine: the named file, or the one that is in force here.
     ///
     /// # Errors
     /// Where there are several, or none that could be changed.
@@ -48,7 +48,7 @@ impl Target {
         }
     }
 
-    /// What `unconfigure` means: what is remembered, if it is one, else as above.
+    /// The target of `unconfigure`: the remembered one, if there is one, else as above.
     pub(crate) fn for_unconfigure(
         engine: Engine,
         root: &NodeRoot,
@@ -93,7 +93,7 @@ impl Target {
                     config.display()
                 ),
             )
-            .with_remedy("name it as the engine sees it, without the directory of --root"));
+            .with_remedy("give the path that the engine sees, without the directory of --root"));
         }
         let main = config.to_owned();
         if engine != Engine::Containerd {
@@ -116,8 +116,8 @@ impl Target {
         })
     }
 
-    /// The command that makes the engine read its configuration; `less`: something was taken out
-    /// of it. None where it does so by itself.
+    /// The command that makes the engine read its configuration; none where it does so by itself.
+    /// `less`: something was taken out of it.
     pub(crate) fn restart(&self, engine: Engine, root: &NodeRoot, less: bool) -> Option<String> {
         let unit = self.daemon.as_ref().and_then(|daemon| daemon.unit.clone());
         let unit = unit.as_deref().map(|u| u.trim_end_matches(".service"));
@@ -139,7 +139,7 @@ impl Target {
     }
 }
 
-/// The services that start a distribution's containerd, that of servers first.
+/// The services that start a distribution's containerd, the server's first.
 fn units_of(distribution: Distribution) -> &'static [&'static str] {
     match distribution {
         Distribution::K3s => &["k3s", "k3s-agent"],
@@ -149,7 +149,7 @@ fn units_of(distribution: Distribution) -> &'static [&'static str] {
     }
 }
 
-/// Of several services the one that is enabled.
+/// The command for the enabled one of several services.
 fn by_units(root: &NodeRoot, units: &[&str]) -> String {
     let enabled = |unit: &&&str| {
         let link = format!("/etc/systemd/system/multi-user.target.wants/{unit}.service");
@@ -164,7 +164,7 @@ fn by_units(root: &NodeRoot, units: &[&str]) -> String {
     }
 }
 
-/// The containerds that run, where it is this node that is meant.
+/// The containerds that run; none for an image.
 fn running(root: &NodeRoot) -> Vec<(Daemon, PathBuf)> {
     match root.is_node() {
         true => invocation::containerds(),
@@ -172,7 +172,7 @@ fn running(root: &NodeRoot) -> Vec<(Daemon, PathBuf)> {
     }
 }
 
-/// The containerd that Kubernetes uses: what runs tells, else what lies there.
+/// The containerd that Kubernetes uses: one that runs, else by the files on disk.
 fn containerd(root: &NodeRoot) -> Result<Target> {
     let mut all: Vec<(Option<Daemon>, PathBuf)> = running(root)
         .into_iter()
@@ -223,7 +223,7 @@ fn containerd(root: &NodeRoot) -> Result<Target> {
             Err(Error::new(
                 Kind::Usage,
                 format!(
-                    "there is more than one containerd on this node, and they read {}",
+                    "there are several containerds on this node, which read {}",
                     several
                         .iter()
                         .map(|(_, reads)| reads.display().to_string())
@@ -231,7 +231,10 @@ fn containerd(root: &NodeRoot) -> Result<Target> {
                         .join(" and ")
                 ),
             )
-            .with_remedy(choices(mains.iter().map(PathBuf::as_path), "say which by")))
+            .with_remedy(choices(
+                mains.iter().map(PathBuf::as_path),
+                "choose one with",
+            )))
         }
     }
 }

@@ -15,12 +15,12 @@ use oci_apparmor::error::{Error, Kind, Result, reason};
 use oci_apparmor::profiles::source::listing;
 use oci_apparmor::settings::{self, Settings};
 
-/// An editor or a package writes several files; all of them are loaded at once, when nothing more
-/// has come for this long, but after `LONGEST` in any case.
+/// An editor or a package writes several files. They are loaded together, once nothing has changed
+/// for this long, but after `LONGEST` at the latest.
 const QUIET: Duration = Duration::from_millis(200);
 const LONGEST: Duration = Duration::from_secs(2);
 
-/// Where this node says that a file is not to be loaded, or only to complain.
+/// The lists of files that this node does not load, or loads in complain mode.
 const LISTS: [&str; 2] = ["/etc/apparmor.d/disable", "/etc/apparmor.d/force-complain"];
 
 /// Changes of the files that profiles are loaded from.
@@ -39,7 +39,9 @@ impl SourceFiles {
                 Kind::Internal,
                 format!("cannot watch the directories of profiles: {why}"),
             )
-            .with_remedy("raise fs.inotify.max_user_instances and max_user_watches")
+            .with_remedy(
+                "run: sysctl fs.inotify.max_user_instances=1024 fs.inotify.max_user_watches=524288",
+            )
         };
         let inotify = match Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC) {
             Ok(inotify) => inotify,
@@ -58,7 +60,7 @@ impl SourceFiles {
         directories.extend(LISTS.iter().map(Path::new).chain(configuration));
         let mut blind = None;
         for directory in directories {
-            // A link that is made to lead elsewhere.
+            // A link may be changed to another target.
             let parent = directory.parent().filter(|_| directory.is_symlink());
             for path in std::iter::once(directory).chain(parent) {
                 if let Err(e) = watch(&inotify, path) {
@@ -129,7 +131,7 @@ impl SourceFiles {
         Ok(event)
     }
 
-    /// Takes all that was reported; which it was does not matter.
+    /// Reads all events; which files they are about does not matter.
     fn drain(&self) -> bool {
         let mut any = false;
         let Some(inotify) = &self.inotify else {
