@@ -11,7 +11,7 @@ use crate::engine::place::Place;
 use crate::engine::{self, Engine, Outcome, Wish};
 use crate::print;
 use oci_apparmor::error::{Error, Kind, Result};
-use oci_apparmor::fs::trusted::Refusal;
+use oci_apparmor::fs::trusted::TrustError;
 use oci_apparmor::settings::RuntimeKind;
 
 /// An engine, as it is named on the command line.
@@ -248,7 +248,7 @@ fn callable(program: &Path, place: &Place) -> Result<Vec<String>> {
     let here = place.here(program);
     match place.program(program) {
         Ok(_) => {}
-        Err(Refusal::Missing) if !place.is_node() => {
+        Err(TrustError::Missing) if !place.is_node() => {
             return Ok(vec![format!(
                 "{} is not there yet; without it the engine starts no container",
                 here.display()
@@ -256,7 +256,7 @@ fn callable(program: &Path, place: &Place) -> Result<Vec<String>> {
         }
         Err(refusal) => {
             let kind = match refusal {
-                Refusal::Missing => Kind::NotFound,
+                TrustError::Missing => Kind::NotFound,
                 _ => Kind::Configuration,
             };
             return Err(refusal

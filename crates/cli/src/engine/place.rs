@@ -1,15 +1,17 @@
 //! Where engines are configured: this node, or the tree of an image. The only part that touches
 //! files, each of which is checked before it is believed, and replaced whole.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
+use std::fs;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use crate::engine::Text;
 use oci_apparmor::error::{Error, Kind, Result, reason};
+use oci_apparmor::fs::replace::{self, Options};
 use oci_apparmor::fs::temporary;
-use oci_apparmor::fs::trusted::{Base, Refusal};
+use oci_apparmor::fs::tree::Tree;
+use oci_apparmor::fs::trusted::TrustError;
 
 /// The largest configuration that is read; large ones have some 20 KiB.
 const MAX: u64 = 1 << 20;
@@ -58,13 +60,13 @@ impl Place {
         self.root.join(path.strip_prefix("/").unwrap_or(path))
     }
 
-    fn base(&self) -> Base<'_> {
-        Base::new(&self.root)
+    fn base(&self) -> Tree<'_> {
+        Tree::new(&self.root)
     }
 
     /// The same for one file: MicroK8s lets its group write its configuration (`configure` of the
     /// snap), and the socket of its containerd, which makes the group's members root anyway.
-    fn base_of(&self, path: &Path) -> Base<'_> {
+    fn base_of(&self, path: &Path) -> Tree<'_> {
         match path.starts_with("/var/snap/microk8s") {
             true => self
                 .base()
@@ -84,7 +86,7 @@ impl Place {
         })
     }
 
-    fn refused(&self, path: &Path, refusal: &Refusal) -> Error {
+    fn refused(&self, path: &Path, refusal: &TrustError) -> Error {
         refusal
             .about(&self.here(path), Kind::Configuration)
             .with_remedy("make it and the directories above it root's alone (chown root:, chmod go-w); nothing was changed")
@@ -97,7 +99,7 @@ impl Place {
     pub fn read(&self, path: &Path) -> Result<Option<Text>> {
         let bytes = match self.base_of(path).read(path, MAX) {
             Ok(bytes) => bytes,
-            Err(Refusal::Missing) => return Ok(None),
+            Err(TrustError::Missing) => return Ok(None),
             Err(refusal) => return Err(self.refused(path, &refusal)),
         };
         let text = String::from_utf8(bytes).map_err(|_| {
@@ -135,12 +137,12 @@ impl Place {
     /// The real path of a program in this tree that only its owner can change.
     ///
     /// # Errors
-    /// See [`Refusal`].
-    pub fn program(&self, path: &Path) -> std::result::Result<PathBuf, Refusal> {
+    /// See [`TrustError`].
+    pub fn program(&self, path: &Path) -> std::result::Result<PathBuf, TrustError> {
         let real = self.base().resolve(path)?;
         let meta = fs::metadata(&real)?;
         if !meta.is_file() || meta.mode() & 0o111 == 0 {
-            return Err(Refusal::Untrusted(
+            return Err(TrustError::Untrusted(
                 "it is not an executable file".to_owned(),
             ));
         }
@@ -172,7 +174,7 @@ impl Place {
         let mut made = Vec::new();
         let real = match self.base_of(path).resolve(path) {
             Ok(real) => real,
-            Err(Refusal::Missing) => {
+            Err(TrustError::Missing) => {
                 let (parent, name) = (path.parent(), path.file_name());
                 let (Some(parent), Some(name)) = (parent, name) else {
                     return Err(Error::new(
@@ -184,7 +186,7 @@ impl Place {
                 if real.symlink_metadata().is_ok() {
                     return Err(self.refused(
                         path,
-                        &Refusal::Untrusted("it is a link that leads nowhere".to_owned()),
+                        &TrustError::Untrusted("it is a link that leads nowhere".to_owned()),
                     ));
                 }
                 real
@@ -200,9 +202,9 @@ impl Place {
     fn directory(&self, path: &Path, made: &mut Vec<PathBuf>) -> Result<PathBuf> {
         match self.base_of(path).resolve(path) {
             Ok(real) => Ok(real),
-            Err(Refusal::Missing) => {
+            Err(TrustError::Missing) => {
                 let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
-                    return Err(self.refused(path, &Refusal::Missing));
+                    return Err(self.refused(path, &TrustError::Missing));
                 };
                 let real = self.directory(parent, made)?.join(name);
                 let failed = |e: io::Error| {
@@ -227,7 +229,7 @@ impl Place {
     pub fn remove(&self, path: &Path, directories: &[PathBuf]) -> Result<()> {
         match self.base_of(path).resolve(path) {
             Ok(real) => fs::remove_file(&real).map_err(|e| Error::io("remove", &real, &e))?,
-            Err(Refusal::Missing) => {}
+            Err(TrustError::Missing) => {}
             Err(refusal) => return Err(self.refused(path, &refusal)),
         }
         for directory in directories.iter().rev() {
@@ -240,39 +242,13 @@ impl Place {
     }
 }
 
+/// Replaces a file; owner and mode of the old one are kept.
 fn replace(real: &Path, text: &str, mode: u32) -> io::Result<()> {
     let name = real.file_name().unwrap_or_default().to_string_lossy();
     let temporary = real.with_file_name(format!(".{name}.{}", temporary::mark()));
-    let done = (|| {
-        match fs::remove_file(&temporary) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
-            _ => {}
-        }
-        let mut new = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&temporary)?;
-        new.write_all(text.as_bytes())?;
-        match fs::metadata(real) {
-            Ok(old) => {
-                let own = new.metadata()?;
-                if (own.uid(), own.gid()) != (old.uid(), old.gid()) {
-                    fchown(&new, Some(old.uid()), Some(old.gid()))?;
-                }
-                new.set_permissions(fs::Permissions::from_mode(old.mode() & 0o7777))?;
-            }
-            Err(_) => new.set_permissions(fs::Permissions::from_mode(mode))?,
-        }
-        new.sync_all()?;
-        fs::rename(&temporary, real)?;
-        match real.parent() {
-            Some(parent) => File::open(parent)?.sync_all(),
-            None => Ok(()),
-        }
-    })();
-    if done.is_err() {
-        let _ = fs::remove_file(&temporary);
-    }
-    done
+    let options = match fs::metadata(real) {
+        Ok(old) => Options::like(&old),
+        Err(_) => Options::with_mode(mode),
+    };
+    replace::replace(real, &temporary, text.as_bytes(), options.durable())
 }

@@ -7,7 +7,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use oci_apparmor::fs::trusted;
+use oci_apparmor::fs::bounded;
 
 /// More than the kernel lets a command line or an environment of a daemon be in practice.
 const MAX: u64 = 1 << 20;
@@ -84,7 +84,7 @@ fn daemon(pid: u32, process: &Path, names: &[&str], namespace: &Path) -> Option<
 
 /// Strings that each end with a zero byte.
 pub(crate) fn strings(path: &Path) -> Option<Vec<String>> {
-    let bytes = trusted::bounded(&File::open(path).ok()?, MAX).ok()??;
+    let bytes = bounded::read(&File::open(path).ok()?, MAX).ok()??;
     let text = bytes.strip_suffix(b"\0").unwrap_or(&bytes);
     let words = text.split(|b| *b == 0);
     Some(

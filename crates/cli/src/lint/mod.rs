@@ -16,7 +16,7 @@ use serde::Serialize;
 use oci_apparmor::apparmor::blob::Declared;
 use oci_apparmor::apparmor::loaded::Mode;
 use oci_apparmor::apparmor::name::ProfileName;
-use oci_apparmor::apparmor::text::Text;
+use oci_apparmor::apparmor::text::ProfileText;
 use oci_apparmor::error::{Error, Kind, quoted};
 use oci_apparmor::profiles::compile::declared;
 use oci_apparmor::wanted::{Component, Wanted};
@@ -108,8 +108,8 @@ pub struct Subject<'a> {
 /// All that is found in a file that compiles, in the order of its lines.
 #[must_use]
 pub fn judge(subject: &Subject<'_>) -> Vec<Finding> {
-    let own = Text::scan(subject.source);
-    let all = Text::scan(subject.flattened);
+    let own = ProfileText::scan(subject.source);
+    let all = ProfileText::scan(subject.flattened);
     let mut found = Vec::new();
     if let Some(declared) = subject.declared {
         found.extend(declares(subject, declared, &own));
@@ -158,7 +158,7 @@ pub fn judge(subject: &Subject<'_>) -> Vec<Finding> {
 }
 
 /// What the compiled policy declares, against what a container's may.
-fn declares(subject: &Subject<'_>, declared: &[Declared], own: &Text) -> Vec<Finding> {
+fn declares(subject: &Subject<'_>, declared: &[Declared], own: &ProfileText) -> Vec<Finding> {
     let mut found = Vec::new();
     let mut error = |rule, line, text: String, remedy: &str| {
         found.push(Finding::error(rule, Kind::Policy, text, remedy).at(line));
@@ -287,10 +287,10 @@ pub fn of_error(rule: &'static str, e: &Error) -> Finding {
 }
 
 /// `deny` rules of a profile that complains: the kernel enforces them, and logs nothing.
-fn denials(own: &Text, all: &Text, index: usize, name: &str) -> Vec<Finding> {
+fn denials(own: &ProfileText, all: &ProfileText, index: usize, name: &str) -> Vec<Finding> {
     const REMEDY: &str =
         "write `audit deny` to see it in the log, or leave it out while it complains";
-    let of = |text: &Text, profile| {
+    let of = |text: &ProfileText, profile| {
         let rules = text.rules.iter().filter(|r| r.profile == profile && r.deny);
         rules.map(|r| r.line).collect::<Vec<_>>()
     };

@@ -1,11 +1,11 @@
 //! What the parser says of a source, as findings with their places.
 
 use crate::lint::{Finding, of_error};
-use oci_apparmor::apparmor::text::{Rule, Text};
+use oci_apparmor::apparmor::text::{ProfileRule, ProfileText};
 use oci_apparmor::error::{Error, foreign};
 
 /// What the parser warns of, each thing once.
-pub(super) fn warnings(warnings: &str, own: &Text, source: &str, abi: bool) -> Vec<Finding> {
+pub(super) fn warnings(warnings: &str, own: &ProfileText, source: &str, abi: bool) -> Vec<Finding> {
     let mut found: Vec<Finding> = Vec::new();
     for message in warnings.lines().map(str::trim).filter(|l| !l.is_empty()) {
         let (place, said) = located(message);
@@ -65,9 +65,9 @@ fn class_of(said: &str) -> Option<&'static str> {
 }
 
 /// The line of the first rule of this kind that is in the file itself.
-fn own_rule(own: &Text, class: &str) -> Option<usize> {
+fn own_rule(own: &ProfileText, class: &str) -> Option<usize> {
     let rules = own.rules.iter();
-    let begins = |r: &&Rule| match r.words.first().map(String::as_str) {
+    let begins = |r: &&ProfileRule| match r.words.first().map(String::as_str) {
         Some("umount" | "remount" | "pivot_root") => class == "mount",
         first => first == Some(class),
     };

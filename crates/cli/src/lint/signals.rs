@@ -1,7 +1,7 @@
 //! Whether those who stop a container may send its processes signals.
 
 use crate::lint::Finding;
-use oci_apparmor::apparmor::text::{Rule, Text};
+use oci_apparmor::apparmor::text::{ProfileRule, ProfileText};
 use oci_apparmor::error::quoted;
 
 /// The labels that a runtime may have when it stops a container: AppArmor 4 ships profiles of
@@ -9,7 +9,7 @@ use oci_apparmor::error::quoted;
 const SENDERS: [&str; 4] = ["unconfined", "runc", "crun", "podman"];
 
 /// Whether those who stop the container's processes may.
-pub(super) fn refused(all: &Text, profile: usize, name: &str) -> Option<Finding> {
+pub(super) fn refused(all: &ProfileText, profile: usize, name: &str) -> Option<Finding> {
     let lacks = |peer: &&str| {
         ["term", "kill"]
             .iter()
@@ -37,7 +37,7 @@ pub(super) fn refused(all: &Text, profile: usize, name: &str) -> Option<Finding>
 }
 
 /// Whether the profile receives this signal from a process with this label.
-fn receives(all: &Text, profile: usize, signal: &str, peer: &str) -> bool {
+fn receives(all: &ProfileText, profile: usize, signal: &str, peer: &str) -> bool {
     let mut rules = all.rules.iter().filter(|r| r.profile == profile);
     let denied = rules
         .clone()
@@ -46,7 +46,7 @@ fn receives(all: &Text, profile: usize, signal: &str, peer: &str) -> bool {
 }
 
 /// Whether a rule is about receiving this signal from this label (apparmor.d(5), Signal rules).
-fn admits(all: &Text, rule: &Rule, signal: &str, peer: &str) -> bool {
+fn admits(all: &ProfileText, rule: &ProfileRule, signal: &str, peer: &str) -> bool {
     let mut words = rule.words.iter().map(String::as_str);
     match words.next() {
         Some("all") => return true,
@@ -74,7 +74,7 @@ fn admits(all: &Text, rule: &Rule, signal: &str, peer: &str) -> bool {
 }
 
 /// Whether a label matches AppArmor's pattern.
-fn matches(all: &Text, pattern: &str, label: &str) -> bool {
+fn matches(all: &ProfileText, pattern: &str, label: &str) -> bool {
     let pattern = pattern.trim_start_matches('(').trim_end_matches(')');
     all.expand(pattern).iter().any(|one| {
         // `[^a]` is `[!a]` in a shell's pattern; a label of interest holds no slash.
