@@ -31,7 +31,7 @@ fn the_text_counts_whatever_its_times_say() {
     ages(&path);
     let said = asking.created();
     assert!(
-        said.contains("was loaded again") && said.contains("file has changed"),
+        said.contains("was reloaded") && said.contains("file has changed"),
         "{said}"
     );
     assert_eq!(readable(name, &PATHS), [B]);
@@ -204,7 +204,7 @@ fn what_administrators_say_later_counts_for_the_next_container() {
         assert_eq!(loaded(name).unwrap(), "said (complain)");
         fs::remove_file(format!("{complain}/{name}")).unwrap();
         let said = asking.created();
-        assert!(said.contains("is to enforce now"), "{said}");
+        assert!(said.contains("must enforce"), "{said}");
         assert_eq!(loaded(name).unwrap(), "said (enforce)");
     }
     assert_eq!(compilations(), 2);
@@ -269,7 +269,7 @@ fn what_others_load_in_its_place_is_put_right() {
         assert!(is_right(), "{what}: {said}");
         assert_eq!(loaded(name).unwrap(), "theirs (enforce)");
         assert_eq!(
-            said.contains("somebody else has loaded it"),
+            said.contains("another program has loaded it"),
             *what != "removed",
             "{what}"
         );
@@ -285,8 +285,8 @@ fn what_others_load_in_its_place_is_put_right() {
     settle_for("on_drift = \"refuse\"");
     for (what, tamper) in &tampering[1..4] {
         tamper();
-        asking.refused(&["somebody else has loaded it", "on_drift"]);
-        asking.refused(&["somebody else has loaded it", "on_drift"]);
+        asking.refused(&["another program has loaded it", "on_drift"]);
+        asking.refused(&["another program has loaded it", "on_drift"]);
         assert!(!is_right() || *what == "complaining", "{what}");
         by_the_tool(&family(A), &["-r"]);
         asking.created();
@@ -318,7 +318,7 @@ fn a_fight_over_a_profile_ends() {
         for _ in 0..5 {
             let done = asking.create();
             assert!(
-                done.code == 0 || done.err.contains("does not hold it"),
+                done.code == 0 || done.err.contains("has not loaded it"),
                 "{done:?}"
             );
         }

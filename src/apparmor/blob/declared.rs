@@ -6,7 +6,7 @@
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
-use crate::apparmor::blob::values::{Reader, STRUCT, Value};
+use crate::apparmor::blob::values::{Reader, STRUCT, Tagged};
 use crate::apparmor::loaded::Mode;
 use crate::fs::digest::hex;
 
@@ -67,23 +67,23 @@ pub fn walk(blob: &[u8]) -> Result<Vec<Declared>, String> {
 fn profile(reader: &mut Reader<'_>) -> Result<Declared, String> {
     // The kernel accepts a later profile without a version. The parser never writes that, so it
     // is refused.
-    reader.expect(Value::Name(b"version"))?;
-    let Value::Number(version) = reader.value()? else {
+    reader.expect(Tagged::Name(b"version"))?;
+    let Tagged::Number(version) = reader.value()? else {
         return Err("its version is not a number".to_owned());
     };
     let version = u32::try_from(version).map_err(|_| "its version is too large".to_owned())?;
     let mut namespace = None;
     let mut start = reader.rest;
     let mut next = reader.value()?;
-    if next == Value::Name(b"namespace") {
+    if next == Tagged::Name(b"namespace") {
         namespace = Some(reader.text()?);
         start = reader.rest;
         next = reader.value()?;
     }
-    if next != Value::Name(b"profile") {
+    if next != Tagged::Name(b"profile") {
         return Err("no profile follows its version".to_owned());
     }
-    reader.expect(Value::Open(STRUCT))?;
+    reader.expect(Tagged::Open(STRUCT))?;
     let name = reader.text()?;
     let mut profile = Declared {
         // A profile that is named like a path attaches to it (find_attach(), domain.c).
@@ -116,7 +116,7 @@ fn fields(reader: &mut Reader<'_>, profile: &mut Declared) -> Result<u64, String
     let mut mode = None;
     loop {
         match reader.value()? {
-            Value::Close(code) => {
+            Tagged::Close(code) => {
                 if open.pop().map(|o| o.saturating_add(1)) != Some(code) {
                     return Err("its structures do not nest".to_owned());
                 }
@@ -124,17 +124,18 @@ fn fields(reader: &mut Reader<'_>, profile: &mut Declared) -> Result<u64, String
                     return mode.ok_or_else(|| "a profile has no flags".to_owned());
                 }
             }
-            Value::Open(code) => open.push(code),
+            Tagged::Open(code) => open.push(code),
             // The automaton for the paths of programs comes before the flags.
-            Value::Binary if mode.is_none() => profile.attaches = true,
-            Value::Name(b"rename") if open.len() == 1 => profile.rename = Some(reader.text()?),
-            Value::Name(b"attach") if open.len() == 1 => {
+            Tagged::Binary if mode.is_none() => profile.attaches = true,
+            Tagged::Name(b"rename") if open.len() == 1 => profile.rename = Some(reader.text()?),
+            Tagged::Name(b"attach") if open.len() == 1 => {
                 reader.text()?;
                 profile.attaches = true;
             }
-            Value::Name(b"flags") if open.len() == 1 && mode.is_none() => {
-                reader.expect(Value::Open(STRUCT))?;
-                let (Value::Number(_), Value::Number(packed)) = (reader.value()?, reader.value()?)
+            Tagged::Name(b"flags") if open.len() == 1 && mode.is_none() => {
+                reader.expect(Tagged::Open(STRUCT))?;
+                let (Tagged::Number(_), Tagged::Number(packed)) =
+                    (reader.value()?, reader.value()?)
                 else {
                     return Err("a profile's flags are not numbers".to_owned());
                 };

@@ -3,7 +3,7 @@
 
 /// One tagged value. The contents of arrays and binary data are skipped.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Value<'a> {
+pub(super) enum Tagged<'a> {
     Number(u64),
     Name(&'a [u8]),
     Text(&'a [u8]),
@@ -21,7 +21,7 @@ pub(super) struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn expect(&mut self, wanted: Value<'_>) -> Result<(), String> {
+    pub(super) fn expect(&mut self, wanted: Tagged<'_>) -> Result<(), String> {
         let found = self.value()?;
         if found == wanted {
             Ok(())
@@ -31,31 +31,31 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn text(&mut self) -> Result<String, String> {
-        let Value::Text(bytes) = self.value()? else {
+        let Tagged::Text(bytes) = self.value()? else {
             return Err("a string is missing".to_owned());
         };
         String::from_utf8(bytes.to_vec()).map_err(|_| "a name in it is not UTF-8".to_owned())
     }
 
-    pub(super) fn value(&mut self) -> Result<Value<'a>, String> {
+    pub(super) fn value(&mut self) -> Result<Tagged<'a>, String> {
         let [code] = self.take::<1>()?;
         Ok(match code {
-            0 => Value::Number(u8::from_le_bytes(self.take()?).into()),
-            1 => Value::Number(u16::from_le_bytes(self.take()?).into()),
-            2 => Value::Number(u32::from_le_bytes(self.take()?).into()),
-            3 => Value::Number(u64::from_le_bytes(self.take()?)),
-            4 => Value::Name(self.string()?),
-            5 => Value::Text(self.string()?),
+            0 => Tagged::Number(u8::from_le_bytes(self.take()?).into()),
+            1 => Tagged::Number(u16::from_le_bytes(self.take()?).into()),
+            2 => Tagged::Number(u32::from_le_bytes(self.take()?).into()),
+            3 => Tagged::Number(u64::from_le_bytes(self.take()?)),
+            4 => Tagged::Name(self.string()?),
+            5 => Tagged::Text(self.string()?),
             6 => {
                 let length = u32::from_le_bytes(self.take()?);
                 self.bytes(usize::try_from(length).unwrap_or(usize::MAX))?;
-                Value::Binary
+                Tagged::Binary
             }
-            STRUCT | 9 => Value::Open(code),
-            STRUCT_END | 10 | 12 => Value::Close(code),
+            STRUCT | 9 => Tagged::Open(code),
+            STRUCT_END | 10 | 12 => Tagged::Close(code),
             11 => {
                 let _count: [u8; 2] = self.take()?;
-                Value::Open(code)
+                Tagged::Open(code)
             }
             _ => return Err(format!("it has a value of unknown type {code}")),
         })

@@ -22,7 +22,7 @@ pub(super) const LIMITS: Limits = Limits {
 
 /// One manifest in the output of `oci-apparmor render --json` (docs/formats.md).
 #[derive(Deserialize)]
-struct Rendered {
+struct RenderedManifest {
     place: String,
     name: Option<String>,
     complain: Option<bool>,
@@ -38,7 +38,7 @@ struct Rendered {
 pub(super) fn render(path: &Path) -> Result<(Fingerprint, Vec<(ProfileName, ManifestProfile)>)> {
     let (bytes, fingerprint) = text_file::read(path).map_err(|e| e.of(Kind::Policy))?;
     let output = child::run(&program()?, &["render", "--json", "-"], &bytes, LIMITS)?;
-    let rendered: Vec<Rendered> = serde_json::from_slice(&output.stdout)
+    let rendered: Vec<RenderedManifest> = serde_json::from_slice(&output.stdout)
         .map_err(|e| Error::new(Kind::Internal, format!("oci-apparmor render: {e}")))?;
     let mut found = Vec::new();
     for manifest in rendered {
