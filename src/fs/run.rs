@@ -56,7 +56,7 @@ fn no_directory() -> Error {
     };
     Error::new(
         Kind::Internal,
-        "cannot store container records: XDG_RUNTIME_DIR is not set",
+        "there is no directory for container records: XDG_RUNTIME_DIR is not set",
     )
     .with_remedy(format!("run: export XDG_RUNTIME_DIR=/run/user/{user}"))
 }

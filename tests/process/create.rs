@@ -507,7 +507,7 @@ fn without_a_place_for_records_only_what_needs_one_is_refused() {
             assert_eq!(outcome.code, Some(1));
             let line = one_line(&outcome.stderr);
             assert!(
-                line.contains("cannot store container records: XDG_RUNTIME_DIR")
+                line.contains("there is no directory for container records: XDG_RUNTIME_DIR")
                     && line.ends_with(": export XDG_RUNTIME_DIR=/run/user/1000"),
                 "{line}"
             );
@@ -524,7 +524,10 @@ fn without_a_place_for_records_only_what_needs_one_is_refused() {
             &["--root=/run/runc", "exec", "c1", "sh"],
         ] {
             let line = call(words).stderr;
-            assert!(line.contains("cannot store container records"), "{line}");
+            assert!(
+                line.contains("there is no directory for container records"),
+                "{line}"
+            );
         }
         node.remove("/run/runc/c1");
     }

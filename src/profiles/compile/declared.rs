@@ -21,30 +21,31 @@ const LONGEST: usize = 244;
 pub fn check(component: &Component, declared: &[Declared]) -> Result<()> {
     let name = &component.name;
     check_names(name, declared.iter().map(|d| d.name.as_str()))?;
-    let refused =
-        |why: String, remedy: &str| Err(Error::new(Kind::Policy, why).with_remedy(remedy));
     for profile in declared {
         if let Some(namespace) = &profile.namespace {
-            return refused(
+            return Err(Error::new(
+                Kind::Policy,
                 format!("it loads into the policy namespace {}", quoted(namespace)),
-                "remove the namespace from the source",
-            );
+            )
+            .with_remedy("remove the namespace from the source"));
         }
         if let Some(other) = &profile.rename {
-            return refused(
+            return Err(Error::new(
+                Kind::Policy,
                 format!("it would replace the profile {} as well", quoted(other)),
-                "give the profile a file and a name of its own",
-            );
+            )
+            .with_remedy("give the profile a file and a name of its own"));
         }
         if profile.attaches && profile.name == name.root().as_str() {
-            return refused(
+            return Err(Error::new(
+                Kind::Policy,
                 format!(
                     "the profile {} attaches to programs by path, and would also confine programs \
                      of the host",
                     profile.name
                 ),
-                "use a name that is not a path, and remove the path after the name",
-            );
+            )
+            .with_remedy("use a name that is not a path, and remove the path after the name"));
         }
         // Checked before it is loaded: if it is loaded already, processes that run under it would
         // no longer be confined.
