@@ -15,7 +15,7 @@ use crate::engine::root::NodeRoot;
 use crate::engine::wrapper::{is_meant, is_wrapper};
 use crate::engine::{inspect, invocation, layout};
 use oci_apparmor::error::{Kind, quoted};
-use oci_apparmor::fs::trusted::{self, Refusal};
+use oci_apparmor::fs::trusted::{self, TrustError};
 use oci_apparmor::profiles::source::listing;
 use oci_apparmor::settings::Settings;
 
@@ -245,9 +245,11 @@ fn unusable(title: &str, handler: &Handler) -> Option<Finding> {
     let why = match trusted::program(Path::new(program)) {
         Ok(real) if is_wrapper(&real) => return None,
         Ok(real) => format!("is not the wrapper, but {}", real.display()),
-        Err(Refusal::Missing) => "does not exist".to_owned(),
-        Err(Refusal::Untrusted(why)) => format!("is not trusted: {why}"),
-        Err(Refusal::Io(e)) => format!("cannot be looked at: {}", oci_apparmor::error::reason(&e)),
+        Err(TrustError::Missing) => "does not exist".to_owned(),
+        Err(TrustError::Untrusted(why)) => format!("is not trusted: {why}"),
+        Err(TrustError::Io(e)) => {
+            format!("cannot be looked at: {}", oci_apparmor::error::reason(&e))
+        }
     };
     Some(Finding::failure(
         "wiring",

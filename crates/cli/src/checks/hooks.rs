@@ -8,7 +8,8 @@ use serde_json::Value;
 use crate::checks::finding::Finding;
 use crate::engine::kind::Engine;
 use oci_apparmor::error::{Kind, quoted};
-use oci_apparmor::fs::trusted::{self, Refusal};
+use oci_apparmor::fs::bounded;
+use oci_apparmor::fs::trusted::{self, TrustError};
 
 /// What our programs and annotations have in common.
 const OURS: &str = "oci-apparmor";
@@ -92,11 +93,13 @@ fn judge(file: &Path, text: &str, alone: bool) -> Option<Finding> {
     let program = program.unwrap_or_default();
     let why = match trusted::program(Path::new(program)) {
         Ok(_) => return None,
-        Err(Refusal::Missing) => "does not exist: podman then ignores the file, says nothing, \
+        Err(TrustError::Missing) => "does not exist: podman then ignores the file, says nothing, \
                                   and starts containers without their profile"
             .to_owned(),
-        Err(Refusal::Untrusted(why)) => format!("is not trusted: {why}"),
-        Err(Refusal::Io(e)) => format!("cannot be looked at: {}", oci_apparmor::error::reason(&e)),
+        Err(TrustError::Untrusted(why)) => format!("is not trusted: {why}"),
+        Err(TrustError::Io(e)) => {
+            format!("cannot be looked at: {}", oci_apparmor::error::reason(&e))
+        }
     };
     failure(
         format!("names the program {}, which {why}", quoted(program)),
@@ -112,7 +115,7 @@ fn ours(directory: &Path) -> Vec<(PathBuf, String)> {
     files.retain(|f| f.extension().is_some_and(|e| e == "json") && f.is_file());
     files.sort();
     let text = |file: &PathBuf| {
-        let bytes = trusted::bounded(&File::open(file).ok()?, MAX_FILE).ok()??;
+        let bytes = bounded::read(&File::open(file).ok()?, MAX_FILE).ok()??;
         String::from_utf8(bytes).ok()
     };
     let texts = files.into_iter().filter_map(|f| Some((text(&f)?, f)));

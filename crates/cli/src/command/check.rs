@@ -10,7 +10,7 @@ use oci_apparmor::apparmor::blob;
 use oci_apparmor::apparmor::kernel::{Enforcement, Kernel, may_load};
 use oci_apparmor::apparmor::parser::Parser;
 use oci_apparmor::error::{Error, Kind, Result, foreign};
-use oci_apparmor::fs::{run, trusted};
+use oci_apparmor::fs::{own, run, trusted};
 use oci_apparmor::profiles::Source;
 use oci_apparmor::profiles::source::listing;
 use oci_apparmor::runtime::advisories;
@@ -121,8 +121,8 @@ fn sources(settings: &Settings) -> Vec<Finding> {
                 format!("{} is trusted", directory.display()),
             )),
             // The others are the distribution's; it may not have them.
-            Err(trusted::Refusal::Missing) if index > 0 => {}
-            Err(trusted::Refusal::Missing) => found.push(Finding::warning(
+            Err(trusted::TrustError::Missing) if index > 0 => {}
+            Err(trusted::TrustError::Missing) => found.push(Finding::warning(
                 "profiles",
                 format!("{} does not exist", directory.display()),
                 format!("mkdir -p {}", directory.display()),
@@ -206,7 +206,7 @@ fn run_directory() -> Finding {
             format!("{} is made when it is needed", path.display()),
         );
     }
-    match trusted::own_directory(&path, 0o700) {
+    match own::directory(&path, 0o700) {
         Ok(()) => Finding::ok("records", format!("{} is ours alone", path.display())),
         Err(e) => Finding::error("records", &e),
     }
@@ -219,7 +219,7 @@ fn cache(settings: &Settings) -> Finding {
         let text = format!("{} is made when it is needed", path.display());
         return Finding::ok("cache", text);
     }
-    match trusted::own_directory_as_it_is(path) {
+    match own::check_directory(path) {
         Ok(()) => Finding::ok("cache", format!("{} is ours alone", path.display())),
         Err(e) => Finding::warning(
             "cache",

@@ -13,7 +13,7 @@ use crate::engine::root::NodeRoot;
 use crate::engine::target::Target;
 use crate::print;
 use oci_apparmor::error::{Error, Kind, Result};
-use oci_apparmor::fs::trusted::Refusal;
+use oci_apparmor::fs::trusted::TrustError;
 use oci_apparmor::settings::RuntimeKind;
 
 /// An engine, as it is named on the command line.
@@ -246,7 +246,7 @@ fn callable(program: &Path, root: &NodeRoot) -> Result<Vec<String>> {
     let here = root.on_host(program);
     match root.program(program) {
         Ok(_) => {}
-        Err(Refusal::Missing) if !root.is_node() => {
+        Err(TrustError::Missing) if !root.is_node() => {
             return Ok(vec![format!(
                 "{} is not there yet; without it the engine starts no container",
                 here.display()
@@ -254,7 +254,7 @@ fn callable(program: &Path, root: &NodeRoot) -> Result<Vec<String>> {
         }
         Err(refusal) => {
             let kind = match refusal {
-                Refusal::Missing => Kind::NotFound,
+                TrustError::Missing => Kind::NotFound,
                 _ => Kind::Configuration,
             };
             return Err(refusal

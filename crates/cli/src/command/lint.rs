@@ -14,9 +14,10 @@ use crate::lint::{self, Diagnostic, Input, Severity};
 use crate::print;
 use oci_apparmor::apparmor::blob;
 use oci_apparmor::apparmor::parser::Parser;
-use oci_apparmor::apparmor::text::{Include, Text};
+use oci_apparmor::apparmor::text::{Include, ProfileText};
 use oci_apparmor::error::{Error, Kind, Result, foreign};
-use oci_apparmor::fs::trusted::{self, Refusal};
+use oci_apparmor::fs::bounded;
+use oci_apparmor::fs::trusted::{self, TrustError};
 use oci_apparmor::profiles::{disabled, forced_to_complain};
 use oci_apparmor::settings::Settings;
 
@@ -128,7 +129,7 @@ impl Linter<'_> {
             warnings: &compiled.warnings,
             forced_to_complain: complain,
         }));
-        found.extend(self.of_includes(&bytes, &Text::scan(&source).includes));
+        found.extend(self.of_includes(&bytes, &ProfileText::scan(&source).includes));
         found.sort_by_key(|f| f.line);
         Ok(found)
     }
@@ -139,7 +140,7 @@ impl Linter<'_> {
         let mut directories = self.settings.profile_directories.iter();
         // Elsewhere it is a draft, and whose it is there does not matter.
         if directories.any(|d| path.parent() == Some(d.as_path()))
-            && let Err(Refusal::Untrusted(why)) = trusted::read(path, MAX)
+            && let Err(TrustError::Untrusted(why)) = trusted::read(path, MAX)
         {
             found.push(Diagnostic::error(
                 "trust",
@@ -198,8 +199,8 @@ fn resolve(target: &str) -> PathBuf {
 /// Why a file, or what is in a directory, is not root's alone.
 fn changeable(path: &Path) -> Option<String> {
     let refused = |refusal| match refusal {
-        Refusal::Untrusted(why) => Some(why),
-        Refusal::Missing | Refusal::Io(_) => None,
+        TrustError::Untrusted(why) => Some(why),
+        TrustError::Missing | TrustError::Io(_) => None,
     };
     if !path.is_dir() {
         return trusted::read(path, MAX).err().and_then(refused);
@@ -235,7 +236,7 @@ fn read(path: &Path) -> Result<Vec<u8>> {
     if !file.metadata().map_err(|e| failed(&e))?.is_file() {
         return Err(refused("it is not a regular file"));
     }
-    let bytes = trusted::bounded(&file, MAX).map_err(|e| failed(&e))?;
+    let bytes = bounded::read(&file, MAX).map_err(|e| failed(&e))?;
     bytes.ok_or_else(|| refused("it is larger than 4 MiB, the most that is loaded"))
 }
 

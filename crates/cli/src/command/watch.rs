@@ -22,7 +22,7 @@ use oci_apparmor::apparmor::kernel::{self, Kernel};
 use oci_apparmor::containers::lost::{self, Lost};
 use oci_apparmor::error::{Error, Kind, Result};
 use oci_apparmor::node::Node;
-use oci_apparmor::profiles::{Store, Word};
+use oci_apparmor::profiles::{Reload, Store};
 
 /// How often all is looked at where changes cannot be seen as they happen.
 const LOOK: Duration = Duration::from_secs(30);
@@ -155,7 +155,7 @@ impl Reported {
     /// Loads all, and tells what is new. Returns the counts.
     fn load(&mut self, node: &Node, signals: &Signals) -> Result<String> {
         self.configuration = None;
-        if let Some(off) = Store::new(node).takes_none() {
+        if let Some(off) = Store::new(node).unavailable() {
             return Err(off);
         }
         let before = std::mem::take(&mut self.failed);
@@ -169,8 +169,8 @@ impl Reported {
             }
         };
         // Nobody looks at what it does, so it may do no more than the start of a container.
-        let (word, progress) = (Word::Settings, Progress::default());
-        let rows = load::all(node, word, &progress, || !signals.ends(), tell)?;
+        let (reload, progress) = (Reload::AsConfigured, Progress::default());
+        let rows = load::all(node, reload, &progress, || !signals.ends(), tell)?;
         let failed = rows
             .iter()
             .filter(|r| matches!(r.outcome, Outcome::Failed(_)));
@@ -186,7 +186,7 @@ impl Reported {
     /// Loads again what the kernel has lost; whether there was something. What failed before is
     /// left to a change of its file, and to the containers that need it.
     fn missing(&mut self, node: &Node, signals: &Signals) -> Result<bool> {
-        if let Some(off) = Store::new(node).takes_none() {
+        if let Some(off) = Store::new(node).unavailable() {
             return Err(off);
         }
         let wanted = |name: &str| !self.failed.contains_key(name) && !signals.ends();

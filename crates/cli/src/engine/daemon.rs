@@ -7,7 +7,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use oci_apparmor::fs::trusted;
+use oci_apparmor::fs::bounded;
 
 /// The longest command line or environment that is read, in bytes.
 const MAX: u64 = 1 << 20;
@@ -84,7 +84,7 @@ fn daemon(pid: u32, process: &Path, names: &[&str], namespace: &Path) -> Option<
 
 /// The strings in a file of `/proc`, each of which ends with a zero byte.
 pub(crate) fn strings(path: &Path) -> Option<Vec<String>> {
-    let bytes = trusted::bounded(&File::open(path).ok()?, MAX).ok()??;
+    let bytes = bounded::read(&File::open(path).ok()?, MAX).ok()??;
     let text = bytes.strip_suffix(b"\0").unwrap_or(&bytes);
     let words = text.split(|b| *b == 0);
     Some(

@@ -14,6 +14,7 @@ use crate::engine::edit::TextFile;
 use crate::engine::kind::Engine;
 use crate::engine::root::NodeRoot;
 use oci_apparmor::error::{Error, Kind, Result};
+use oci_apparmor::fs::digest;
 
 /// The directory of the journal.
 pub const DIRECTORY: &str = "/etc/oci-apparmor/engines";
@@ -67,7 +68,7 @@ impl Journal {
             file: new.path.clone(),
             made: old.is_none(),
             directories: Vec::new(),
-            sha256: digest(&new.text),
+            sha256: sha256(&new.text),
             hunks: diff::hunks(old.unwrap_or_default(), &new.text),
         }
     }
@@ -138,7 +139,7 @@ impl Journal {
     /// Whether `text` is exactly what the file became.
     #[must_use]
     pub(crate) fn made_this(&self, text: &str) -> bool {
-        digest(text) == self.sha256
+        sha256(text) == self.sha256
     }
 }
 
@@ -149,19 +150,13 @@ fn path(engine: Engine, main: &Path) -> PathBuf {
     let name = match main == engine.configuration() {
         true => format!("{name}.json"),
         false => {
-            let digest = digest(&main.to_string_lossy());
+            let digest = sha256(&main.to_string_lossy());
             format!("{name}-{}.json", digest.get(..16).unwrap_or_default())
         }
     };
     Path::new(DIRECTORY).join(name)
 }
 
-fn digest(text: &str) -> String {
-    use std::fmt::Write;
-    let mut digits = String::with_capacity(64);
-    for byte in Sha256::digest(text) {
-        // Writing to a String cannot fail.
-        let _ = write!(digits, "{byte:02x}");
-    }
-    digits
+fn sha256(text: &str) -> String {
+    digest::hex(&Sha256::digest(text))
 }

@@ -18,7 +18,7 @@ use crate::engine::wrapper::is_meant;
 use oci_apparmor::containers::in_use::State;
 use oci_apparmor::containers::record::{self, Record};
 use oci_apparmor::error::Result;
-use oci_apparmor::fs::trusted;
+use oci_apparmor::fs::bounded;
 
 /// A shim's file is a path or a few options.
 const MAX_FILE: u64 = 64 << 10;
@@ -169,7 +169,7 @@ fn of_shim(process: &Path, words: &[String]) -> Vec<(Engine, String)> {
 fn calls_us(bundle: &Path) -> bool {
     let text = |name: &str| {
         let file = File::open(bundle.join(name)).ok()?;
-        String::from_utf8(trusted::bounded(&file, MAX_FILE).ok()??).ok()
+        String::from_utf8(bounded::read(&file, MAX_FILE).ok()??).ok()
     };
     let named = text("runtime").is_some_and(|path| !path.is_empty() && is_meant(path.trim()));
     named

@@ -1,15 +1,17 @@
 //! The files of this node, or of the image of a node. Each file is checked before it is read, and
 //! replaced by a rename.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
+use std::fs;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use crate::engine::edit::TextFile;
 use oci_apparmor::error::{Error, Kind, Result, reason};
+use oci_apparmor::fs::replace::{self, Options};
 use oci_apparmor::fs::temporary;
-use oci_apparmor::fs::trusted::{Base, Refusal};
+use oci_apparmor::fs::tree::Tree;
+use oci_apparmor::fs::trusted::TrustError;
 
 /// The largest configuration that is read, in bytes. Large ones have about 20 KiB.
 const MAX: u64 = 1 << 20;
@@ -59,14 +61,14 @@ impl NodeRoot {
         self.directory.join(path.strip_prefix("/").unwrap_or(path))
     }
 
-    fn base(&self) -> Base<'_> {
-        Base::new(&self.directory)
+    fn base(&self) -> Tree<'_> {
+        Tree::new(&self.directory)
     }
 
     /// The base for a file. The group of MicroK8s may write its configuration (`configure` of the
     /// snap). It may also write to the socket of its containerd, which gives its members the rights
     /// of root anyway.
-    fn base_of(&self, path: &Path) -> Base<'_> {
+    fn base_of(&self, path: &Path) -> Tree<'_> {
         match path.starts_with("/var/snap/microk8s") {
             true => self
                 .base()
@@ -86,7 +88,7 @@ impl NodeRoot {
         })
     }
 
-    fn refused(&self, path: &Path, refusal: &Refusal) -> Error {
+    fn refused(&self, path: &Path, refusal: &TrustError) -> Error {
         refusal
             .about(&self.on_host(path), Kind::Configuration)
             .with_remedy(
@@ -102,7 +104,7 @@ impl NodeRoot {
     pub(crate) fn read(&self, path: &Path) -> Result<Option<TextFile>> {
         let bytes = match self.base_of(path).read(path, MAX) {
             Ok(bytes) => bytes,
-            Err(Refusal::Missing) => return Ok(None),
+            Err(TrustError::Missing) => return Ok(None),
             Err(refusal) => return Err(self.refused(path, &refusal)),
         };
         let text = String::from_utf8(bytes).map_err(|_| {
@@ -140,12 +142,12 @@ impl NodeRoot {
     /// The path of a program on this machine, without links. Only its owner can change it.
     ///
     /// # Errors
-    /// See [`Refusal`].
-    pub(crate) fn program(&self, path: &Path) -> std::result::Result<PathBuf, Refusal> {
+    /// See [`TrustError`].
+    pub(crate) fn program(&self, path: &Path) -> std::result::Result<PathBuf, TrustError> {
         let real = self.base().resolve(path)?;
         let meta = fs::metadata(&real)?;
         if !meta.is_file() || meta.mode() & 0o111 == 0 {
-            return Err(Refusal::Untrusted(
+            return Err(TrustError::Untrusted(
                 "it is not an executable file".to_owned(),
             ));
         }
@@ -180,7 +182,7 @@ impl NodeRoot {
         let mut made = Vec::new();
         let real = match self.base_of(path).resolve(path) {
             Ok(real) => real,
-            Err(Refusal::Missing) => {
+            Err(TrustError::Missing) => {
                 let (parent, name) = (path.parent(), path.file_name());
                 let (Some(parent), Some(name)) = (parent, name) else {
                     return Err(Error::new(
@@ -192,7 +194,7 @@ impl NodeRoot {
                 if real.symlink_metadata().is_ok() {
                     return Err(self.refused(
                         path,
-                        &Refusal::Untrusted("it is a link to a missing file".to_owned()),
+                        &TrustError::Untrusted("it is a link to a missing file".to_owned()),
                     ));
                 }
                 real
@@ -208,9 +210,9 @@ impl NodeRoot {
     fn create_directory(&self, path: &Path, made: &mut Vec<PathBuf>) -> Result<PathBuf> {
         match self.base_of(path).resolve(path) {
             Ok(real) => Ok(real),
-            Err(Refusal::Missing) => {
+            Err(TrustError::Missing) => {
                 let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
-                    return Err(self.refused(path, &Refusal::Missing));
+                    return Err(self.refused(path, &TrustError::Missing));
                 };
                 let real = self.create_directory(parent, made)?.join(name);
                 let failed = |e: io::Error| {
@@ -235,7 +237,7 @@ impl NodeRoot {
     pub(crate) fn remove(&self, path: &Path, directories: &[PathBuf]) -> Result<()> {
         match self.base_of(path).resolve(path) {
             Ok(real) => fs::remove_file(&real).map_err(|e| Error::io("remove", &real, &e))?,
-            Err(Refusal::Missing) => {}
+            Err(TrustError::Missing) => {}
             Err(refusal) => return Err(self.refused(path, &refusal)),
         }
         for directory in directories.iter().rev() {
@@ -252,36 +254,9 @@ impl NodeRoot {
 fn replace(real: &Path, text: &str, mode: u32) -> io::Result<()> {
     let name = real.file_name().unwrap_or_default().to_string_lossy();
     let temporary = real.with_file_name(format!(".{name}.{}", temporary::mark()));
-    let done = (|| {
-        match fs::remove_file(&temporary) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
-            _ => {}
-        }
-        let mut new = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&temporary)?;
-        new.write_all(text.as_bytes())?;
-        match fs::metadata(real) {
-            Ok(old) => {
-                let own = new.metadata()?;
-                if (own.uid(), own.gid()) != (old.uid(), old.gid()) {
-                    fchown(&new, Some(old.uid()), Some(old.gid()))?;
-                }
-                new.set_permissions(fs::Permissions::from_mode(old.mode() & 0o7777))?;
-            }
-            Err(_) => new.set_permissions(fs::Permissions::from_mode(mode))?,
-        }
-        new.sync_all()?;
-        fs::rename(&temporary, real)?;
-        match real.parent() {
-            Some(parent) => File::open(parent)?.sync_all(),
-            None => Ok(()),
-        }
-    })();
-    if done.is_err() {
-        let _ = fs::remove_file(&temporary);
-    }
-    done
+    let options = match fs::metadata(real) {
+        Ok(old) => Options::like(&old),
+        Err(_) => Options::with_mode(mode),
+    };
+    replace::replace(real, &temporary, text.as_bytes(), options.durable())
 }

@@ -5,13 +5,17 @@ use crate::lint::input::Input;
 use oci_apparmor::apparmor::blob::Declared;
 use oci_apparmor::apparmor::loaded::Mode;
 use oci_apparmor::apparmor::name::ProfileName;
-use oci_apparmor::apparmor::text::Text;
+use oci_apparmor::apparmor::text::ProfileText;
 use oci_apparmor::error::{Kind, quoted};
 use oci_apparmor::profiles::compile;
 use oci_apparmor::wanted::{Component, Wanted};
 
 /// Compares the profiles in the compiled policy with what a container's profile may declare.
-pub(super) fn check(input: &Input<'_>, declared: &[Declared], own: &Text) -> Vec<Diagnostic> {
+pub(super) fn check(
+    input: &Input<'_>,
+    declared: &[Declared],
+    own: &ProfileText,
+) -> Vec<Diagnostic> {
     let mut found = Vec::new();
     let mut error = |rule, line, text: String, remedy: &str| {
         found.push(Diagnostic::error(rule, Kind::Policy, text, remedy).at(line));

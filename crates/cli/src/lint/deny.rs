@@ -1,15 +1,20 @@
 //! `deny` rules in complain mode.
 
 use crate::lint::diagnostic::Diagnostic;
-use oci_apparmor::apparmor::text::Text;
+use oci_apparmor::apparmor::text::ProfileText;
 use oci_apparmor::error::quoted;
 
 /// Warnings about `deny` rules of a profile in complain mode: the kernel enforces them, and logs
 /// nothing. `index` is the profile's index in `all`.
-pub(super) fn rules(own: &Text, all: &Text, index: usize, name: &str) -> Vec<Diagnostic> {
+pub(super) fn rules(
+    own: &ProfileText,
+    all: &ProfileText,
+    index: usize,
+    name: &str,
+) -> Vec<Diagnostic> {
     const REMEDY: &str = "write `audit deny` to see the refusals in the log, or remove the rule as long as the profile \
          complains";
-    let of = |text: &Text, profile| {
+    let of = |text: &ProfileText, profile| {
         let rules = text.rules.iter().filter(|r| r.profile == profile && r.deny);
         rules.map(|r| r.line).collect::<Vec<_>>()
     };

@@ -16,7 +16,7 @@ mod tests;
 mod warnings;
 
 use oci_apparmor::apparmor::loaded::Mode;
-use oci_apparmor::apparmor::text::Text;
+use oci_apparmor::apparmor::text::ProfileText;
 
 pub(crate) use diagnostic::{Diagnostic, Severity, of_error};
 pub(crate) use input::Input;
@@ -25,8 +25,8 @@ pub(crate) use warnings::does_not_compile;
 /// All problems of a file that compiles, in the order of its lines.
 #[must_use]
 pub(crate) fn diagnose(input: &Input<'_>) -> Vec<Diagnostic> {
-    let own = Text::scan(input.source);
-    let all = Text::scan(input.flattened);
+    let own = ProfileText::scan(input.source);
+    let all = ProfileText::scan(input.flattened);
     let mut found = Vec::new();
     if let Some(declared) = input.declared {
         found.extend(declarations::check(input, declared, &own));

@@ -1,7 +1,7 @@
 //! Whether engines and runtimes can stop a container: its profile must let it receive signals.
 
 use crate::lint::diagnostic::Diagnostic;
-use oci_apparmor::apparmor::text::{Rule, Text};
+use oci_apparmor::apparmor::text::{ProfileRule, ProfileText};
 use oci_apparmor::error::quoted;
 
 /// The labels that a runtime may have when it stops a container. AppArmor 4 has profiles of these
@@ -9,7 +9,7 @@ use oci_apparmor::error::quoted;
 const SENDERS: [&str; 4] = ["unconfined", "runc", "crun", "podman"];
 
 /// The warning for a profile that refuses SIGTERM or SIGKILL from one of these labels.
-pub(super) fn refused(all: &Text, profile: usize, name: &str) -> Option<Diagnostic> {
+pub(super) fn refused(all: &ProfileText, profile: usize, name: &str) -> Option<Diagnostic> {
     let lacks = |peer: &&str| {
         ["term", "kill"]
             .iter()
@@ -37,7 +37,7 @@ pub(super) fn refused(all: &Text, profile: usize, name: &str) -> Option<Diagnost
 }
 
 /// Whether the profile allows this signal from a process with this label.
-fn receives(all: &Text, profile: usize, signal: &str, peer: &str) -> bool {
+fn receives(all: &ProfileText, profile: usize, signal: &str, peer: &str) -> bool {
     let mut rules = all.rules.iter().filter(|r| r.profile == profile);
     let denied = rules
         .clone()
@@ -46,7 +46,7 @@ fn receives(all: &Text, profile: usize, signal: &str, peer: &str) -> bool {
 }
 
 /// Whether a rule applies to receiving this signal from this label (apparmor.d(5), Signal rules).
-fn admits(all: &Text, rule: &Rule, signal: &str, peer: &str) -> bool {
+fn admits(all: &ProfileText, rule: &ProfileRule, signal: &str, peer: &str) -> bool {
     let mut words = rule.words.iter().map(String::as_str);
     match words.next() {
         Some("all") => return true,
@@ -74,7 +74,7 @@ fn admits(all: &Text, rule: &Rule, signal: &str, peer: &str) -> bool {
 }
 
 /// Whether a label matches AppArmor's pattern.
-fn matches(all: &Text, pattern: &str, label: &str) -> bool {
+fn matches(all: &ProfileText, pattern: &str, label: &str) -> bool {
     let pattern = pattern.trim_start_matches('(').trim_end_matches(')');
     all.expand(pattern).iter().any(|one| {
         // The crate negates a class with `[!`. The labels above have no slash.

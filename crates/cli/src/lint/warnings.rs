@@ -1,11 +1,11 @@
 //! The warnings and errors of the parser as diagnostics with lines.
 
 use crate::lint::diagnostic::{Diagnostic, of_error};
-use oci_apparmor::apparmor::text::{Rule, Text};
+use oci_apparmor::apparmor::text::{ProfileRule, ProfileText};
 use oci_apparmor::error::{Error, foreign};
 
 /// The warnings of the parser, each once. `abi`: the file declares an abi.
-pub(super) fn of(warnings: &str, own: &Text, source: &str, abi: bool) -> Vec<Diagnostic> {
+pub(super) fn of(warnings: &str, own: &ProfileText, source: &str, abi: bool) -> Vec<Diagnostic> {
     let mut found: Vec<Diagnostic> = Vec::new();
     for message in warnings.lines().map(str::trim).filter(|l| !l.is_empty()) {
         let (place, said) = located(message);
@@ -67,9 +67,9 @@ fn class_of(said: &str) -> Option<&'static str> {
 }
 
 /// The line of the first rule of this class in the file itself.
-fn own_rule(own: &Text, class: &str) -> Option<usize> {
+fn own_rule(own: &ProfileText, class: &str) -> Option<usize> {
     let rules = own.rules.iter();
-    let begins = |r: &&Rule| match r.words.first().map(String::as_str) {
+    let begins = |r: &&ProfileRule| match r.words.first().map(String::as_str) {
         Some("umount" | "remount" | "pivot_root") => class == "mount",
         first => first == Some(class),
     };

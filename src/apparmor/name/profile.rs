@@ -1,9 +1,9 @@
-//! Names of profiles, and labels made of them.
+//! A profile name that is safe to use.
 //!
-//! Profile names come from annotations and are hostile. The kernel reads more into a name than a
-//! name: `&x` stacks, `:ns:x` leaves the policy namespace, and every *prefix* of `unconfined`
-//! that is not loaded resolves to `unconfined` (`aa_lookupn_profile` compares only as many bytes
-//! as it was asked for, security/apparmor/policy.c). A [`ProfileName`] can be none of these.
+//! Profile names come from annotations and are hostile. The kernel gives some of them another
+//! meaning: `&x` stacks, `:ns:x` selects a policy namespace, and every *prefix* of `unconfined`
+//! that is not loaded means `unconfined` (`aa_lookupn_profile()` compares only as many bytes as
+//! the name has, security/apparmor/policy.c). A [`ProfileName`] is none of these.
 
 use std::fmt;
 
@@ -12,18 +12,18 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Kind, Result, quoted};
 
 /// What separates the components of a stack.
-const STACK: &str = "//&";
+pub(super) const STACK: &str = "//&";
 
-/// The longest name accepted, in bytes. Profile sources are files of the profile's name.
+/// The longest name, in bytes: the source of a profile is a file of its name.
 const MAX: usize = 255;
 
-/// A profile name that names exactly one profile in this policy namespace.
+/// The name of exactly one profile in this policy namespace.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ProfileName(String);
 
 impl ProfileName {
-    /// Checks a name from outside.
+    /// Checks a name.
     ///
     /// # Errors
     /// [`Kind::Policy`], with the rule that the name breaks.
@@ -34,29 +34,30 @@ impl ProfileName {
                 Kind::Policy,
                 format!("the profile name {} is refused: {rule}", quoted(text)),
             )
-            .with_remedy("name one loaded profile or one profile file by its exact name")),
+            .with_remedy("use the exact name of one profile")),
         }
     }
 
-    /// The name.
+    /// The name as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The name of the file that holds its source: `/` as `.`, as in `/etc/apparmor.d`.
+    /// The name of its source file: without a leading `/`, and `.` for every other `/`, as in
+    /// `/etc/apparmor.d`.
     #[must_use]
     pub fn file_name(&self) -> String {
         self.0.trim_start_matches('/').replace('/', ".")
     }
 
-    /// The top-level profile that this one is, or is a child of.
+    /// The top-level profile: this one, or the one that it is a child of.
     #[must_use]
     pub fn root(&self) -> Self {
         Self(self.0.split("//").next().unwrap_or_default().to_owned())
     }
 
-    /// This name, and that of every profile that it is a child of, from the top down.
+    /// The names of the profiles that it is a child of, top-level first, and its own name.
     pub fn lineage(&self) -> impl Iterator<Item = &str> {
         let ends = self.0.match_indices("//").map(|(end, _)| end);
         ends.chain([self.0.len()])
@@ -93,7 +94,7 @@ impl From<ProfileName> for String {
     }
 }
 
-/// The rule that `name` breaks.
+/// The rule that `name` breaks, if any.
 fn broken_rule(name: &str) -> Option<&'static str> {
     let Some(first) = name.bytes().next() else {
         return Some("it is empty");
@@ -122,7 +123,7 @@ fn broken_rule(name: &str) -> Option<&'static str> {
     None
 }
 
-/// Why a byte may not stand in a name.
+/// Why a byte is not allowed in a name.
 fn forbidden(byte: u8) -> Option<&'static str> {
     match byte {
         b':' => Some("':' would leave the policy namespace"),
@@ -133,106 +134,23 @@ fn forbidden(byte: u8) -> Option<&'static str> {
     }
 }
 
-/// What a process carries: one profile, several stacked (each narrows the others), or none.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Label(Vec<ProfileName>);
-
-impl Label {
-    /// The label without any profile.
-    #[must_use]
-    pub fn unconfined() -> Self {
-        Self(Vec::new())
-    }
-
-    /// The label of these profiles, each counted once.
-    #[must_use]
-    pub fn of(names: impl IntoIterator<Item = ProfileName>) -> Self {
-        let mut components: Vec<ProfileName> = Vec::new();
-        for name in names {
-            if !components.contains(&name) {
-                components.push(name);
-            }
-        }
-        Self(components)
-    }
-
-    /// Reads a label as a runtime configuration spells it: `A`, `A//&B` or `unconfined`.
-    ///
-    /// # Errors
-    /// Those of [`ProfileName::parse`], for any component.
-    pub fn parse(text: &str) -> Result<Self> {
-        if text == "unconfined" {
-            return Ok(Self::unconfined());
-        }
-        let names: Result<Vec<_>> = text.split(STACK).map(ProfileName::parse).collect();
-        Ok(Self::of(names?))
-    }
-
-    /// Its profiles; none where it is unconfined.
-    #[must_use]
-    pub fn components(&self) -> &[ProfileName] {
-        &self.0
-    }
-
-    /// Whether both hold the same profiles; the kernel orders stacks as it likes.
-    #[must_use]
-    pub fn same(&self, other: &Self) -> bool {
-        self.0.len() == other.0.len() && self.0.iter().all(|name| other.0.contains(name))
-    }
-}
-
-impl fmt::Display for Label {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.is_empty() {
-            return f.write_str("unconfined");
-        }
-        for (i, name) in self.0.iter().enumerate() {
-            if i > 0 {
-                f.write_str(STACK)?;
-            }
-            f.write_str(name.as_str())?;
-        }
-        Ok(())
-    }
-}
-
-impl TryFrom<String> for Label {
-    type Error = Error;
-    fn try_from(text: String) -> Result<Self> {
-        Self::parse(&text)
-    }
-}
-
-impl From<Label> for String {
-    fn from(label: Label) -> Self {
-        label.to_string()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// As they stand in records, which are read back.
+    /// Records contain names.
     #[test]
-    fn names_and_labels_survive_being_written() {
+    fn names_are_serialized_as_text() {
         let name = ProfileName::parse("/usr/bin/foo").unwrap();
         let text = serde_json::to_string(&name).unwrap();
         assert_eq!(text, r#""/usr/bin/foo""#);
         assert_eq!(serde_json::from_str::<ProfileName>(&text).unwrap(), name);
         assert!(serde_json::from_str::<ProfileName>(r#""un""#).is_err());
-
-        let label = Label::parse("b//&a").unwrap();
-        let text = serde_json::to_string(&label).unwrap();
-        assert_eq!(text, r#""b//&a""#);
-        assert_eq!(serde_json::from_str::<Label>(&text).unwrap(), label);
-        assert!(serde_json::from_str::<Label>(r#""a//&:ns:b""#).is_err());
     }
 
     #[test]
-    fn usual_names_pass() {
+    fn usual_names_are_accepted() {
         for name in [
             "p",
             "docker-default",
@@ -253,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_mean_something_else_do_not() {
+    fn names_with_another_meaning_are_refused() {
         for name in [
             "",
             "u",
@@ -297,23 +215,8 @@ mod tests {
         assert!(ProfileName::parse(&"x".repeat(256)).is_err());
     }
 
-    #[test]
-    fn labels_are_sets_that_keep_their_order() {
-        let label = Label::parse("b//&a//&b").unwrap();
-        assert_eq!(label.to_string(), "b//&a");
-        assert!(label.same(&Label::parse("a//&b").unwrap()));
-        assert!(!label.same(&Label::parse("a").unwrap()));
-        assert_eq!(
-            Label::parse("unconfined").unwrap().to_string(),
-            "unconfined"
-        );
-        for bad in ["", "a//&", "//&a", "a//&unconfined", "unconf", "a//&u"] {
-            assert!(Label::parse(bad).is_err(), "{bad:?}");
-        }
-    }
-
-    /// `profile web { profile /bin/x { … } }` is `web///bin/x` to the kernel, which takes the first
-    /// `//` for the end of the parent's name (`__lookup_parent()`, security/apparmor/policy.c).
+    /// `profile web { profile /bin/x { … } }` is `web///bin/x` to the kernel, which ends the
+    /// parent's name at the first `//` (`__lookup_parent()`, security/apparmor/policy.c).
     #[test]
     fn a_child_may_be_named_by_a_path() {
         let name = ProfileName::parse("web///bin/x").unwrap();
@@ -337,10 +240,9 @@ mod tests {
     }
 
     proptest! {
-        /// The property that the whole program rests on: what passes is one printable word
-        /// that the kernel cannot take for anything but a profile's name.
+        /// An accepted name is one printable word that the kernel reads as one profile's name.
         #[test]
-        fn what_passes_is_one_profile(text in "[ -~]{0,20}|[uncofied/&:.]{1,8}|\\PC{0,8}") {
+        fn an_accepted_name_is_one_profile(text in "[ -~]{0,20}|[uncofied/&:.]{1,8}|\\PC{0,8}") {
             if let Ok(name) = ProfileName::parse(&text) {
                 let name = name.as_str();
                 prop_assert_eq!(name, &text);

@@ -1,34 +1,28 @@
-//! The text of a profile, taken apart into statements with their lines.
-//!
-//! This is no second compiler: nothing that decides whether a container runs, or under what, comes
-//! from here. It tells `lint` where a rule stands and what it says, of a text that the real parser
-//! has accepted. What it gets wrong is a hint too few or too many. It knows what would fool a
-//! search for words: comments, quotes, `{a,b}` and commas in names (parser_lex.l).
-
-mod tokens;
+//! The statements of a text.
 
 use std::collections::BTreeMap;
 
-use tokens::{Token, Tokens};
+use crate::apparmor::text::expand::expand;
+use crate::apparmor::text::tokens::{Token, Tokens, assigns};
 
 /// The statements of a text.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Text {
-    /// Its profiles, children and hats too, in the order in which they begin.
+pub struct ProfileText {
+    /// Its profiles, with children and hats, in the order of the text.
     pub profiles: Vec<Profile>,
     /// The rules of its profiles.
-    pub rules: Vec<Rule>,
-    /// Its includes; a flattened text has none.
+    pub rules: Vec<ProfileRule>,
+    /// Its includes.
     pub includes: Vec<Include>,
-    /// Whether an `abi` stands before the first profile.
+    /// Whether an `abi` statement precedes the first profile.
     pub abi: bool,
     variables: BTreeMap<String, Vec<String>>,
 }
 
-/// Where a profile begins.
+/// The start of a profile.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Profile {
-    /// Its name as it is written, without quotes; `parent//child` of a child or a hat.
+    /// Its name as written, without quotes; `parent//child` for a child or a hat.
     pub name: String,
     /// Its line, counted from 1.
     pub line: usize,
@@ -36,15 +30,15 @@ pub struct Profile {
 
 /// One rule of a profile.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Rule {
+pub struct ProfileRule {
     /// Its line, counted from 1.
     pub line: usize,
     /// The index of its profile.
     pub profile: usize,
-    /// Whether it denies.
+    /// Whether it is a `deny` rule.
     pub deny: bool,
-    /// Its words behind `audit`, `deny`, `owner` and the like. A group in parentheses is one
-    /// word, and so is `key=value`; quotes are gone.
+    /// Its words after qualifiers such as `audit`, `deny` and `owner`, without quotes. A group in
+    /// parentheses is one word, and so is `key=value`.
     pub words: Vec<String>,
 }
 
@@ -53,11 +47,11 @@ pub struct Rule {
 pub struct Include {
     /// Its line, counted from 1.
     pub line: usize,
-    /// What it includes, as it is written: with `<>` or quotes.
+    /// Its target as written, with `<>` or quotes.
     pub target: String,
 }
 
-/// The qualifiers that may stand before a rule, or before a block of rules.
+/// Whether a word may precede a rule or a block of rules.
 fn qualifies(word: &str) -> bool {
     matches!(
         word,
@@ -65,25 +59,16 @@ fn qualifies(word: &str) -> bool {
     ) || word.starts_with("priority=")
 }
 
-/// Whether a statement begins like the assignment of a variable: `@{x} = a b`, `@{x}+=c`.
-fn assigns(text: &str) -> bool {
-    let rest = text.strip_prefix("@{").and_then(|t| t.split_once('}'));
-    rest.is_some_and(|(_, rest)| {
-        let rest = rest.trim_start();
-        rest.starts_with('=') || rest.starts_with("+=")
-    })
-}
-
-/// What a brace opened.
+/// What an open brace belongs to.
 #[derive(Debug, Clone, Copy)]
 enum Block {
     Profile(usize),
-    /// A block that only groups rules; whether it denies them.
+    /// A block of rules, and whether they are `deny` rules.
     Group(bool),
 }
 
-impl Text {
-    /// Takes a text apart.
+impl ProfileText {
+    /// Splits a text into statements.
     #[must_use]
     pub fn scan(text: &str) -> Self {
         let mut scanned = Self::default();
@@ -97,7 +82,7 @@ impl Text {
                         line = at;
                     }
                     match pending.last_mut() {
-                        // `peer = runc` and `peer=runc` are the same.
+                        // `peer = runc` means `peer=runc`.
                         Some(last) if last.ends_with('=') || word.starts_with('=') => {
                             last.push_str(&word);
                         }
@@ -105,7 +90,7 @@ impl Text {
                     }
                 }
                 Token::Include(at, target) => scanned.includes.push(Include { line: at, target }),
-                // Assignments have no comma at their end.
+                // An assignment ends with its line, not with a comma.
                 Token::Newline => {
                     if assigns(&pending.join(" ")) {
                         scanned.assign(&std::mem::take(&mut pending));
@@ -140,31 +125,11 @@ impl Text {
             .map(|p| p.line)
     }
 
-    /// The texts that `pattern` stands for, with its variables and `{a,b}` replaced; at most some
-    /// hundred. What has an unknown variable stands for nothing.
+    /// The texts that `pattern` stands for, at most 256: variables and `{a,b}` are expanded. A
+    /// pattern with an unknown variable stands for none.
     #[must_use]
     pub fn expand(&self, pattern: &str) -> Vec<String> {
-        const MOST: usize = 256;
-        const LONGEST: usize = 4096;
-        let mut done = Vec::new();
-        let mut pending = vec![pattern.to_owned()];
-        for _ in 0..MOST {
-            let Some(text) = pending.pop() else { break };
-            if text.len() > LONGEST {
-                continue;
-            }
-            if let Some((before, rest)) = text.split_once("@{") {
-                let (name, after) = rest.split_once('}').unwrap_or((rest, ""));
-                let values = self.variables.get(name).into_iter().flatten();
-                pending.extend(values.map(|value| format!("{before}{value}{after}")));
-            } else if let Some((before, rest)) = text.split_once('{') {
-                let (choices, after) = alternatives(rest);
-                pending.extend(choices.iter().map(|c| format!("{before}{c}{after}")));
-            } else {
-                done.push(text);
-            }
-        }
-        done
+        expand(pattern, &self.variables)
     }
 
     fn assign(&mut self, words: &[String]) {
@@ -181,7 +146,7 @@ impl Text {
             .extend(values);
     }
 
-    /// What a brace behind these words opens.
+    /// Handles an open brace after these words.
     fn opened(&mut self, open: &[Block], line: usize, words: &[String]) -> Block {
         let first = words.first().map_or("", String::as_str);
         if matches!(first, "if" | "else") || words.iter().all(|w| qualifies(w)) {
@@ -210,7 +175,7 @@ impl Text {
         let deny = denying || words.iter().take(qualifiers).any(|w| w == "deny");
         let words: Vec<String> = words.into_iter().skip(qualifiers).collect();
         if words.first().is_some_and(|w| w != "abi") {
-            self.rules.push(Rule {
+            self.rules.push(ProfileRule {
                 line,
                 profile,
                 deny,
@@ -220,7 +185,7 @@ impl Text {
     }
 }
 
-/// The profile that a rule at this place belongs to.
+/// The innermost open profile, which a rule belongs to.
 fn innermost(open: &[Block]) -> Option<usize> {
     open.iter().rev().find_map(|block| match block {
         Block::Profile(index) => Some(*index),
@@ -228,42 +193,19 @@ fn innermost(open: &[Block]) -> Option<usize> {
     })
 }
 
-/// The choices of `a,b{c,d}}rest`, where the first brace is open, and the rest.
-fn alternatives(text: &str) -> (Vec<String>, String) {
-    let mut choices = vec![String::new()];
-    let mut depth: usize = 0;
-    let mut characters = text.chars();
-    for c in characters.by_ref() {
-        match c {
-            '}' if depth == 0 => break,
-            ',' if depth == 0 => {
-                choices.push(String::new());
-                continue;
-            }
-            '{' => depth = depth.saturating_add(1),
-            '}' => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        if let Some(last) = choices.last_mut() {
-            last.push(c);
-        }
-    }
-    (choices, characters.collect())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn words(text: &Text) -> Vec<(usize, bool, String)> {
-        let one = |r: &Rule| (r.line, r.deny, r.words.join(" "));
+    fn words(text: &ProfileText) -> Vec<(usize, bool, String)> {
+        let one = |r: &ProfileRule| (r.line, r.deny, r.words.join(" "));
         text.rules.iter().map(one).collect()
     }
 
     #[test]
     fn statements_are_found_with_their_lines() {
-        let text = Text::scan(
+        let text = ProfileText::scan(
             "# deny /a r,\nabi <abi/3.0>,\ninclude <tunables/global>\n\
              @{apps} = runc crun # not this\n@{apps}+={podman} {x,y}\n\
              profile web flags=(complain, audit) {\n\
@@ -317,15 +259,15 @@ mod tests {
 
     #[test]
     fn an_abi_counts_only_before_the_first_profile() {
-        assert!(!Text::scan("profile x { abi <abi/3.0>,\n}\n").abi);
-        assert!(!Text::scan("profile x { }\nabi <abi/3.0>,").abi);
-        assert!(!Text::scan("# abi <abi/3.0>,\nprofile x { }").abi);
-        assert!(Text::scan("abi \"/etc/x\",profile x { }").abi);
+        assert!(!ProfileText::scan("profile x { abi <abi/3.0>,\n}\n").abi);
+        assert!(!ProfileText::scan("profile x { }\nabi <abi/3.0>,").abi);
+        assert!(!ProfileText::scan("# abi <abi/3.0>,\nprofile x { }").abi);
+        assert!(ProfileText::scan("abi \"/etc/x\",profile x { }").abi);
     }
 
     #[test]
     fn patterns_are_expanded() {
-        let mut all = Text::default().expand("{,/usr/{,s}bin/}run{c,}");
+        let mut all = ProfileText::default().expand("{,/usr/{,s}bin/}run{c,}");
         all.sort();
         assert_eq!(
             all,
@@ -338,15 +280,15 @@ mod tests {
                 "runc"
             ]
         );
-        assert!(Text::default().expand("@{unknown}").is_empty());
-        let endless = Text::scan("@{a} = @{a}@{a} @{a}\n");
+        assert!(ProfileText::default().expand("@{unknown}").is_empty());
+        let endless = ProfileText::scan("@{a} = @{a}@{a} @{a}\n");
         assert!(endless.expand("@{a}").is_empty());
     }
 
     proptest! {
         #[test]
         fn no_text_makes_it_panic(text in "[a#/,{}()\"@=\\\\ \n<>]{0,60}|\\PC{0,40}") {
-            let scanned = Text::scan(&text);
+            let scanned = ProfileText::scan(&text);
             for rule in &scanned.rules {
                 prop_assert!(rule.profile < scanned.profiles.len());
                 prop_assert!(scanned.expand(&rule.words.concat()).len() <= 256);
