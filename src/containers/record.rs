@@ -16,8 +16,8 @@ use serde::{Deserialize, Serialize};
 use crate::apparmor::loaded::Mode;
 use crate::apparmor::name::{Label, ProfileName};
 use crate::error::{Error, Result};
-use crate::fs::{run, trusted};
-use crate::profiles::{Ensured, digest};
+use crate::fs::{digest, own, run};
+use crate::profiles::Ensured;
 use crate::wanted::{Component, Wanted};
 
 /// The version of the format. It is raised where an older program must not rely on a newer record.
@@ -147,7 +147,7 @@ impl Place<'_> {
     /// The record's file. Roots that are spelled differently are one root.
     fn file(self) -> Result<PathBuf> {
         let root = real(self.root);
-        let root = digest(root.as_os_str().as_bytes());
+        let root = digest::short(root.as_os_str().as_bytes());
         Ok(run::path()?.join("containers").join(root).join(self.id))
     }
 }
@@ -241,7 +241,7 @@ fn directory(
     patience: u32,
 ) -> Result<Option<File>> {
     let path = run::path()?.join("containers");
-    trusted::own_directory(&path, 0o700)?;
+    own::directory(&path, 0o700)?;
     let directory = File::open(&path).map_err(|e| Error::io("open", &path, &e))?;
     for _ in 0..patience {
         match lock(&directory) {

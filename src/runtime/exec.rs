@@ -18,7 +18,7 @@ use crate::containers::record::{self, Place, Record, Recorded};
 use crate::containers::{labels, runtime_state};
 use crate::error::{Error, Kind, Result};
 use crate::node::Node;
-use crate::profiles::{Against, Source, Store};
+use crate::profiles::{Check, Source, Store};
 use crate::report;
 use crate::request::{self, Caller, Key, Wish};
 use crate::runtime::argv::Line;
@@ -153,7 +153,7 @@ fn ensure(store: &Store<'_>, node: &Node, record: &mut Record, known: bool) -> R
         if relaxed && Source::complains(&recorded.name, &node.settings) {
             component.wanted = Wanted::Any;
         }
-        let ensured = store.ensure(&component, Against::Mode)?;
+        let ensured = store.ensure(&component, Check::Mode)?;
         if known && ensured.loaded.directory != recorded.directory {
             report::notice(&format!(
                 "container {}: the profile {} was removed while it ran; its processes lost it, \

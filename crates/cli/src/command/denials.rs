@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::command::users::{self, Users};
 use crate::print;
 use oci_apparmor::error::{Error, Result, foreign};
-use oci_apparmor_audit::tally::{Seen, Tally, What};
+use oci_apparmor_audit::tally::{EventKey, Occurrences, Tally};
 
 /// The kernel's own log.
 const KERNEL: &str = "/dev/kmsg";
@@ -86,14 +86,14 @@ fn kernel_log(tally: &mut Tally) -> io::Result<()> {
 }
 
 /// The containers that have the profile of an event now.
-fn containers<'u>(users: &'u Users, what: &What) -> Vec<&'u str> {
+fn containers<'u>(users: &'u Users, what: &EventKey) -> Vec<&'u str> {
     let profiles = users::profiles(&what.profile);
     let of = profiles.into_iter().flat_map(|name| users.containers(name));
     of.collect()
 }
 
 fn to_json(tally: &Tally, users: &Users) -> Value {
-    let row = |(what, seen): (&What, &Seen)| {
+    let row = |(what, seen): (&EventKey, &Occurrences)| {
         json!({
             "profile": what.profile,
             "verdict": what.verdict.as_str(),
@@ -101,7 +101,7 @@ fn to_json(tally: &Tally, users: &Users) -> Value {
             "object": what.object,
             "denied": what.denied,
             "count": seen.count,
-            "last": seen.stamp,
+            "last": seen.timestamp,
             "comm": seen.comm,
             "containers": containers(users, what),
         })

@@ -14,7 +14,7 @@ pub(crate) fn run(as_json: bool) -> Result<u8> {
     let before = record::all()?;
     let records = record::tidy(|record| State::of(record) == State::Gone)?;
     let pods = pods::tidy(&before)?;
-    let tidied = Store::new(&node).tidy()?;
+    let tidied = Store::new(&node).gc()?;
     let text = if as_json {
         let value = json!({
             "records": records,
