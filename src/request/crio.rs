@@ -25,7 +25,7 @@ use serde::Deserialize;
 
 use crate::bundle::Annotations;
 use crate::error::{Error, Kind, Result, quoted};
-use crate::request::{Caller, Request};
+use crate::request::types::{Caller, Request};
 
 const CONTAINER_ID: &str = "io.kubernetes.cri-o.ContainerID";
 const SANDBOX_ID: &str = "io.kubernetes.cri-o.SandboxID";

@@ -8,7 +8,8 @@ use std::path::Path;
 
 use crate::bundle::Annotations;
 use crate::error::Result;
-use crate::request::{Caller, Engine, Request, crio, is_profile_key};
+use crate::request::crio;
+use crate::request::types::{Caller, Engine, Request, is_profile_key};
 
 /// The directory of containerd's tasks.
 const TASKS: &str = "io.containerd.runtime.v2.task";

@@ -1,3 +1,5 @@
+use std::path::Path;
+
 use super::*;
 
 const CONTAINERD: &str = "/run/containerd/io.containerd.runtime.v2.task/k8s.io/c1";
@@ -464,7 +466,10 @@ fn what_a_sandbox_names_is_bounded_and_checked() {
         let mut sandbox = pod(&[]).read().unwrap();
         sandbox.keys = bundle("", &[keys]).annotations;
         let names = named_by_sandbox(&sandbox, max);
-        names.iter().map(|(_, name)| name.to_string()).collect::<Vec<_>>()
+        names
+            .iter()
+            .map(|(_, name)| name.to_string())
+            .collect::<Vec<_>>()
     };
     let keys = [
         (

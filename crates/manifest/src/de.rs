@@ -10,7 +10,7 @@ use serde::de::{
 use serde::forward_to_deserialize_any;
 
 use crate::error::{Error, Result, Segment, or, quoted};
-use crate::yaml::{Node, Value};
+use crate::tree::{Node, Value};
 
 const STRING: &str = "a string";
 const FLAG: &str = "true or false";

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::de::{self, Expected, Unexpected};
 
-use crate::yaml::Node;
+use crate::tree::{Node, Value};
 
 /// The result of everything in this crate that can fail.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -78,7 +78,7 @@ impl Error {
 
     /// Looks up the line of the field in the manifest.
     pub(crate) fn located(mut self, manifest: &Node) -> Self {
-        self.line = Some(manifest.line_of(&self.path));
+        self.line = Some(line_of(manifest, &self.path));
         self
     }
 
@@ -209,6 +209,21 @@ pub(crate) fn cut(text: &str, max: usize) -> String {
     }
     kept.push('…');
     kept
+}
+
+/// The line of the value at this path, or of the last value on the way that is there.
+fn line_of(node: &Node, path: &[Segment]) -> usize {
+    let mut node = node;
+    for segment in path {
+        let next = match (segment, &node.value) {
+            (Segment::Key(key), Value::Object(entries)) => entries.get(key),
+            (Segment::Index(index), Value::List(items)) => items.get(*index),
+            _ => None,
+        };
+        let Some(next) = next else { break };
+        node = next;
+    }
+    node.line
 }
 
 #[cfg(test)]

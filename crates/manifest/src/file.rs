@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use crate::api::{self, KIND, Policy};
 use crate::error::{Error, ErrorKind, Result, quoted};
-use crate::yaml::{self, Node, Value};
+use crate::tree::{Node, Value};
+use crate::yaml;
 use crate::{Manifest, Rendered, text};
 
 /// Reads the manifests of a YAML or JSON file. The caller limits its size.

@@ -27,6 +27,7 @@ mod file;
 mod path;
 mod scalar;
 mod text;
+mod tree;
 mod yaml;
 
 pub use crate::error::{Error, ErrorKind, Result};

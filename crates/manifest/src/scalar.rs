@@ -3,7 +3,7 @@
 //! Kubernetes reads YAML 1.1, other readers read YAML 1.2, and the two disagree on some words. A
 //! word is text here only if it is text in both.
 
-use crate::yaml::Value;
+use crate::tree::Value;
 
 /// The value of a scalar without quotes.
 pub(crate) fn plain(word: &str) -> Value {

@@ -9,81 +9,15 @@ use std::collections::btree_map::Entry;
 
 use granit_parser::{ErrorKind, Event, Parser, ScalarStyle, ScanError, Tag, options};
 
-use crate::error::{Error, Result, Segment, cut, quoted};
+use crate::error::{Error, Result, cut, quoted};
 use crate::scalar::plain;
+use crate::tree::{Node, Refusal, Value};
 
 /// How deep values may nest. Manifests have less than 20 levels.
 const MAX_DEPTH: usize = 64;
 
 /// The most values in a file. A list of all profiles of a large cluster has some ten thousand.
 const MAX_VALUES: usize = 200_000;
-
-/// One value, and the line on which it or its key starts.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Node {
-    pub(crate) line: usize,
-    pub(crate) value: Value,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Value {
-    /// Nothing, `~` or `null`.
-    Null,
-    /// `true` or `false` without quotes.
-    Flag(bool),
-    /// A number without quotes. No field of a manifest is a number.
-    Number(String),
-    /// A word without quotes that is a boolean in YAML 1.1 and text in YAML 1.2.
-    Ambiguous(String),
-    Text(String),
-    List(Vec<Node>),
-    Object(BTreeMap<String, Node>),
-    Refused(Refusal),
-}
-
-/// What is not read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Refusal {
-    Alias,
-    Tag(String),
-    /// An object with this key twice. Readers differ in which of the two they take.
-    Twice(String),
-    /// An object with a key that is a list, an object or an alias.
-    Key,
-}
-
-impl Node {
-    /// The value of a key, if this is an object that has it.
-    pub(crate) fn get(&self, key: &str) -> Option<&Self> {
-        match &self.value {
-            Value::Object(entries) => entries.get(key),
-            _ => None,
-        }
-    }
-
-    /// The text, if it is one.
-    pub(crate) fn text(&self) -> Option<&str> {
-        match &self.value {
-            Value::Text(text) => Some(text),
-            _ => None,
-        }
-    }
-
-    /// The line of the value at this path, or of the last value on the way that is there.
-    pub(crate) fn line_of(&self, path: &[Segment]) -> usize {
-        let mut node = self;
-        for segment in path {
-            let next = match (segment, &node.value) {
-                (Segment::Key(key), Value::Object(entries)) => entries.get(key),
-                (Segment::Index(index), Value::List(items)) => items.get(*index),
-                _ => None,
-            };
-            let Some(next) = next else { break };
-            node = next;
-        }
-        node.line
-    }
-}
 
 /// The documents of a file.
 ///

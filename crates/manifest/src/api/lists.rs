@@ -2,8 +2,8 @@
 
 use serde::Deserialize;
 
+use super::profile::{Network, Rules};
 use super::ptrace::{Ptrace, PtraceRule};
-use super::{Network, Rules};
 use crate::capability::Capability;
 use crate::error::{Result, quoted};
 use crate::path::Path;

@@ -8,6 +8,7 @@
 //! missing or null has its default, which allows nothing.
 
 mod lists;
+mod profile;
 mod ptrace;
 mod v1;
 mod v1alpha1;
@@ -15,56 +16,17 @@ mod v1alpha1;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use crate::capability::Capability;
 use crate::de::from_node;
 use crate::error::{Error, ErrorKind, Result, quoted};
-use crate::path::Path;
-use crate::yaml::Node;
+use crate::tree::Node;
 
+pub(crate) use profile::{Network, Policy, Profile, Rules};
 pub(crate) use ptrace::PtraceRule;
 
 /// The kind of a manifest.
 pub(crate) const KIND: &str = "AppArmorProfile";
 
 const GROUP: &str = "security-profiles-operator.x-k8s.io";
-
-/// What a manifest says, in either version.
-#[derive(Debug)]
-pub(crate) struct Profile {
-    pub(crate) complain: bool,
-    pub(crate) disabled: bool,
-    pub(crate) policy: Policy,
-}
-
-/// The rules, in one of the two forms that a manifest can have.
-#[derive(Debug)]
-pub(crate) enum Policy {
-    /// Text of AppArmor's language: `spec.policy`.
-    Text(String),
-    /// Lists of what is allowed: `spec.abstract`.
-    Rules(Rules),
-}
-
-/// `spec.abstract`, checked.
-#[derive(Debug, Default)]
-pub(crate) struct Rules {
-    pub(crate) executables: Vec<Path>,
-    pub(crate) libraries: Vec<Path>,
-    pub(crate) read_only: Vec<Path>,
-    pub(crate) write_only: Vec<Path>,
-    pub(crate) read_write: Vec<Path>,
-    pub(crate) ptrace: Vec<PtraceRule>,
-    pub(crate) network: Option<Network>,
-    pub(crate) capabilities: Vec<Capability>,
-}
-
-/// `spec.abstract.network`: what a profile may do, where the manifest has that field.
-#[derive(Debug)]
-pub(crate) struct Network {
-    pub(crate) raw: bool,
-    pub(crate) tcp: bool,
-    pub(crate) udp: bool,
-}
 
 /// A manifest.
 #[derive(Debug, Deserialize)]

@@ -3,8 +3,8 @@
 use serde::Deserialize;
 
 use super::lists::{self, Capabilities, Executable, Filesystem};
+use super::profile::{Network, Policy, Profile};
 use super::ptrace::Ptrace;
-use super::{Network, Policy, Profile};
 use crate::error::Result;
 
 #[derive(Debug, Default, Deserialize)]

@@ -3,8 +3,8 @@
 use serde::Deserialize;
 
 use super::lists::{self, Capabilities, Executable, Filesystem};
+use super::profile::{Network, Policy, Profile};
 use super::v1::{Mode, State};
-use super::{Network, Policy, Profile};
 use crate::error::{Error, Result};
 
 #[derive(Debug, Default, Deserialize)]
