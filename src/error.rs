@@ -74,6 +74,18 @@ impl Error {
         self
     }
 
+    /// The reason, on one line.
+    #[must_use]
+    pub fn why(&self) -> String {
+        one_line(&self.why)
+    }
+
+    /// What the reader should do next, on one line.
+    #[must_use]
+    pub fn remedy(&self) -> Option<String> {
+        self.hint.as_deref().map(one_line)
+    }
+
     /// Whether it says what the reader should do next.
     #[must_use]
     pub fn has_hint(&self) -> bool {

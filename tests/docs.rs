@@ -315,7 +315,7 @@ fn each_field_that_the_commands_print_is_described() {
     let table = section(&formats, "## JSON of `oci-apparmor check --json`");
     for finding in checked.as_array().unwrap() {
         assert_eq!(names(table), fields(finding));
-        for key in ["part", "verdict"] {
+        for key in ["part", "status"] {
             assert!(
                 table.contains(&format!("`{}`", finding[key].as_str().unwrap())),
                 "{finding}"

@@ -1,19 +1,21 @@
-//! `lint`: what would bite in these files, before a container is started under them.
+//! `lint`: problems of profiles, before a container is started under them.
 //!
-//! Nothing is loaded, and nothing needs to be root. Files are compiled as this host's parser would
-//! for a container, from a copy, so that the lists that go by a file's name cannot hide anything.
+//! Nothing is loaded, and root is not needed. Files are compiled as this host's parser would for a
+//! container, but from a copy, so that the lists that go by a file's name cannot hide anything.
 
-use std::fmt::Write;
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use serde_json::{Value, json};
+use clap::{Args, ValueHint};
+use serde::Serialize;
 
 use crate::apparmor::blob;
 use crate::apparmor::parser::Parser;
 use crate::apparmor::text::{Include, Text};
-use crate::cli::print;
+use crate::cli::output::Output;
+use crate::cli::progress::Progress;
+use crate::cli::table::{Cell, Fit, Row, Table, Tone};
 use crate::error::{Error, Kind, Result, foreign};
 use crate::profiles::lint::{self, Finding, Severity, Subject};
 use crate::profiles::{disabled, forced_to_complain};
@@ -23,20 +25,55 @@ use crate::trusted::{self, Refusal};
 /// The largest source, as for those that are loaded.
 const MAX: u64 = 4 << 20;
 
-/// Where the parser looks for `<abstractions/base>` and the like, unless its own configuration
-/// says otherwise; then these are not looked at.
+/// Where the parser looks for `<abstractions/base>` and the like, unless its configuration says
+/// otherwise; includes from elsewhere are not checked.
 const BASE: &str = "/etc/apparmor.d";
 
-/// What this kernel's AppArmor is able to enforce; the parser reads it.
+/// What this kernel's AppArmor can enforce; the parser reads it.
 const FEATURES: &str = "/sys/kernel/security/apparmor/features";
 
+/// Compile profiles without loading them, and report problems
+///
+/// An error means that this node refuses containers that name the profile: it does not compile, it
+/// declares anything else than the one profile that the file is named after, it attaches to programs
+/// by path, it does not enforce, or it is disabled or not trusted.
+///
+/// A warning is a problem that shows later: no rule lets a runtime that has a profile of its own
+/// (AppArmor 4) stop the container; a deny rule is in a profile that complains; no abi is declared;
+/// this kernel or that abi lacks what a rule needs; a user other than root can change an include.
+///
+/// Each problem has a remedy, and its line where there is one. Lines in included files are not
+/// reported. Whether the owner of FILE is trusted matters only in the profile_directories. lint need
+/// not run as root. Where the kernel has no AppArmor, files are checked as if it had everything of
+/// the newest abi in /etc/apparmor.d/abi.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Exit codes: 0 no errors; otherwise the code of the first error; with --strict, 5 for warnings.
+
+Examples:
+  oci-apparmor lint /etc/oci-apparmor/profiles/web
+  # In a pipeline.
+  oci-apparmor lint --strict profiles/*")]
+pub(super) struct Lint {
+    /// Files with profiles
+    #[arg(required = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    files: Vec<PathBuf>,
+    /// Exit with 5 if there are warnings
+    #[arg(long)]
+    strict: bool,
+    /// Print a JSON list
+    #[arg(long)]
+    json: bool,
+}
+
 /// What is found in one file.
+#[derive(Debug)]
 struct Report<'f> {
     file: &'f Path,
     found: Vec<Finding>,
 }
 
-/// How files are looked at here.
+/// How files are checked here.
 struct Linter<'s> {
     settings: &'s Settings,
     parser: Parser,
@@ -44,7 +81,7 @@ struct Linter<'s> {
     features: Option<PathBuf>,
 }
 
-pub(super) fn run(files: &[PathBuf], strict: bool, as_json: bool) -> Result<u8> {
+pub(super) fn run(arguments: &Lint, output: Output) -> Result<u8> {
     let settings = Settings::load()?;
     let known = Path::new(FEATURES).is_dir();
     let linter = Linter {
@@ -56,34 +93,52 @@ pub(super) fn run(files: &[PathBuf], strict: bool, as_json: bool) -> Result<u8> 
         settings: &settings,
     };
     let note = (!known).then(|| unknown_features(linter.features.as_deref()));
-    let reports: Vec<Report<'_>> = files
+    let progress = Progress::new();
+    let total = arguments.files.len();
+    let report = |(done, file): (usize, &'_ PathBuf)| {
+        progress.step(done, total, &format!("checking {}", file.display()));
+        linter.look(file).unwrap_or_else(|finding| vec![finding])
+    };
+    let found = arguments
+        .files
         .iter()
-        .map(|file| Report {
-            file,
-            found: linter.look(file).unwrap_or_else(|finding| vec![finding]),
-        })
+        .enumerate()
+        .map(report)
+        .collect::<Vec<_>>();
+    drop(progress);
+    let reports: Vec<Report<'_>> = arguments
+        .files
+        .iter()
+        .zip(found)
+        .map(|(file, found)| Report { file, found })
         .collect();
-    match as_json {
-        true => print(&format!("{:#}\n", to_json(note.as_ref(), &reports)))?,
-        false => print(&to_text(note.as_ref(), &reports))?,
+    match arguments.json {
+        true => output.json(&shown(note.as_ref(), &reports))?,
+        false => {
+            let table = table(note.as_ref(), &reports);
+            if !table.is_empty() {
+                output.table(&table)?;
+            }
+            output.line(summary(&reports))?;
+        }
     }
     let mut all = reports.iter().flat_map(|r| &r.found);
     let worst = all.clone().find(|f| f.severity == Severity::Error);
     let warned = all.any(|f| f.severity == Severity::Warning);
     Ok(match worst {
         Some(error) => error.kind.exit_code(),
-        None if strict && warned => Kind::Policy.exit_code(),
+        None if arguments.strict && warned => Kind::Policy.exit_code(),
         None => 0,
     })
 }
 
 impl Linter<'_> {
-    /// All that is found in a file; the error is what keeps it from being looked at.
+    /// All that is found in a file; the error is what prevents it from being checked.
     fn look(&self, file: &Path) -> std::result::Result<Vec<Finding>, Finding> {
         if file.extension().is_some_and(|e| e == "yaml" || e == "yml") {
             return Err(Finding::note(
                 "yaml",
-                "it is not in AppArmor's language, and was not looked at",
+                "it was not checked: it is not in AppArmor's language",
                 "name files with profiles",
             ));
         }
@@ -103,9 +158,8 @@ impl Linter<'_> {
             None if !compiled.policy.is_empty() => {
                 found.push(Finding::note(
                     "compressed",
-                    "the parser compresses what it writes, so what the file declares was not \
-                     looked at",
-                    "look at: apparmor_parser -N FILE",
+                    "the parser compresses its output, so what the file declares was not checked",
+                    "see what it declares: apparmor_parser -N FILE",
                 ));
                 None
             }
@@ -133,11 +187,11 @@ impl Linter<'_> {
         Ok(found)
     }
 
-    /// What this node says about the file, whatever is in it.
+    /// What this node's lists and the file's owner mean for it, whatever its text is.
     fn of_file(&self, path: &Path) -> Vec<Finding> {
         let mut found = Vec::new();
         let mut directories = self.settings.profile_directories.iter();
-        // Elsewhere it is a draft, and whose it is there does not matter.
+        // Elsewhere it is a draft, and its owner does not matter.
         if directories.any(|d| path.parent() == Some(d.as_path()))
             && let Err(Refusal::Untrusted(why)) = trusted::read(path, MAX)
         {
@@ -145,35 +199,40 @@ impl Linter<'_> {
                 "trust",
                 Kind::Policy,
                 format!("it is not trusted: {}", foreign(&why)),
-                "profile sources must belong to root alone: chown root: and chmod go-w",
+                &root_only(path),
             ));
         }
         if disabled(path) {
             found.push(Finding::error(
                 "disabled",
                 Kind::Policy,
-                "its name is listed in /etc/apparmor.d/disable: this node does not load it",
-                "remove it from there",
+                "its name is listed in /etc/apparmor.d/disable, so this node does not load it",
+                &unlisted("disable", path),
             ));
         }
         if forced_to_complain(path) {
             found.push(Finding::warning(
                 "force-complain",
-                "its name is listed in /etc/apparmor.d/force-complain: it confines nothing on \
-                 this node but for its deny rules",
-                "remove it from there once the profile is complete",
+                "its name is listed in /etc/apparmor.d/force-complain, so on this node it refuses \
+                 nothing except by its deny rules",
+                &format!(
+                    "once the profile is complete, {}",
+                    unlisted("force-complain", path)
+                ),
             ));
         }
         found
     }
 
-    /// Includes that somebody other than root can change: whoever can, writes the profile.
+    /// Includes that a user other than root can change, and with them the profile.
     ///
-    /// One that does not exist is none of these: the parser refuses it, but for `if exists`.
+    /// An include that does not exist is no problem here: the parser refuses it, unless it says
+    /// `if exists`.
     fn of_includes(&self, source: &[u8], own: &[Include]) -> Vec<Finding> {
         let mut found = Vec::new();
         for target in self.parser.includes(source).unwrap_or_default() {
-            let Some(why) = changeable(&resolve(&target)) else {
+            let path = resolve(&target);
+            let Some(why) = changeable(&path) else {
                 continue;
             };
             let line = own.iter().find(|i| i.target == target).map(|i| i.line);
@@ -182,20 +241,31 @@ impl Linter<'_> {
                 foreign(&target),
                 foreign(&why)
             );
-            let remedy = "make it root's alone: chown root: and chmod go-w";
-            found.push(Finding::warning("include", text, remedy).at(line));
+            found.push(Finding::warning("include", text, &root_only(&path)).at(line));
         }
         found
     }
 }
 
-/// Where an include leads.
+/// The commands that make a file trusted.
+fn root_only(path: &Path) -> String {
+    let path = foreign(&path.to_string_lossy());
+    format!("run: chown root: {path} && chmod go-w {path}")
+}
+
+/// The command that takes a file off one of AppArmor's lists.
+fn unlisted(list: &str, path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    format!("run: rm {BASE}/{list}/{}", foreign(&name))
+}
+
+/// The path of an include.
 fn resolve(target: &str) -> PathBuf {
     let inside = target.trim_matches(['<', '>', '"']);
     Path::new(BASE).join(inside)
 }
 
-/// Why a file, or what is in a directory, is not root's alone.
+/// Why users other than root can change a file, or the files of a directory.
 fn changeable(path: &Path) -> Option<String> {
     let refused = |refusal| match refusal {
         Refusal::Untrusted(why) => Some(why),
@@ -213,7 +283,7 @@ fn changeable(path: &Path) -> Option<String> {
         .find_map(|entry| trusted::read(&entry, MAX).err().and_then(refused))
 }
 
-/// Reads a file that anybody may have written.
+/// Reads a file of any owner.
 fn read(path: &Path) -> Result<Vec<u8>> {
     let failed = |e: &std::io::Error| {
         let kind = match e.kind() {
@@ -225,7 +295,7 @@ fn read(path: &Path) -> Result<Vec<u8>> {
     };
     let refused =
         |why: &str| Error::new(Kind::Policy, why.to_owned()).hint("name a file with a profile");
-    // O_NONBLOCK: a FIFO must not hang us.
+    // O_NONBLOCK: opening a FIFO must not block.
     let file = OpenOptions::new()
         .read(true)
         .custom_flags(libc::O_NONBLOCK)
@@ -235,7 +305,7 @@ fn read(path: &Path) -> Result<Vec<u8>> {
         return Err(refused("it is not a regular file"));
     }
     let bytes = trusted::bounded(&file, MAX).map_err(|e| failed(&e))?;
-    bytes.ok_or_else(|| refused("it is larger than 4 MiB, the most that is loaded"))
+    bytes.ok_or_else(|| refused("it is larger than 4 MiB, the limit for profiles"))
 }
 
 /// The newest abi that this host has a description of: `3.0`, `4.0`, ….
@@ -251,68 +321,86 @@ fn newest_abi() -> Option<PathBuf> {
         .map(|(_, path)| path)
 }
 
-/// Without a kernel to ask, the parser compiles for one that knows nothing but files.
+/// Without AppArmor in the kernel, the parser compiles for one that only knows rules for files.
 fn unknown_features(assumed: Option<&Path>) -> Finding {
     let how = match assumed {
-        Some(abi) => format!("files are looked at as if it had all of {}", abi.display()),
-        None => "rules other than for files are taken to be unenforced".to_owned(),
+        Some(abi) => format!("files are checked as if it had all of {}", abi.display()),
+        None => "only rules for files are taken to be enforced".to_owned(),
     };
     Finding::note(
         "kernel",
-        format!("this kernel shows no AppArmor, so what it enforces is not known; {how}"),
-        "run it again where the containers run",
+        format!("this kernel has no AppArmor, so what it enforces is not known; {how}"),
+        "run lint where the containers run",
     )
 }
 
-fn to_json(note: Option<&Finding>, reports: &[Report<'_>]) -> Value {
-    let one = |file: Option<&Path>, f: &Finding| {
-        json!({
-            "file": file.map(Path::to_string_lossy),
-            "line": f.line,
-            "severity": f.severity,
-            "rule": f.rule,
-            "text": f.text,
-            "remedy": f.remedy,
-        })
-    };
-    let found = reports
-        .iter()
-        .flat_map(|r| r.found.iter().map(|f| one(Some(r.file), f)));
-    note.map(|f| one(None, f))
-        .into_iter()
-        .chain(found)
-        .collect()
+/// What `--json` prints of a problem.
+#[derive(Debug, Serialize)]
+struct Shown<'r> {
+    file: Option<std::borrow::Cow<'r, str>>,
+    line: Option<usize>,
+    severity: Severity,
+    rule: &'static str,
+    text: &'r str,
+    remedy: &'r str,
 }
 
-fn to_text(note: Option<&Finding>, reports: &[Report<'_>]) -> String {
-    let mut text = String::new();
-    // Writing to a String cannot fail.
-    if let Some(note) = note {
-        let _ = writeln!(text, "note: {}; {}", note.text, note.remedy);
+/// All findings, each with its file.
+fn all<'r>(
+    note: Option<&'r Finding>,
+    reports: &'r [Report<'_>],
+) -> impl Iterator<Item = (Option<&'r Path>, &'r Finding)> {
+    let found = reports
+        .iter()
+        .flat_map(|report| report.found.iter().map(|f| (Some(report.file), f)));
+    note.map(|f| (None, f)).into_iter().chain(found)
+}
+
+fn shown<'r>(note: Option<&'r Finding>, reports: &'r [Report<'_>]) -> Vec<Shown<'r>> {
+    let one = |(file, f): (Option<&'r Path>, &'r Finding)| Shown {
+        file: file.map(Path::to_string_lossy),
+        line: f.line,
+        severity: f.severity,
+        rule: f.rule,
+        text: &f.text,
+        remedy: &f.remedy,
+    };
+    all(note, reports).map(one).collect()
+}
+
+fn table(note: Option<&Finding>, reports: &[Report<'_>]) -> Table {
+    let mut table = Table::new(&[
+        ("SEVERITY", Fit::Whole),
+        ("WHERE", Fit::CutStart),
+        ("PROBLEM", Fit::Wrap),
+    ]);
+    for (file, f) in all(note, reports) {
+        let severity = match f.severity {
+            Severity::Error => Cell::new("error", Tone::Bad),
+            Severity::Warning => Cell::new("warning", Tone::Warning),
+            Severity::Note => Cell::from("note"),
+        };
+        let place = file.map(|file| match f.line {
+            Some(line) => format!("{}:{line}", file.display()),
+            None => file.display().to_string(),
+        });
+        let mut row = Row::new([severity, Cell::or_dash(place), Cell::from(&f.text)]);
+        row.remedy(&f.remedy);
+        table.push(row);
     }
-    for report in reports {
-        let file = foreign(&report.file.to_string_lossy());
-        for f in &report.found {
-            let line = f.line.map_or(String::new(), |n| format!("{n}:"));
-            let severity = match f.severity {
-                Severity::Error => "error",
-                Severity::Warning => "warning",
-                Severity::Note => "note",
-            };
-            let _ = writeln!(text, "{file}:{line} {severity}: {}; {}", f.text, f.remedy);
-        }
-    }
+    table
+}
+
+fn summary(reports: &[Report<'_>]) -> String {
     let count = |severity| {
         let all = reports.iter().flat_map(|r| &r.found);
         all.filter(|f| f.severity == severity).count()
     };
     let counted = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
-    let _ = writeln!(
-        text,
+    format!(
         "{}, {}, {}",
         counted(reports.len(), "file"),
         counted(count(Severity::Error), "error"),
         counted(count(Severity::Warning), "warning"),
-    );
-    text
+    )
 }

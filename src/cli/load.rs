@@ -1,20 +1,79 @@
-//! `load NAME… | --all`: what the sources say, brought into the kernel.
+//! `load NAME… | --all`: brings the kernel to what the sources say.
 
-use std::io::{IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use serde_json::{Value, json};
+use clap::Args;
+use serde::Serialize;
 
 use crate::apparmor::kernel;
 use crate::apparmor::loaded::Mode;
 use crate::apparmor::name::ProfileName;
-use crate::cli::print;
-use crate::error::{Error, Kind, Result, foreign};
+use crate::cli::output::Output;
+use crate::cli::progress::Progress;
+use crate::cli::table::{self, Cell, Fit, Table, Tone, escaped};
+use crate::cli::watch;
+use crate::error::{Error, Kind, Result};
 use crate::profiles::listing::{self, Listed};
 use crate::profiles::{Change, Source, Store, Word};
 use crate::settings::{self, Settings};
 
-/// What became of one profile, or of one file that is none.
+/// Load profiles from their sources, where the kernel differs from them
+///
+/// Brings the kernel to what the source of each NAME says: content, mode and children. Processes
+/// that run under a profile run under the new one at once. A profile that cannot be loaded does not
+/// stop the others.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Exit codes: 0 all are loaded; otherwise the code of the first failure.
+
+Examples:
+  oci-apparmor load web
+  oci-apparmor load --all
+  # Follow the sources from boot on, as a service.
+  systemctl enable --now oci-apparmor-preload.service")]
+pub(super) struct Load {
+    /// The profiles
+    #[arg(
+        value_name = "NAME",
+        required_unless_present = "all",
+        conflicts_with = "all"
+    )]
+    names: Vec<String>,
+    /// Load all sources of this node, except those in /etc/apparmor.d itself
+    ///
+    /// These are the sources in the profile_directories and the profiles that the configuration
+    /// names, wherever their sources are. apparmor.service loads those in /etc/apparmor.d. From
+    /// other directories than the first, only missing profiles are loaded. Skipped are disabled
+    /// profiles and the files that apparmor_parser(8) skips in a directory: those whose name begins
+    /// with a dot, and what package managers and editors leave.
+    #[arg(long)]
+    all: bool,
+    /// Stay, and load again whenever a source changes
+    ///
+    /// Loads again when a file in these directories, in /etc/apparmor.d/disable or force-complain,
+    /// or the configuration changes, and at SIGHUP. Files that the sources include, or that they
+    /// are links to, are not watched. Changes within 200 ms are loaded together.
+    ///
+    /// Reports what is loaded on standard output and failures on standard error, a failure again
+    /// only when its file or the reason changes. A profile whose source is removed stays loaded.
+    /// With on_drift = "refuse", loaded profiles are not replaced; the difference is reported.
+    ///
+    /// It also follows the kernel's policy: profiles that are removed are loaded again, and
+    /// containers that ran under them are reported on standard error, because they run without the
+    /// profile from then on. Where files cannot be watched, that is reported, and everything is
+    /// checked every 30 seconds.
+    ///
+    /// Ends with exit code 0 at SIGTERM or SIGINT. It notifies the service manager once everything
+    /// was loaded (sd_notify(3)), so that oci-apparmor-preload.service is done before container
+    /// engines start.
+    #[arg(long, requires = "all", conflicts_with_all = ["names", "json"])]
+    watch: bool,
+    /// Print a JSON list
+    #[arg(long)]
+    json: bool,
+}
+
+/// What happened to one profile, or to one file that cannot be used.
 #[derive(Debug)]
 pub(super) struct Row {
     /// The profile, or the file.
@@ -26,15 +85,15 @@ pub(super) struct Row {
     mode: Option<Mode>,
 }
 
-/// What can become of a profile.
+/// What can happen to a profile.
 #[derive(Debug)]
 pub(super) enum Outcome {
-    /// It was not in the kernel, or that could not be told.
+    /// It was not in the kernel, or the kernel does not tell what it held.
     Loaded,
-    /// It was there, and not as its source says; why.
+    /// It differed from its source; how.
     Reloaded(String),
-    /// Nothing had to be done.
-    Right,
+    /// It was as its source says.
+    Unchanged,
     /// This node has disabled it; where.
     Disabled(String),
     /// It is not loaded.
@@ -45,40 +104,41 @@ pub(super) enum Outcome {
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Sum {
     loaded: usize,
-    right: usize,
+    unchanged: usize,
     disabled: usize,
     failed: usize,
 }
 
-pub(super) fn run(names: &[String], as_json: bool) -> Result<u8> {
-    let settings = Settings::load()?;
-    if let Err(why) = kernel::may_load() {
-        return Err(
-            Error::new(Kind::Policy, format!("nothing can be loaded: {why}"))
-                .hint("run it as root on the host"),
-        );
+pub(super) fn run(arguments: &Load, output: Output) -> Result<u8> {
+    kernel::may_load().map_err(|why| {
+        Error::new(Kind::Policy, format!("profiles cannot be loaded: {why}"))
+            .hint("run it as root on the host")
+    })?;
+    if arguments.watch {
+        return watch::run(output);
     }
-    if let Some(off) = Store::new(&settings).takes_none() {
+    let settings = Settings::load()?;
+    let store = Store::new(&settings);
+    if let Some(off) = store.takes_none() {
         return Err(off);
     }
     let progress = Progress::new();
-    let tell = |row: &Row| match as_json {
-        true => Ok(()),
+    let step = |done: usize, total: usize, name: &str| {
+        progress.step(done, total, &format!("loading {name}"));
+        true
+    };
+    let rows = match arguments.names.as_slice() {
+        [] => all(&store, &settings, Word::Person, step, |_| Ok(()))?,
+        names => named(&store, &settings, names, step),
+    };
+    drop(progress);
+    match arguments.json {
+        true => output.json(&Vec::from_iter(rows.iter().map(Row::shown)))?,
         false => {
-            progress.clear();
-            print(&format!("{}\n", row.line()))
+            output.table(&table(&rows))?;
+            output.line(Sum::of(&rows))?;
         }
-    };
-    let go_on = || true;
-    let rows = match names {
-        [] => all(&settings, Word::Person, &progress, go_on, tell)?,
-        names => named(&settings, names, &progress, tell)?,
-    };
-    progress.clear();
-    print(&match as_json {
-        true => format!("{:#}\n", Value::from_iter(rows.iter().map(Row::to_json))),
-        false => format!("{}\n", Sum::of(&rows)),
-    })?;
+    }
     let failed = rows.iter().find_map(|row| match &row.outcome {
         Outcome::Failed(e) => Some(e.kind().exit_code()),
         _ => None,
@@ -88,42 +148,38 @@ pub(super) fn run(names: &[String], as_json: bool) -> Result<u8> {
 
 /// Loads the profiles of these names, whatever the kernel holds.
 fn named(
+    store: &Store<'_>,
     settings: &Settings,
     names: &[String],
-    progress: &Progress,
-    tell: impl Fn(&Row) -> Result<()>,
-) -> Result<Vec<Row>> {
-    let store = Store::new(settings);
-    let mut rows = Vec::new();
-    for (done, text) in names.iter().enumerate() {
-        progress.show(done, names.len(), text);
-        let row = match ProfileName::parse(text) {
+    step: impl Fn(usize, usize, &str) -> bool,
+) -> Vec<Row> {
+    let one = |(done, text): (usize, &String)| {
+        step(done, names.len(), text);
+        match ProfileName::parse(text) {
             Ok(name) => {
                 let source = Source::of(&name, settings).ok().flatten().map(|s| s.path);
+                let done = store.load(&name, Word::Person);
                 Row::of(
                     text,
                     source,
-                    store.load(&name, Word::Person).map(|(l, c)| (l.mode, c)),
+                    done.map(|(loaded, change)| (loaded.mode, change)),
                 )
             }
-            Err(e) => Row::of(&foreign(text), None, Err(e)),
-        };
-        tell(&row)?;
-        rows.push(row);
-    }
-    Ok(rows)
+            Err(e) => Row::of(text, None, Err(e)),
+        }
+    };
+    names.iter().enumerate().map(one).collect()
 }
 
-/// Loads all sources that are ours, and of the others' those whose profiles are missing, as long
-/// as `go_on` says so. Each is told of when it is done.
+/// Loads all sources of the first directory, and from the others what is missing. `step` is told
+/// before each, and can end it; `tell` after each.
 pub(super) fn all(
+    store: &Store<'_>,
     settings: &Settings,
     word: Word,
-    progress: &Progress,
-    go_on: impl Fn() -> bool,
+    step: impl Fn(usize, usize, &str) -> bool,
     tell: impl Fn(&Row) -> Result<()>,
 ) -> Result<Vec<Row>> {
-    let store = Store::new(settings);
     let listing = listing::sources(settings);
     let mut rows = Vec::new();
     let mut keep = |row: Row| {
@@ -132,21 +188,16 @@ pub(super) fn all(
         Ok::<(), Error>(())
     };
     for (path, e) in listing.unusable {
-        keep(Row::of(
-            &foreign(&path.display().to_string()),
-            Some(path),
-            Err(e),
-        ))?;
+        keep(Row::of(&path.display().to_string(), Some(path), Err(e)))?;
     }
     let total = listing.profiles.len();
     for (done, listed) in listing.profiles.iter().enumerate() {
-        if !go_on() {
+        if !step(done, total, listed.name.as_str()) {
             return Ok(rows);
         }
-        progress.show(done, total, listed.name.as_str());
-        keep(one(&store, listed, word))?;
+        keep(one(store, listed, word))?;
     }
-    // What the settings name must be there, from wherever.
+    // What the settings name must be loaded, wherever it came from.
     for name in listing::named(settings) {
         if matches!(Source::of(name, settings), Ok(None)) {
             let here = store.loaded(name).and_then(|loaded| match loaded {
@@ -159,21 +210,23 @@ pub(super) fn all(
     Ok(rows)
 }
 
-/// Loads what of all this is not in the kernel, for whatever reason, as far as it is `wanted`;
-/// what is there is not judged.
-pub(super) fn missing(settings: &Settings, wanted: impl Fn(&str) -> bool) -> Result<Vec<Row>> {
-    let store = Store::new(settings);
+/// Loads the `wanted` profiles that are not in the kernel. Those that are there are not compared.
+pub(super) fn missing(
+    store: &Store<'_>,
+    settings: &Settings,
+    wanted: impl Fn(&str) -> bool,
+) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     for listed in &listing::sources(settings).profiles {
         let Listed { name, source } = listed;
         if source.disabled.is_none() && !store.is_there(name)? && wanted(name.as_str()) {
-            rows.push(one(&store, listed, Word::Settings));
+            rows.push(one(store, listed, Word::Settings));
         }
     }
     Ok(rows)
 }
 
-/// One of all. What is loaded from a directory that is not ours belongs to whoever loaded it.
+/// Loads one source. A profile that was loaded from another directory than the first is left alone.
 fn one(store: &Store<'_>, listed: &Listed, word: Word) -> Row {
     let Listed { name, source } = listed;
     let path = Some(source.path.clone());
@@ -201,7 +254,7 @@ fn one(store: &Store<'_>, listed: &Listed, word: Word) -> Row {
 impl Row {
     fn of(name: &str, source: Option<PathBuf>, done: Result<(Mode, Change)>) -> Self {
         let (outcome, mode) = match done {
-            Ok((mode, Change::Nothing)) => (Outcome::Right, Some(mode)),
+            Ok((mode, Change::Nothing)) => (Outcome::Unchanged, Some(mode)),
             Ok((mode, Change::Loaded)) => (Outcome::Loaded, Some(mode)),
             Ok((mode, Change::Reloaded(why))) => (Outcome::Reloaded(why), Some(mode)),
             Err(e) => (Outcome::Failed(e), None),
@@ -214,12 +267,12 @@ impl Row {
         }
     }
 
-    /// One line about it.
+    /// One line about it, for the journal.
     pub(super) fn line(&self) -> String {
         let outcome = match &self.outcome {
             Outcome::Loaded => "loaded".to_owned(),
             Outcome::Reloaded(why) => format!("reloaded: {why}"),
-            Outcome::Right => "already right".to_owned(),
+            Outcome::Unchanged => "unchanged".to_owned(),
             Outcome::Disabled(why) => format!("disabled: {why}"),
             Outcome::Failed(e) => format!("failed: {e}"),
         };
@@ -227,25 +280,79 @@ impl Row {
             Some(mode) if !mode.enforces() => format!(" ({mode} mode)"),
             _ => String::new(),
         };
-        format!("{}: {outcome}{mode}", self.name)
+        escaped(&format!("{}: {outcome}{mode}", self.name))
     }
 
-    fn to_json(&self) -> Value {
-        let (outcome, why) = match &self.outcome {
-            Outcome::Loaded => ("loaded", None),
-            Outcome::Reloaded(why) => ("reloaded", Some(why.clone())),
-            Outcome::Right => ("right", None),
-            Outcome::Disabled(why) => ("disabled", Some(why.clone())),
-            Outcome::Failed(e) => ("failed", Some(e.to_string())),
-        };
-        json!({
-            "name": self.name,
-            "source": self.source,
-            "outcome": outcome,
-            "why": why,
-            "mode": self.mode,
-        })
+    fn shown(&self) -> Shown<'_> {
+        let (outcome, _) = self.outcome.word();
+        Shown {
+            name: &self.name,
+            source: self.source.as_deref(),
+            outcome,
+            why: match &self.outcome {
+                Outcome::Loaded | Outcome::Unchanged => None,
+                Outcome::Reloaded(why) | Outcome::Disabled(why) => Some(why.clone()),
+                Outcome::Failed(e) => Some(e.to_string()),
+            },
+            mode: self.mode,
+        }
     }
+
+    fn row(&self) -> table::Row {
+        let (word, tone) = self.outcome.word();
+        let mode = self.mode.map(|mode| mode.to_string());
+        let mode = match self.mode.is_none_or(Mode::enforces) {
+            true => Cell::or_dash(mode),
+            false => Cell::new(mode.unwrap_or_default(), Tone::Warning),
+        };
+        let (why, remedy) = match &self.outcome {
+            Outcome::Loaded | Outcome::Unchanged => (None, None),
+            Outcome::Reloaded(why) | Outcome::Disabled(why) => (Some(why.clone()), None),
+            Outcome::Failed(e) => (Some(e.why()), e.remedy()),
+        };
+        let why = Cell::from(why.unwrap_or_default());
+        let name = Cell::from(&self.name);
+        let mut row = table::Row::new([name, Cell::new(word, tone), mode, why]);
+        if let Some(remedy) = remedy {
+            row.remedy(remedy);
+        }
+        row
+    }
+}
+
+impl Outcome {
+    fn word(&self) -> (&'static str, Tone) {
+        match self {
+            Self::Loaded => ("loaded", Tone::Good),
+            Self::Reloaded(_) => ("reloaded", Tone::Good),
+            Self::Unchanged => ("unchanged", Tone::Good),
+            Self::Disabled(_) => ("disabled", Tone::Warning),
+            Self::Failed(_) => ("failed", Tone::Bad),
+        }
+    }
+}
+
+/// What `--json` prints of a profile.
+#[derive(Debug, Serialize)]
+struct Shown<'r> {
+    name: &'r str,
+    source: Option<&'r Path>,
+    outcome: &'static str,
+    why: Option<String>,
+    mode: Option<Mode>,
+}
+
+fn table(rows: &[Row]) -> Table {
+    let mut table = Table::new(&[
+        ("PROFILE", Fit::Wrap),
+        ("RESULT", Fit::Whole),
+        ("MODE", Fit::Whole),
+        ("REASON", Fit::Wrap),
+    ]);
+    for row in rows {
+        table.push(row.row());
+    }
+    table
 }
 
 impl Sum {
@@ -254,7 +361,7 @@ impl Sum {
         for row in rows {
             let count = match row.outcome {
                 Outcome::Loaded | Outcome::Reloaded(_) => &mut sum.loaded,
-                Outcome::Right => &mut sum.right,
+                Outcome::Unchanged => &mut sum.unchanged,
                 Outcome::Disabled(_) => &mut sum.disabled,
                 Outcome::Failed(_) => &mut sum.failed,
             };
@@ -268,51 +375,14 @@ impl std::fmt::Display for Sum {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self {
             loaded,
-            right,
+            unchanged,
             disabled,
             failed,
         } = self;
-        write!(f, "{loaded} loaded, {right} already right, {failed} failed")?;
+        write!(f, "{loaded} loaded, {unchanged} unchanged, {failed} failed")?;
         match disabled {
             0 => Ok(()),
             n => write!(f, ", {n} disabled"),
-        }
-    }
-}
-
-/// How far it has come, for a person at a terminal.
-#[derive(Debug, Default)]
-pub(super) struct Progress {
-    seen: bool,
-}
-
-impl Progress {
-    fn new() -> Self {
-        Self {
-            seen: std::io::stderr().is_terminal(),
-        }
-    }
-
-    /// Shows what is worked on, after `done` others.
-    fn show(&self, done: usize, total: usize, name: &str) {
-        // One is no long work.
-        if total > 1 {
-            self.write(&format!(
-                "{}/{total} {}",
-                done.saturating_add(1),
-                foreign(name)
-            ));
-        }
-    }
-
-    fn clear(&self) {
-        self.write("");
-    }
-
-    fn write(&self, text: &str) {
-        if self.seen {
-            // Back to the line's start, and what was there is erased.
-            let _ = std::io::stderr().write_all(format!("\r\x1b[K{text}").as_bytes());
         }
     }
 }

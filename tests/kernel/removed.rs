@@ -68,7 +68,7 @@ fn what_aa_remove_unknown_removes_is_loaded_again_and_its_containers_are_named()
     assert!(removed.contains("Removing 'victim'"), "{removed}");
     watch.says_all(&[
         "victim: loaded",
-        "container first: the profile victim was removed from the kernel",
+        "container first runs without the profile victim, which was removed from the kernel",
     ]);
     assert_eq!(loaded("victim").unwrap(), "victim (enforce)");
     // Loading it again helps none of those that ran under it.
@@ -84,7 +84,7 @@ fn what_aa_remove_unknown_removes_is_loaded_again_and_its_containers_are_named()
     assert_eq!(rows[1]["lost"], json!([]));
     let text = status(&["victim"]);
     assert!(
-        text.contains("!! victim: it was removed while container first ran"),
+        text.contains("! container first runs without it, because it was removed"),
         "{text}"
     );
     let ps = run(PROGRAM, ["ps"]);
