@@ -62,54 +62,6 @@ fn part<'t>(page: &'t str, heading: &str) -> &'t str {
     &rest[..ends.min().unwrap_or(rest.len())]
 }
 
-/// The entries of a list in a page (`.TP` and the line behind it) that are long options.
-fn options(part: &str) -> Words {
-    let entries = part
-        .split(".TP\n")
-        .skip(1)
-        .filter_map(|entry| entry.lines().next());
-    entries
-        .flat_map(|line| line.split([' ', ',']))
-        .filter_map(|w| w.strip_prefix("--"))
-        .map(str::to_owned)
-        .collect()
-}
-
-fn long_options(command: &clap::Command) -> Words {
-    command
-        .get_arguments()
-        .filter_map(|a| a.get_long())
-        .map(str::to_owned)
-        .collect()
-}
-
-#[test]
-fn the_manual_has_each_command_and_option_and_no_other() {
-    let page = manual("oci-apparmor.8");
-    let definition = oci_apparmor::cli::definition();
-    let shown = || definition.get_subcommands().filter(|c| !c.is_hide_set());
-    let commands: Words = shown().map(|c| c.get_name().to_owned()).collect();
-    let described: Words = page
-        .lines()
-        .filter_map(|l| l.strip_prefix(".SS "))
-        .map(str::to_owned)
-        .collect();
-    assert_eq!(described, commands);
-    for command in shown() {
-        let described = options(part(&page, &format!(".SS {}", command.get_name())));
-        assert_eq!(described, long_options(command), "{}", command.get_name());
-    }
-    let mut global = long_options(&definition);
-    global.extend(["help".to_owned(), "version".to_owned()]);
-    assert_eq!(options(part(&page, ".SH OPTIONS")), global);
-    let synopsis = part(&page, ".SH SYNOPSIS");
-    for command in definition.get_subcommands() {
-        for option in long_options(command) {
-            assert!(synopsis.contains(&format!("--{option}")), "--{option}");
-        }
-    }
-}
-
 /// The keys of `config/config.toml` with their defaults; `None` where only an example is given.
 fn keys() -> Vec<(String, Option<String>)> {
     let mut section = String::new();
@@ -211,16 +163,11 @@ fn each_exit_code_is_described() {
     };
     let formats = text("docs/formats.md");
     let table = section(&formats, "## Exit codes");
-    let page = manual("oci-apparmor.8");
     let help = oci_apparmor::cli::definition().render_help().to_string();
     for kind in kinds {
         let code = complete(kind);
         assert!(
             table.contains(&format!("| {code} | {kind:?} | ")),
-            "{kind:?}"
-        );
-        assert!(
-            part(&page, ".SH EXIT STATUS").contains(&format!("\n.B {code}\n")),
             "{kind:?}"
         );
         assert!(help.contains(&format!(", {code} ")), "{kind:?}");
@@ -674,6 +621,10 @@ fn what_is_installed_has_its_place_and_mode() {
     }
     for file in [
         "opt/oa/share/man/man8/oci-apparmor.8",
+        "opt/oa/share/man/man8/oci-apparmor-load.8",
+        "opt/oa/share/bash-completion/completions/oci-apparmor",
+        "opt/oa/share/zsh/site-functions/_oci-apparmor",
+        "opt/oa/share/fish/vendor_completions.d/oci-apparmor.fish",
         "opt/oa/share/man/man8/oci-apparmor-runtime.8",
         "opt/oa/share/man/man8/oci-apparmor-hook.8",
         "opt/oa/share/man/man5/oci-apparmor.toml.5",

@@ -23,6 +23,9 @@ use crate::settings::{self, Settings};
 /// that run under a profile run under the new one at once. A profile that cannot be loaded does not
 /// stop the others.
 #[derive(Debug, Args)]
+#[command(override_usage = "\
+oci-apparmor load [OPTIONS] <NAME>...
+       oci-apparmor load [OPTIONS] --all [--watch]")]
 #[command(after_help = "\
 Exit codes: 0 all are loaded; otherwise the code of the first failure.
 

@@ -22,6 +22,9 @@ use crate::error::{Error, Kind, Result};
 /// profile or without: the engine could not stop or remove them any more. The program stays
 /// installed; engines keep its path for the containers that they have.
 #[derive(Debug, Args)]
+#[command(override_usage = "\
+oci-apparmor unconfigure [OPTIONS] <ENGINE>
+       oci-apparmor unconfigure [OPTIONS] --all")]
 #[command(after_help = "\
 Examples:
   oci-apparmor unconfigure containerd
