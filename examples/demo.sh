@@ -158,7 +158,7 @@ cp -a "$work/image" "$work/bundle/rootfs"
         -e "1s|{|{ \"annotations\": { \"oci-apparmor/profile\": \"$profile\" },|" config.json
 )
 show "oci-apparmor explain bundle"
-expect "label      $profile" "$("$work/oci-apparmor" explain "$work/bundle")" 'the decision, and the rules that led to it'
+expect "label $profile" "$("$work/oci-apparmor" explain "$work/bundle" | tr -s ' ')" 'the decision, and the rules that led to it'
 show "runc run -d --bundle bundle alone"
 "$ours/runc" --root "$work/runc" run -d --bundle "$work/bundle" alone </dev/null >"$work/alone.log" 2>&1 ||
     { output "$(cat "$work/alone.log")" && fail 'runc failed'; }

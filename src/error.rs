@@ -74,9 +74,9 @@ impl Error {
         self
     }
 
-    /// The reason, on one line.
+    /// The error without its remedy, for output that has a place of its own for that.
     #[must_use]
-    pub fn why(&self) -> String {
+    pub fn without_remedy(&self) -> String {
         one_line(&self.why)
     }
 

@@ -1,16 +1,12 @@
 //! `load NAME… | --all`: brings the kernel to what the sources say.
 
-use std::path::{Path, PathBuf};
-
 use clap::Args;
-use serde::Serialize;
 
 use crate::apparmor::kernel;
-use crate::apparmor::loaded::Mode;
 use crate::apparmor::name::ProfileName;
+use crate::cli::outcome::{Outcome, Row, Sum, table};
 use crate::cli::output::Output;
 use crate::cli::progress::Progress;
-use crate::cli::table::{self, Cell, Fit, Table, Tone, escaped};
 use crate::cli::watch;
 use crate::error::{Error, Kind, Result};
 use crate::profiles::listing::{self, Listed};
@@ -74,42 +70,6 @@ pub(super) struct Load {
     /// Print a JSON list
     #[arg(long)]
     json: bool,
-}
-
-/// What happened to one profile, or to one file that cannot be used.
-#[derive(Debug)]
-pub(super) struct Row {
-    /// The profile, or the file.
-    pub name: String,
-    /// Its source.
-    pub source: Option<PathBuf>,
-    /// What happened.
-    pub outcome: Outcome,
-    mode: Option<Mode>,
-}
-
-/// What can happen to a profile.
-#[derive(Debug)]
-pub(super) enum Outcome {
-    /// It was not in the kernel, or the kernel does not tell what it held.
-    Loaded,
-    /// It differed from its source; how.
-    Reloaded(String),
-    /// It was as its source says.
-    Unchanged,
-    /// This node has disabled it; where.
-    Disabled(String),
-    /// It is not loaded.
-    Failed(Error),
-}
-
-/// Counts of outcomes.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Sum {
-    loaded: usize,
-    unchanged: usize,
-    disabled: usize,
-    failed: usize,
 }
 
 pub(super) fn run(arguments: &Load, output: Output) -> Result<u8> {
@@ -234,12 +194,7 @@ fn one(store: &Store<'_>, listed: &Listed, word: Word) -> Row {
     let Listed { name, source } = listed;
     let path = Some(source.path.clone());
     if let Some(why) = &source.disabled {
-        return Row {
-            name: name.to_string(),
-            source: path,
-            outcome: Outcome::Disabled(why.clone()),
-            mode: None,
-        };
+        return Row::disabled(name.as_str(), path, why);
     }
     let left = match !source.ours || store.is_as_built(name, source) {
         true => store.loaded(name),
@@ -252,140 +207,4 @@ fn one(store: &Store<'_>, listed: &Listed, word: Word) -> Row {
             .map(|(loaded, change)| (loaded.mode, change)),
     });
     Row::of(name.as_str(), path, done)
-}
-
-impl Row {
-    fn of(name: &str, source: Option<PathBuf>, done: Result<(Mode, Change)>) -> Self {
-        let (outcome, mode) = match done {
-            Ok((mode, Change::Nothing)) => (Outcome::Unchanged, Some(mode)),
-            Ok((mode, Change::Loaded)) => (Outcome::Loaded, Some(mode)),
-            Ok((mode, Change::Reloaded(why))) => (Outcome::Reloaded(why), Some(mode)),
-            Err(e) => (Outcome::Failed(e), None),
-        };
-        Self {
-            name: name.to_owned(),
-            source,
-            outcome,
-            mode,
-        }
-    }
-
-    /// One line about it, for the journal.
-    pub(super) fn line(&self) -> String {
-        let outcome = match &self.outcome {
-            Outcome::Loaded => "loaded".to_owned(),
-            Outcome::Reloaded(why) => format!("reloaded: {why}"),
-            Outcome::Unchanged => "unchanged".to_owned(),
-            Outcome::Disabled(why) => format!("disabled: {why}"),
-            Outcome::Failed(e) => format!("failed: {e}"),
-        };
-        let mode = match self.mode {
-            Some(mode) if !mode.enforces() => format!(" ({mode} mode)"),
-            _ => String::new(),
-        };
-        escaped(&format!("{}: {outcome}{mode}", self.name))
-    }
-
-    fn shown(&self) -> Shown<'_> {
-        let (outcome, _) = self.outcome.word();
-        Shown {
-            name: &self.name,
-            source: self.source.as_deref(),
-            outcome,
-            why: match &self.outcome {
-                Outcome::Loaded | Outcome::Unchanged => None,
-                Outcome::Reloaded(why) | Outcome::Disabled(why) => Some(why.clone()),
-                Outcome::Failed(e) => Some(e.to_string()),
-            },
-            mode: self.mode,
-        }
-    }
-
-    fn row(&self) -> table::Row {
-        let (word, tone) = self.outcome.word();
-        let mode = self.mode.map(|mode| mode.to_string());
-        let mode = match self.mode.is_none_or(Mode::enforces) {
-            true => Cell::or_dash(mode),
-            false => Cell::new(mode.unwrap_or_default(), Tone::Warning),
-        };
-        let (why, remedy) = match &self.outcome {
-            Outcome::Loaded | Outcome::Unchanged => (None, None),
-            Outcome::Reloaded(why) | Outcome::Disabled(why) => (Some(why.clone()), None),
-            Outcome::Failed(e) => (Some(e.why()), e.remedy()),
-        };
-        let why = Cell::from(why.unwrap_or_default());
-        let name = Cell::from(&self.name);
-        let mut row = table::Row::new([name, Cell::new(word, tone), mode, why]);
-        if let Some(remedy) = remedy {
-            row.remedy(remedy);
-        }
-        row
-    }
-}
-
-impl Outcome {
-    fn word(&self) -> (&'static str, Tone) {
-        match self {
-            Self::Loaded => ("loaded", Tone::Good),
-            Self::Reloaded(_) => ("reloaded", Tone::Good),
-            Self::Unchanged => ("unchanged", Tone::Good),
-            Self::Disabled(_) => ("disabled", Tone::Warning),
-            Self::Failed(_) => ("failed", Tone::Bad),
-        }
-    }
-}
-
-/// What `--json` prints of a profile.
-#[derive(Debug, Serialize)]
-struct Shown<'r> {
-    name: &'r str,
-    source: Option<&'r Path>,
-    outcome: &'static str,
-    why: Option<String>,
-    mode: Option<Mode>,
-}
-
-fn table(rows: &[Row]) -> Table {
-    let mut table = Table::new(&[
-        ("PROFILE", Fit::Wrap),
-        ("RESULT", Fit::Whole),
-        ("MODE", Fit::Whole),
-        ("REASON", Fit::Wrap),
-    ]);
-    for row in rows {
-        table.push(row.row());
-    }
-    table
-}
-
-impl Sum {
-    pub(super) fn of(rows: &[Row]) -> Self {
-        let mut sum = Self::default();
-        for row in rows {
-            let count = match row.outcome {
-                Outcome::Loaded | Outcome::Reloaded(_) => &mut sum.loaded,
-                Outcome::Unchanged => &mut sum.unchanged,
-                Outcome::Disabled(_) => &mut sum.disabled,
-                Outcome::Failed(_) => &mut sum.failed,
-            };
-            *count = count.saturating_add(1);
-        }
-        sum
-    }
-}
-
-impl std::fmt::Display for Sum {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self {
-            loaded,
-            unchanged,
-            disabled,
-            failed,
-        } = self;
-        write!(f, "{loaded} loaded, {unchanged} unchanged, {failed} failed")?;
-        match disabled {
-            0 => Ok(()),
-            n => write!(f, ", {n} disabled"),
-        }
-    }
 }

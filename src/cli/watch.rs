@@ -13,8 +13,9 @@ use std::time::{Duration, Instant};
 
 use crate::apparmor::kernel::Kernel;
 use crate::cli::changes::{Event, Files, Policy, Signals};
-use crate::cli::load::{self, Outcome, Row, Sum};
+use crate::cli::load;
 use crate::cli::notify;
+use crate::cli::outcome::{Outcome, Row, Sum};
 use crate::cli::output::Output;
 use crate::error::{Error, Result};
 use crate::profiles::{Store, Word};
