@@ -188,12 +188,12 @@ fn table(tally: &Tally, users: &Users, output: Output) -> Table {
             _ => Tone::Plain,
         };
         let mut row = Row::new([
-            Cell::from(&what.profile),
+            Cell::or_dash(Some(&what.profile)),
             Cell::new(what.verdict.as_str(), tone),
             Cell::from(seen.count.to_string()),
-            Cell::from(&what.operation),
-            Cell::from(&what.denied),
-            Cell::from(&what.object),
+            Cell::or_dash(Some(&what.operation)),
+            Cell::or_dash(Some(&what.denied)),
+            Cell::or_dash(Some(&what.object)),
         ]);
         let comm = seen.comm.as_deref().unwrap_or("?");
         let ids = containers(users, what).into_iter().map(|id| output.id(id));

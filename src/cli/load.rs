@@ -31,7 +31,7 @@ Examples:
   # Follow the sources from boot on, as a service.
   systemctl enable --now oci-apparmor-preload.service")]
 pub(super) struct Load {
-    /// The profiles
+    /// The names of the profiles
     #[arg(
         value_name = "NAME",
         required_unless_present = "all",

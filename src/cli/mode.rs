@@ -30,9 +30,9 @@ Examples:
   # Back again.
   oci-apparmor mode web enforce")]
 pub(super) struct Mode {
-    /// The profile
+    /// The name of the profile
     name: String,
-    /// Its mode
+    /// The mode that it gets on this node
     mode: Wanted,
 }
 

@@ -77,7 +77,14 @@ impl Cell {
 
     /// `-` where there is nothing.
     pub(super) fn or_dash(text: Option<impl AsRef<str>>) -> Self {
-        text.map_or_else(|| Self::from("-"), Self::from)
+        match text
+            .as_ref()
+            .map(AsRef::as_ref)
+            .filter(|text| !text.is_empty())
+        {
+            Some(text) => Self::from(text),
+            None => Self::from("-"),
+        }
     }
 }
 

@@ -30,7 +30,7 @@ Exit codes: 5 the profile is in use.
 Examples:
   oci-apparmor unload web")]
 pub(super) struct Unload {
-    /// The profile
+    /// The name of the profile
     name: String,
 }
 
@@ -60,7 +60,7 @@ fn unused(name: &ProfileName) -> Result<()> {
             named.join(", ")
         ),
     )
-    .hint("stop them first"))
+    .hint(format!("stop them, then run: oci-apparmor unload {name}")))
 }
 
 fn described(user: &Carrier) -> String {
