@@ -139,7 +139,7 @@ fn check_and_explain_tell_the_truth() {
     let bundle = Bundle::annotated("node", &CURRENT, &[("oci-apparmor/profile", "own")]);
     let explained = run(program, ["explain", bundle.path.to_str().unwrap()]).ok();
     assert!(
-        explained.contains("label      own\n") && explained.contains("not loaded"),
+        explained.ends_with("\nlabel       own\n") && explained.contains("not loaded"),
         "{explained}"
     );
     assert_eq!(loaded("own"), None, "explain loads nothing");
