@@ -64,7 +64,7 @@ fn failures(node: &Node, prelude: &str, about: &str) -> Vec<String> {
     let text = |f: &Value| format!("{} -> {}", f["text"], f["remedy"]);
     found
         .iter()
-        .filter(|f| f["part"] == "wiring" && f["verdict"] == "failure")
+        .filter(|f| f["part"] == "engines" && f["status"] == "failure")
         .map(text)
         .filter(|text| text.contains(about))
         .collect()
@@ -160,7 +160,7 @@ fn the_file_that_containerd_runs_with_is_the_one_that_is_changed() {
     let two = format!("{}; {running}", containerd(&format!("--config={other}")));
     let line = refused(cli(&node, &configure(&[])).prelude(&two), 2);
     assert!(
-        line.contains("more than one containerd") && line.contains(&format!("--config {other}")),
+        line.contains("several containerds") && line.contains(&format!("--config {other}")),
         "{line}"
     );
     // What is no daemon of this node does not count: a command, and docker's own.

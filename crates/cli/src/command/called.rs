@@ -1,8 +1,8 @@
-//! Whether the wrapper becomes the very program that an engine called before it.
+//! Whether the wrapper calls the same program that the engine called before.
 //!
 //! A node can have several of one kind: CRI-O brings `/usr/libexec/crio/crun`, an administrator
-//! `/usr/local/bin/runc`, k3s a runc of its own. They differ in version and in what they were built
-//! with, so none of them must come into the place of another unnoticed.
+//! `/usr/local/bin/runc`, k3s a runc of its own. They differ in version and in how they were built,
+//! so none of them may replace another unnoticed.
 
 use std::path::{Path, PathBuf};
 
@@ -14,7 +14,7 @@ use oci_apparmor::error::{Error, Kind, Result};
 use oci_apparmor::runtime::locate;
 use oci_apparmor::settings::{self, RuntimeKind, RuntimeSettings, Settings};
 
-/// Where services look for programs, unless they are told otherwise (systemd's own default).
+/// Where services look for programs, unless their unit says otherwise (systemd's default).
 const USUAL_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Where podman looks for runc and crun (`default.go` in containers/common).
@@ -29,20 +29,20 @@ const PODMAN: [&str; 8] = [
     "/run/current-system/sw/bin",
 ];
 
-/// What an engine calls now.
+/// The program that an engine calls now.
 pub(crate) struct Called<'t> {
     pub(crate) engine: Engine,
     pub(crate) target: &'t Target,
-    /// As its configuration says; none: it looks for one.
+    /// As its configuration says; none: the engine searches for one.
     pub(crate) configured: Option<&'t str>,
 }
 
 impl Called<'_> {
-    /// Compares it with what `ours` becomes; says what is worth saying.
+    /// Compares it with the program that the wrapper at `ours` calls; returns notes about it.
     ///
     /// # Errors
-    /// [`Kind::Policy`] where it is another one that nobody chose; [`Kind::NotFound`] where there
-    /// is none.
+    /// [`Kind::Policy`] where it is another program, not a configured one; [`Kind::NotFound`] where
+    /// there is none.
     pub(crate) fn same_program(&self, place: &Place, ours: &Path) -> Result<Vec<String>> {
         let name = ours
             .file_name()
@@ -62,7 +62,7 @@ impl Called<'_> {
         }
         let line = |program: &str| {
             format!(
-                "put the line {name} = \"{program}\" into the section [runtimes] of {}",
+                "add {name} = \"{program}\" to the section [runtimes] of {}",
                 place.here(Path::new(settings::PATH)).display()
             )
         };
@@ -71,7 +71,7 @@ impl Called<'_> {
             (Engines::Is(_, engines), Ok(Some(wrappers))) if engines == wrappers => Ok(Vec::new()),
             (Engines::Is(shown, _), Ok(Some(wrappers))) if settings.program(kind).is_some() => {
                 Ok(vec![format!(
-                    "{title} called {}, the wrapper calls {}, as runtimes.{name} says",
+                    "{title} called {}; the wrapper calls {}, as runtimes.{name} says",
                     shown.display(),
                     wrappers.display()
                 )])
@@ -79,7 +79,7 @@ impl Called<'_> {
             (Engines::Is(shown, _), Ok(Some(wrappers))) => Err(Error::new(
                 Kind::Policy,
                 format!(
-                    "{title} calls {}, and the wrapper would call another in its place, {}",
+                    "{title} calls {}, but the wrapper would call {}",
                     shown.display(),
                     wrappers.display()
                 ),
@@ -90,17 +90,20 @@ impl Called<'_> {
             ))),
             (Engines::Is(shown, _), Ok(None)) => Err(Error::new(
                 Kind::NotFound,
-                format!("the wrapper would not find {}", shown.display()),
+                format!(
+                    "the wrapper would not find {}, which {title} calls",
+                    shown.display()
+                ),
             )
             .with_remedy(format!(
                 "{}; nothing was changed",
                 line(&shown.to_string_lossy())
             ))),
-            (_, Err(e)) => Err(e.about("the wrapper would find nothing to become")),
+            (_, Err(e)) => Err(e.about("the wrapper would find no runtime to call")),
             (_, Ok(None)) if place.is_node() => Err(Error::new(
                 Kind::NotFound,
                 format!(
-                    "the wrapper would find nothing to become: there is no {name} in {}",
+                    "the wrapper would find no runtime to call: there is no {name} in {}",
                     settings::listed(&settings.directories)
                 ),
             )
@@ -111,8 +114,8 @@ impl Called<'_> {
             (Engines::Unknown(shown), _) => {
                 let shown = shown.map_or_else(|| "PROGRAM".to_owned(), |p| p.display().to_string());
                 Ok(vec![format!(
-                    "which {name} {title} calls cannot be told here; the wrapper calls the first \
-                     of its directories: if that is another one, {}",
+                    "it is unknown which {name} {title} calls; the wrapper calls the first one that \
+                     it finds; if that is another one, {}",
                     line(&shown)
                 )])
             }
@@ -126,7 +129,7 @@ impl Called<'_> {
         let path = configured.map(Path::new);
         let named = path.and_then(Path::file_name).and_then(|n| n.to_str());
         if named.is_some_and(|named| named != kind.name()) {
-            // Ours was told to stand for another kind.
+            // --low-level asks for another kind.
             return Engines::Another;
         }
         let found = match path {
@@ -147,7 +150,7 @@ impl Called<'_> {
         }
     }
 
-    /// Where a distribution has its own programs.
+    /// Where a Kubernetes distribution has its own programs.
     fn own_directory(&self) -> Option<&'static str> {
         match self.target.owner {
             Owner::K3s => Some("/var/lib/rancher/k3s/data/current/bin"),
@@ -163,7 +166,7 @@ impl Called<'_> {
         if self.engine == Engine::Podman {
             return PODMAN.iter().map(PathBuf::from).collect();
         }
-        // A shim, which calls the runtime, has it from its containerd.
+        // The shim, which calls the runtime, inherits it from containerd.
         let daemon = self.target.daemon.as_ref().and_then(|d| d.path.as_deref());
         let own = self.own_directory().filter(|_| daemon.is_none());
         let path = daemon.unwrap_or(USUAL_PATH);
@@ -172,13 +175,13 @@ impl Called<'_> {
     }
 }
 
-/// What an engine calls.
+/// The program that an engine calls.
 enum Engines {
-    /// This, with its real path.
+    /// This one, with its real path.
     Is(PathBuf, PathBuf),
-    /// Nothing that can be seen, though it may be named.
+    /// Not found, though it may be named.
     Unknown(Option<PathBuf>),
-    /// One of another kind, which ours does not stand for.
+    /// One of another kind than the wrapper is to call.
     Another,
 }
 
@@ -194,7 +197,7 @@ fn low_level(place: &Place) -> Result<RuntimeSettings> {
     }
 }
 
-/// The real path of what the wrapper becomes.
+/// The real path of the program that the wrapper calls.
 fn wrappers(
     place: &Place,
     kind: RuntimeKind,

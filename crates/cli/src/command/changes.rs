@@ -18,20 +18,20 @@ use oci_apparmor::error::{Error, Kind, Result, reason};
 use oci_apparmor::profiles::source::listing;
 use oci_apparmor::settings::{self, Settings};
 
-/// An editor or a package writes several files; all of them are loaded at once, when nothing more
-/// has come for this long, but after `LONGEST` in any case.
+/// An editor or a package writes several files. They are loaded together, once nothing has changed
+/// for this long, but after `LONGEST` at the latest.
 const QUIET: Duration = Duration::from_millis(200);
 const LONGEST: Duration = Duration::from_secs(2);
 
-/// Where this node says that a file is not to be loaded, or only to complain.
+/// The lists of files that this node does not load, or loads in complain mode.
 const LISTS: [&str; 2] = ["/etc/apparmor.d/disable", "/etc/apparmor.d/force-complain"];
 
 /// What happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Event {
-    /// A signal ends us.
+    /// A signal asks to end.
     End,
-    /// A signal asks for it, or files have changed: everything is to be looked at.
+    /// Files have changed, or a signal asks to check everything.
     Files,
     /// The kernel's policy has changed.
     Kernel,
@@ -39,10 +39,10 @@ pub(crate) enum Event {
     Nothing,
 }
 
-/// The signals that are for us, taken when there is time for them.
+/// Signals, read when there is time for them.
 pub(crate) struct Signals {
     caught: SignalFd,
-    /// One that ends us was seen; it comes but once.
+    /// A signal to end was seen; it comes only once.
     ended: Cell<bool>,
 }
 
@@ -72,14 +72,13 @@ impl Signals {
         }
     }
 
-    /// Whether it is to end now. A SIGHUP that is taken here changes nothing: all is being
-    /// looked at.
+    /// Whether to end now. A SIGHUP is ignored here: everything is being checked already.
     pub(crate) fn ends(&self) -> bool {
         self.next() == Event::End
     }
 }
 
-/// The kernel's policy, as far as its revision tells.
+/// The kernel's policy, by its revision.
 pub(crate) struct Policy {
     file: Option<File>,
     seen: Option<u64>,
@@ -93,7 +92,7 @@ impl Policy {
         }
     }
 
-    /// Whether it has changed since this was last asked.
+    /// Whether it has changed since the last call.
     pub(crate) fn has_changed(&mut self) -> bool {
         let now = self.file.as_ref().and_then(kernel::revision_in);
         let changed = now.is_some() && now != self.seen;
@@ -103,19 +102,19 @@ impl Policy {
         changed
     }
 
-    /// What has happened, if the file says that something has.
+    /// What has happened; `told`: the file is readable.
     fn event(&mut self, told: bool) -> Event {
         if self.has_changed() {
             return Event::Kernel;
         }
         if told {
-            // What says so when nothing has changed would say it for ever.
+            // It is readable although nothing has changed, so it would be forever.
             self.file = None;
         }
         Event::Nothing
     }
 
-    /// Whether the kernel tells of changes by itself.
+    /// Whether the kernel reports changes by itself.
     pub(crate) fn tells(&self) -> bool {
         self.file.is_some()
     }
@@ -137,7 +136,9 @@ impl Files {
                 Kind::Internal,
                 format!("cannot watch the directories of profiles: {why}"),
             )
-            .with_remedy("raise fs.inotify.max_user_instances and max_user_watches")
+            .with_remedy(
+                "run: sysctl fs.inotify.max_user_instances=1024 fs.inotify.max_user_watches=524288",
+            )
         };
         let inotify = match Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC) {
             Ok(inotify) => inotify,
@@ -156,7 +157,7 @@ impl Files {
         directories.extend(LISTS.iter().map(Path::new).chain(configuration));
         let mut blind = None;
         for directory in directories {
-            // A link that is made to lead elsewhere.
+            // A link may be changed to another target.
             let parent = directory.parent().filter(|_| directory.is_symlink());
             for path in std::iter::once(directory).chain(parent) {
                 if let Err(e) = watch(&inotify, path) {
@@ -227,7 +228,7 @@ impl Files {
         Ok(event)
     }
 
-    /// Takes all that was reported; which it was does not matter.
+    /// Reads all events; which files they are about does not matter.
     fn drain(&self) -> bool {
         let mut any = false;
         let Some(inotify) = &self.inotify else {

@@ -1,4 +1,4 @@
-//! What an engine would make of the change, before it is made.
+//! Whether an engine would accept the change, before it is made.
 
 use std::path::Path;
 use std::time::Duration;
@@ -41,8 +41,8 @@ pub(crate) fn knows_our_template(place: &Place, target: &Target) -> Result<()> {
         Some((minor, patch)) if !has_base(minor, patch) => Err(Error::new(
             Kind::Policy,
             format!(
-                "{} v1.{minor}.{patch} cannot include its own configuration in a template, and \
-                 would not start",
+                "{} v1.{minor}.{patch} would not start: it cannot include its own configuration in \
+                 a template",
                 target.owner.title()
             ),
         )
@@ -68,8 +68,8 @@ fn has_base(minor: u32, patch: u32) -> bool {
     first.map_or(minor > 28, |(_, least)| patch >= *least)
 }
 
-/// Refuses what the engine would not start with: its own program judges the file, and docker's
-/// command line must not contradict it.
+/// Refuses a change that the engine would not start with: its own program checks the file, and
+/// docker's command line must not contradict it.
 ///
 /// # Errors
 /// [`Kind::Policy`] and [`Kind::Configuration`].
@@ -93,7 +93,7 @@ pub(crate) fn accepted(
     };
     let usual = engine.programs().iter().map(Path::new);
     let running = target.daemon.iter().map(|daemon| daemon.program.as_path());
-    // k3s is one program for all, which would not know that it is meant to be containerd.
+    // k3s is one program for everything; called by its path it does not act as containerd.
     let is = |path: &&Path| {
         path.file_name()
             .is_some_and(|n| n == "containerd" || n == "dockerd")

@@ -1,9 +1,9 @@
 //! The containers that were made through the wrapper and still need it: engines call it by its
 //! path for each of them until it is deleted.
 //!
-//! Those with a profile have a record. The others do not, and are found by what their engines'
-//! own processes say: conmon has the runtime's path on its command line, and a shim of containerd
-//! writes it into each bundle.
+//! Containers with a profile have a record. The others are found through their engines' processes:
+//! conmon has the runtime's path on its command line, and containerd's shim writes it into each
+//! bundle.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -12,10 +12,10 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use crate::command::output::Output;
 use crate::command::wiring::is_ours;
 use crate::engine::Engine;
 use crate::engine::running::{strings, value};
-use crate::print;
 use oci_apparmor::containers::in_use::State;
 use oci_apparmor::containers::record::{self, Record};
 use oci_apparmor::error::Result;
@@ -24,15 +24,20 @@ use oci_apparmor::fs::trusted;
 /// A shim's file is a path or a few options.
 const MAX_FILE: u64 = 64 << 10;
 
+/// Print the containers that need the wrapper until they are deleted; for install.sh
+#[derive(Debug, clap::Args)]
+#[command(hide = true)]
+pub(crate) struct Living {}
+
 /// A container.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Living {
+pub(crate) struct Container {
     id: String,
-    /// Whether nothing of ours is recorded of it.
+    /// Whether it has no record.
     unrecorded: bool,
 }
 
-impl Living {
+impl Container {
     /// For people.
     pub(crate) fn shown(&self) -> String {
         match self.unrecorded {
@@ -42,10 +47,10 @@ impl Living {
     }
 }
 
-pub(crate) fn run() -> Result<u8> {
-    let all: Vec<String> = all()?.iter().map(|(_, living)| living.shown()).collect();
+pub(crate) fn run(output: Output) -> Result<u8> {
+    let all: Vec<String> = all()?.iter().map(|(_, one)| one.shown()).collect();
     if !all.is_empty() {
-        print(&format!("{}\n", all.join(" ")))?;
+        output.line(all.join(" "))?;
     }
     Ok(0)
 }
@@ -54,11 +59,11 @@ pub(crate) fn run() -> Result<u8> {
 ///
 /// # Errors
 /// Where records cannot be listed.
-pub(crate) fn of(engine: Engine) -> Result<Vec<Living>> {
+pub(crate) fn of(engine: Engine) -> Result<Vec<Container>> {
     let all = all()?.into_iter();
     Ok(all
         .filter(|(of, _)| of.contains(&engine))
-        .map(|(_, living)| living)
+        .map(|(_, container)| container)
         .collect())
 }
 
@@ -66,7 +71,7 @@ pub(crate) fn of(engine: Engine) -> Result<Vec<Living>> {
 ///
 /// # Errors
 /// Where records cannot be listed.
-pub(crate) fn all() -> Result<Vec<(Vec<Engine>, Living)>> {
+pub(crate) fn all() -> Result<Vec<(Vec<Engine>, Container)>> {
     let mut found: BTreeMap<String, (Vec<Engine>, bool)> = BTreeMap::new();
     for (engine, id) in of_processes() {
         found.insert(id, (vec![engine], true));
@@ -78,8 +83,8 @@ pub(crate) fn all() -> Result<Vec<(Vec<Engine>, Living)>> {
         let entry = found.entry(record.id.clone());
         entry.or_insert_with(|| (concerns(&record), false)).1 = false;
     }
-    let living = |(id, (engines, unrecorded))| (engines, Living { id, unrecorded });
-    Ok(found.into_iter().map(living).collect())
+    let container = |(id, (engines, unrecorded))| (engines, Container { id, unrecorded });
+    Ok(found.into_iter().map(container).collect())
 }
 
 /// The engines that a container may be one of: containerd and docker have roots of their own, the
@@ -96,7 +101,7 @@ fn concerns(record: &Record) -> Vec<Engine> {
     }
 }
 
-/// The containers whose engines' processes name our program.
+/// The containers whose engines' processes name the wrapper.
 fn of_processes() -> Vec<(Engine, String)> {
     let namespace = |process: &Path| fs::read_link(process.join("ns/pid")).ok();
     let own = namespace(Path::new("/proc/self"));
@@ -118,7 +123,7 @@ fn of_processes() -> Vec<(Engine, String)> {
         if !name.starts_with("conmon") && !name.starts_with("containerd-shim-runc-") {
             continue;
         }
-        // What runs in a container may call itself whatever it likes.
+        // A process in a container can have any name.
         if own.is_none() || namespace(&process) != own {
             continue;
         }
@@ -132,7 +137,7 @@ fn of_processes() -> Vec<(Engine, String)> {
     found
 }
 
-/// What a conmon is for: podman's has a command to run at the end, CRI-O's has none.
+/// The container of a conmon. podman's has a command to run at the end, CRI-O's has none.
 fn of_conmon(words: &[String]) -> Option<(Engine, String)> {
     const OF_THE_COMMAND: &str = "--exit-command-arg";
     // The words of that command look like options of conmon's.
@@ -153,7 +158,7 @@ fn of_conmon(words: &[String]) -> Option<(Engine, String)> {
     Some((engine, shown(id)))
 }
 
-/// The bundles beside a shim's own: it serves several containers of one pod.
+/// The containers of a shim, by the bundles beside its own: it serves all containers of a pod.
 fn of_shim(process: &Path, words: &[String]) -> Vec<(Engine, String)> {
     let engine = match value(words, &["namespace"]) {
         Some("moby") => Engine::Docker,
@@ -174,7 +179,7 @@ fn of_shim(process: &Path, words: &[String]) -> Vec<(Engine, String)> {
         .collect()
 }
 
-/// Whether a shim's bundle names our program: in `runtime`, or in its options.
+/// Whether a shim's bundle names the wrapper: in `runtime`, or in its options.
 fn calls_us(bundle: &Path) -> bool {
     let text = |name: &str| {
         let file = File::open(bundle.join(name)).ok()?;

@@ -1,10 +1,10 @@
-//! What `configure` wrote, and whether it is still there and in force: files are edited, packages
-//! bring new ones, and distributions make theirs anew at each start.
+//! Whether what `configure` wrote is still there and in force: people edit these files, packages
+//! replace them, and distributions write theirs anew at each start.
 
 use std::path::{Path, PathBuf};
 
-use crate::command::check::Finding;
 use crate::command::configure::DEFAULT_NAME;
+use crate::command::finding::{ENGINES, Finding};
 use crate::command::target::Target;
 use crate::engine::layout::{self, Owner};
 use crate::engine::memory::Memory;
@@ -13,7 +13,7 @@ use crate::engine::seen::Seen;
 use crate::engine::{self, Engine};
 use oci_apparmor::error::{Kind, quoted};
 
-/// What is lost of one engine's configuration. `running` are the files that containerds read.
+/// What is missing in one engine's configuration. `running`: the files that containerds read.
 pub(crate) fn of(
     engine: Engine,
     node: &Place,
@@ -24,26 +24,24 @@ pub(crate) fn of(
     let again = again(engine, memory);
     let file = memory.file.display();
     let failure = |text: String, remedy: &str| {
-        vec![Finding::failure(
-            "wiring",
-            Kind::Configuration,
-            text,
-            remedy,
-        )]
+        vec![Finding::failure(ENGINES, Kind::Configuration, text, remedy)]
     };
     if matches!(node.read(&memory.file), Ok(None)) {
         let text = format!(
-            "{file}, which configure made or changed, is gone: {} does not call us",
+            "{file}, which configure changed, is gone: {} does not call the wrapper",
             engine.title()
         );
         return failure(text, &again);
     }
     let Ok(written) = engine::written(engine, node, &memory.configuration, ours) else {
-        // That it cannot be read is said already.
+        // That it cannot be read is reported already.
         return Vec::new();
     };
     if let Some(why) = missing(&written, memory) {
-        return failure(format!("{file} is not as configure left it: {why}"), &again);
+        return failure(
+            format!("{file} differs from what configure wrote: {why}"),
+            &again,
+        );
     }
     if engine != Engine::Containerd {
         return Vec::new();
@@ -53,10 +51,10 @@ pub(crate) fn of(
         let others: Vec<String> = running.iter().map(|p| p.display().to_string()).collect();
         return failure(
             format!(
-                "configure changed {file}, and the containerd that runs here reads {}",
+                "configure changed {file}, but the containerd that runs here reads {}",
                 others.join(" and ")
             ),
-            "oci-apparmor unconfigure containerd, and then configure it again",
+            "run: oci-apparmor unconfigure containerd && oci-apparmor configure containerd",
         );
     }
     if reads == memory.configuration || matches!(node.read(&reads), Ok(None)) {
@@ -76,11 +74,11 @@ pub(crate) fn of(
     let owner = Owner::of(&reads, None);
     failure(
         format!(
-            "{}, which the containerd of {} reads, is not what {file} asks for: {why}",
+            "{}, which the containerd of {} reads, does not have what {file} says: {why}",
             reads.display(),
             owner.title()
         ),
-        &restart.unwrap_or_else(|| "restart it; if it stays so, look at its log".to_owned()),
+        &restart.unwrap_or_else(|| "restart it; if that does not help, read its log".to_owned()),
     )
 }
 
@@ -111,7 +109,7 @@ fn missing(seen: &Seen, memory: &Memory) -> Option<String> {
 
 /// The command that wrote it.
 fn again(engine: Engine, memory: &Memory) -> String {
-    let mut command = format!("oci-apparmor configure {}", engine.name());
+    let mut command = format!("run: oci-apparmor configure {}", engine.name());
     if memory.default {
         command.push_str(" --set-default");
     }

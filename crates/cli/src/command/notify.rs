@@ -1,4 +1,4 @@
-//! A word to the service manager that started us (sd_notify(3)), if one did.
+//! Notifications to the service manager (sd_notify(3)), if it started this process.
 
 use std::env;
 use std::ffi::OsStr;
@@ -6,7 +6,7 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 
-/// Tells it; nothing depends on whether that is heard.
+/// Sends a notification; a failure does not matter.
 pub(crate) fn tell(state: &str) {
     if let Some(socket) = env::var_os("NOTIFY_SOCKET") {
         let _ = send(&socket, state);

@@ -1,4 +1,4 @@
-//! Which file of an engine `configure` and `unconfigure` mean, and what to run afterwards.
+//! Which file of an engine `configure` and `unconfigure` change, and what to run afterwards.
 
 use std::path::{Path, PathBuf};
 
@@ -14,16 +14,16 @@ use oci_apparmor::error::{Error, Kind, Result};
 pub(crate) struct Target {
     /// The file, or the drop-in to make.
     pub(crate) main: PathBuf,
-    /// The file of containerd's that is read; elsewhere it is the same.
+    /// The file that containerd reads; for other engines the same as `main`.
     pub(crate) reads: PathBuf,
-    /// Whose containerd it is.
+    /// The distribution that the containerd belongs to.
     pub(crate) owner: Owner,
     /// The process that reads it.
     pub(crate) daemon: Option<Daemon>,
 }
 
 impl Target {
-    /// That of an engine: the file that a person names, or the one that matters here.
+    /// The target of an engine: the named file, or the one that is in force here.
     ///
     /// # Errors
     /// Where there are several, or none that could be changed.
@@ -46,7 +46,7 @@ impl Target {
         }
     }
 
-    /// What `unconfigure` means: what is remembered, if it is one, else as above.
+    /// The target of `unconfigure`: the remembered one, if there is one, else as above.
     pub(crate) fn to_take_back(
         engine: Engine,
         place: &Place,
@@ -91,7 +91,7 @@ impl Target {
                     config.display()
                 ),
             )
-            .with_remedy("name it as the engine sees it, without the directory of --root"));
+            .with_remedy("give the path that the engine sees, without the directory of --root"));
         }
         let main = config.to_owned();
         if engine != Engine::Containerd {
@@ -114,8 +114,8 @@ impl Target {
         })
     }
 
-    /// The command that makes the engine read its configuration; `less`: something was taken out
-    /// of it. None where it does so by itself.
+    /// The command that makes the engine read its configuration; none where it does so by itself.
+    /// `less`: something was taken out of it.
     pub(crate) fn restart(&self, engine: Engine, place: &Place, less: bool) -> Option<String> {
         let unit = self.daemon.as_ref().and_then(|daemon| daemon.unit.clone());
         let unit = unit.as_deref().map(|u| u.trim_end_matches(".service"));
@@ -137,7 +137,7 @@ impl Target {
     }
 }
 
-/// The services that start a distribution's containerd, that of servers first.
+/// The services that start a distribution's containerd, the server's first.
 fn units_of(owner: Owner) -> &'static [&'static str] {
     match owner {
         Owner::K3s => &["k3s", "k3s-agent"],
@@ -147,7 +147,7 @@ fn units_of(owner: Owner) -> &'static [&'static str] {
     }
 }
 
-/// Of several services the one that is enabled.
+/// The command for the enabled one of several services.
 fn by_units(place: &Place, units: &[&str]) -> String {
     let enabled = |unit: &&&str| {
         let link = format!("/etc/systemd/system/multi-user.target.wants/{unit}.service");
@@ -162,7 +162,7 @@ fn by_units(place: &Place, units: &[&str]) -> String {
     }
 }
 
-/// The containerds that run, where it is this node that is meant.
+/// The containerds that run; none for an image.
 fn running(place: &Place) -> Vec<(Daemon, PathBuf)> {
     match place.is_node() {
         true => started::containerds(),
@@ -170,7 +170,7 @@ fn running(place: &Place) -> Vec<(Daemon, PathBuf)> {
     }
 }
 
-/// The containerd that Kubernetes uses: what runs tells, else what lies there.
+/// The containerd that Kubernetes uses: one that runs, else by the files on disk.
 fn containerd(place: &Place) -> Result<Target> {
     let mut all: Vec<(Option<Daemon>, PathBuf)> = running(place)
         .into_iter()
@@ -217,7 +217,7 @@ fn containerd(place: &Place) -> Result<Target> {
             Err(Error::new(
                 Kind::Usage,
                 format!(
-                    "there is more than one containerd on this node, and they read {}",
+                    "there are several containerds on this node, which read {}",
                     several
                         .iter()
                         .map(|(_, reads)| reads.display().to_string())
@@ -225,7 +225,10 @@ fn containerd(place: &Place) -> Result<Target> {
                         .join(" and ")
                 ),
             )
-            .with_remedy(choices(mains.iter().map(PathBuf::as_path), "say which by")))
+            .with_remedy(choices(
+                mains.iter().map(PathBuf::as_path),
+                "choose one with",
+            )))
         }
     }
 }
