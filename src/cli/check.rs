@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueHint};
-use serde::Serialize;
 
 use crate::apparmor::kernel::Kernel;
+use crate::cli::finding::{Finding, Status};
 use crate::cli::output::Output;
 use crate::cli::progress::Progress;
-use crate::cli::table::{Cell, Fit, Row, Table, Tone};
+use crate::cli::table::{Cell, Fit, Row, Table};
 use crate::cli::{node, wiring};
 use crate::error::{Error, Kind, Result};
 use crate::settings::{self, Settings};
@@ -38,85 +38,6 @@ pub(super) struct Check {
     /// Print a JSON list
     #[arg(long)]
     json: bool,
-}
-
-/// The result of one check.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum Status {
-    /// As it must be.
-    Ok,
-    /// Not as it should be, or not in use.
-    Warning,
-    /// Containers that name a profile do not start, or run without it.
-    Failure,
-}
-
-impl Status {
-    fn cell(self) -> Cell {
-        match self {
-            Self::Ok => Cell::new("ok", Tone::Good),
-            Self::Warning => Cell::new("warning", Tone::Warning),
-            Self::Failure => Cell::new("failure", Tone::Bad),
-        }
-    }
-}
-
-/// One check.
-#[derive(Debug, Serialize)]
-pub(super) struct Finding {
-    part: &'static str,
-    status: Status,
-    text: String,
-    remedy: Option<String>,
-    #[serde(skip)]
-    kind: Kind,
-}
-
-impl Finding {
-    pub(super) fn ok(part: &'static str, text: impl Into<String>) -> Self {
-        let (status, kind) = (Status::Ok, Kind::Internal);
-        Self {
-            part,
-            status,
-            text: text.into(),
-            remedy: None,
-            kind,
-        }
-    }
-
-    pub(super) fn warning(
-        part: &'static str,
-        text: impl Into<String>,
-        remedy: impl Into<String>,
-    ) -> Self {
-        let status = Status::Warning;
-        Self {
-            status,
-            remedy: Some(remedy.into()),
-            ..Self::ok(part, text)
-        }
-    }
-
-    pub(super) fn failure(
-        part: &'static str,
-        kind: Kind,
-        text: impl Into<String>,
-        remedy: impl Into<String>,
-    ) -> Self {
-        Self {
-            status: Status::Failure,
-            kind,
-            ..Self::warning(part, text, remedy)
-        }
-    }
-
-    /// An error, with its remedy.
-    pub(super) fn error(part: &'static str, e: &Error) -> Self {
-        let remedy = e.remedy();
-        let remedy = remedy.unwrap_or_else(|| "see oci-apparmor(8)".to_owned());
-        Self::failure(part, e.kind(), e.without_remedy(), remedy)
-    }
 }
 
 pub(super) fn run(arguments: &Check, output: Output) -> Result<u8> {

@@ -5,8 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::cli::check::Finding;
-use crate::cli::wiring::ENGINES;
+use crate::cli::finding::{ENGINES, Finding};
 use crate::engine::Engine;
 use crate::error::{Kind, quoted};
 use crate::trusted::{self, Refusal};

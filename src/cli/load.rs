@@ -7,7 +7,6 @@ use crate::apparmor::name::ProfileName;
 use crate::cli::outcome::{Outcome, Row, Sum, table};
 use crate::cli::output::Output;
 use crate::cli::progress::Progress;
-use crate::cli::watch;
 use crate::error::{Error, Kind, Result};
 use crate::profiles::listing::{self, Listed};
 use crate::profiles::{Change, Source, Store, Word};
@@ -72,14 +71,23 @@ pub(super) struct Load {
     json: bool,
 }
 
-pub(super) fn run(arguments: &Load, output: Output) -> Result<u8> {
+impl Load {
+    /// Whether to stay, and follow the sources.
+    pub(super) fn watches(&self) -> bool {
+        self.watch
+    }
+}
+
+/// Refuses where this process may not load profiles.
+pub(super) fn may_load() -> Result<()> {
     kernel::may_load().map_err(|why| {
         Error::new(Kind::Policy, format!("profiles cannot be loaded: {why}"))
             .hint("run it as root on the host")
-    })?;
-    if arguments.watch {
-        return watch::run(output);
-    }
+    })
+}
+
+pub(super) fn run(arguments: &Load, output: Output) -> Result<u8> {
+    may_load()?;
     let settings = Settings::load()?;
     let store = Store::new(&settings);
     if let Some(off) = store.takes_none() {

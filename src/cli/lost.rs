@@ -3,10 +3,9 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::cli::check::Finding;
 use crate::cli::configure::DEFAULT_NAME;
+use crate::cli::finding::{ENGINES, Finding};
 use crate::cli::target::Target;
-use crate::cli::wiring::ENGINES;
 use crate::engine::layout::{self, Owner};
 use crate::engine::memory::Memory;
 use crate::engine::place::Place;

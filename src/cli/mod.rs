@@ -7,6 +7,7 @@ mod configure;
 mod denials;
 mod distribution;
 mod explain;
+mod finding;
 mod gc;
 mod help;
 mod hooks;
@@ -132,6 +133,7 @@ pub fn main() -> ExitCode {
         Command::Check(arguments) => check::run(arguments, output),
         Command::Explain(arguments) => explain::run(arguments, output),
         Command::Denials(arguments) => denials::run(arguments, output),
+        Command::Load(arguments) if arguments.watches() => watch::run(output),
         Command::Load(arguments) => load::run(arguments, output),
         Command::Unload(arguments) => unload::run(arguments, output),
         Command::Mode(arguments) => mode::run(arguments, output),

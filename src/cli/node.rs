@@ -3,7 +3,7 @@
 use crate::apparmor::blob;
 use crate::apparmor::kernel::{Enforcement, Kernel, may_load};
 use crate::apparmor::parser::Parser;
-use crate::cli::check::Finding;
+use crate::cli::finding::Finding;
 use crate::error::{Kind, foreign};
 use crate::profiles::{Source, listing};
 use crate::runtime::{holes, locate};

@@ -31,6 +31,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 pub(super) fn run(output: Output) -> Result<u8> {
+    load::may_load()?;
     let signals = Signals::catch()?;
     let mut known = Known::new(output);
     let kernel = Kernel::default();

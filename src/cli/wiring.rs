@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::cli::check::Finding;
+use crate::cli::finding::{ENGINES, Finding};
 use crate::cli::hooks::Hooks;
 use crate::cli::lost;
 use crate::engine::layout::{self, Owner};
@@ -16,9 +16,6 @@ use crate::profiles::listing;
 use crate::runtime::marker;
 use crate::settings::Settings;
 use crate::trusted::{self, Refusal};
-
-/// The part of `check` that these findings belong to.
-pub(super) const ENGINES: &str = "engines";
 
 /// The wrapper's file, whatever links lead to it.
 const WRAPPER: &str = "oci-apparmor-runtime";
