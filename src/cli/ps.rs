@@ -155,15 +155,12 @@ pub(super) fn run(arguments: &Ps, output: Output) -> Result<u8> {
             .map(|()| 0);
     }
     let processes: usize = containers.iter().map(|c| c.unconfined().count()).sum();
-    let (noun, verb) = match processes {
-        1 => ("process", "runs"),
-        _ => ("processes", "run"),
+    let why = match processes {
+        1 => "1 process runs without the label of its container".to_owned(),
+        n => format!("{n} processes run without the label of their container"),
     };
-    Err(Error::new(
-        Kind::Policy,
-        format!("{processes} {noun} {verb} without the label of the container"),
-    )
-    .hint(format!("restart the containers: {}", concerned.join(" "))))
+    Err(Error::new(Kind::Policy, why)
+        .hint(format!("restart the containers: {}", concerned.join(" "))))
 }
 
 fn table(containers: &[Container], output: Output) -> Table {
