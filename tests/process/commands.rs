@@ -165,7 +165,7 @@ fn what_the_settings_name_is_loaded_from_wherever_it_is() {
     assert_eq!(lines[1], "low loaded enforce");
     assert!(lines[2].starts_with("off disabled - "), "{lines:?}");
     assert!(
-        lines[3].starts_with("none failed - the profile none, which"),
+        lines[3].starts_with("none failed - the profile none, "),
         "{lines:?}"
     );
     assert_eq!(lines[4], "p unchanged enforce");
