@@ -40,6 +40,7 @@ Installed files:
   PREFIX/lib/systemd/system/          oci-apparmor-preload.service, oci-apparmor-gc.service and
                                       its timer; not enabled
   PREFIX/share/man/, PREFIX/share/doc/oci-apparmor/
+  PREFIX/share/                       completions for bash, zsh and fish, where these look for them
   /etc/oci-apparmor/config.toml       never overwritten; a newer version becomes config.toml.new
   /etc/oci-apparmor/profiles/         for your profiles
   /etc/oci-apparmor/engines/          with --engine: what was changed, to revert it
@@ -113,6 +114,7 @@ libexec=$prefix/libexec/oci-apparmor
 share=$prefix/share/oci-apparmor
 doc=$prefix/share/doc/oci-apparmor
 man=$prefix/share/man
+completions=$prefix/share/bash-completion/completions
 units=$prefix/lib/systemd/system
 etc=/etc/oci-apparmor
 
@@ -130,9 +132,25 @@ files() {
 0644 config/systemd/oci-apparmor-gc.service $units/oci-apparmor-gc.service
 0644 config/systemd/oci-apparmor-gc.timer $units/oci-apparmor-gc.timer
 0644 docs/man/oci-apparmor.8 $man/man8/oci-apparmor.8
+0644 docs/man/oci-apparmor-check.8 $man/man8/oci-apparmor-check.8
+0644 docs/man/oci-apparmor-configure.8 $man/man8/oci-apparmor-configure.8
+0644 docs/man/oci-apparmor-denials.8 $man/man8/oci-apparmor-denials.8
+0644 docs/man/oci-apparmor-explain.8 $man/man8/oci-apparmor-explain.8
+0644 docs/man/oci-apparmor-gc.8 $man/man8/oci-apparmor-gc.8
+0644 docs/man/oci-apparmor-lint.8 $man/man8/oci-apparmor-lint.8
+0644 docs/man/oci-apparmor-load.8 $man/man8/oci-apparmor-load.8
+0644 docs/man/oci-apparmor-mode.8 $man/man8/oci-apparmor-mode.8
+0644 docs/man/oci-apparmor-ps.8 $man/man8/oci-apparmor-ps.8
+0644 docs/man/oci-apparmor-render.8 $man/man8/oci-apparmor-render.8
+0644 docs/man/oci-apparmor-status.8 $man/man8/oci-apparmor-status.8
+0644 docs/man/oci-apparmor-unconfigure.8 $man/man8/oci-apparmor-unconfigure.8
+0644 docs/man/oci-apparmor-unload.8 $man/man8/oci-apparmor-unload.8
 0644 docs/man/oci-apparmor-runtime.8 $man/man8/oci-apparmor-runtime.8
 0644 docs/man/oci-apparmor-hook.8 $man/man8/oci-apparmor-hook.8
 0644 docs/man/oci-apparmor.toml.5 $man/man5/oci-apparmor.toml.5
+0644 completions/oci-apparmor.bash $completions/oci-apparmor
+0644 completions/_oci-apparmor $prefix/share/zsh/site-functions/_oci-apparmor
+0644 completions/oci-apparmor.fish $prefix/share/fish/vendor_completions.d/oci-apparmor.fish
 0644 README.md $doc/README.md
 0644 SECURITY.md $doc/SECURITY.md
 0644 CHANGELOG.md $doc/CHANGELOG.md

@@ -66,15 +66,19 @@ fn load_brings_the_kernel_to_what_the_sources_say() {
     source("broken", "profile broken { this is no rule, }\n");
     let all = cli(&["load", "--all"]);
     assert_eq!(all.code, 4, "{all:?}");
-    for line in [
-        "dot.ted: loaded",
-        "one: loaded",
-        "slash/ed: loaded",
-        "3 loaded, 0 already right, 1 failed",
+    for row in [
+        "dot.ted loaded enforce",
+        "one loaded enforce",
+        "slash/ed loaded enforce",
+        "3 loaded, 0 unchanged, 1 failed",
     ] {
-        assert!(all.out.lines().any(|l| l == line), "{line}: {all:?}");
+        assert!(rows(&all.out).iter().any(|r| r == row), "{row}: {all:?}");
     }
-    assert!(all.out.contains("broken: failed: "), "{all:?}");
+    let rows = rows(&all.out);
+    assert!(
+        rows.iter().any(|r| r.starts_with("broken failed - ")),
+        "{all:?}"
+    );
     for name in ["one", "slash/ed", "dot.ted"] {
         assert_eq!(loaded(name).unwrap(), format!("{name} (enforce)"));
         is(name, "enforce", "-");
@@ -83,7 +87,7 @@ fn load_brings_the_kernel_to_what_the_sources_say() {
     let all = cli(&["load", "--all"]);
     assert_eq!(all.code, 0, "{all:?}");
     assert!(
-        all.out.ends_with("0 loaded, 3 already right, 0 failed\n"),
+        all.out.ends_with("0 loaded, 3 unchanged, 0 failed\n"),
         "{all:?}"
     );
 
@@ -96,7 +100,7 @@ fn load_brings_the_kernel_to_what_the_sources_say() {
     is("one", "enforce", "content");
     let one = cli(&["load", "one"]).ok();
     assert!(
-        one.starts_with("one: reloaded: somebody else has loaded it"),
+        one.contains("\none      reloaded  enforce  somebody else has loaded it"),
         "{one}"
     );
     is("one", "enforce", "-");
@@ -104,7 +108,7 @@ fn load_brings_the_kernel_to_what_the_sources_say() {
     is("one", "enforce", "mode");
     let one = cli(&["load", "one"]).ok();
     assert!(
-        one.starts_with("one: reloaded: the file has changed since it was loaded (complain"),
+        one.contains("\none      reloaded  complain  the file has changed since it was loaded"),
         "{one}"
     );
     is("one", "complain", "-");
@@ -146,10 +150,10 @@ fn the_mode_of_a_running_container_is_changed_in_place() {
             "{said}"
         );
         assert!(
-            said.contains("moody is in complain mode now\n1 running process"),
+            said.contains("moody is now in complain mode\n1 running process "),
             "{said}"
         );
-        assert!(said.contains("deny rule(s)"), "{said}");
+        assert!(said.contains("deny rule"), "{said}");
         assert_eq!(container.label(), "moody (complain)");
         // exec still works; it is what the node wants now. And a deny rule still bites.
         let label = container
@@ -202,6 +206,13 @@ fn a_mode_that_cannot_be_set_leaves_the_profile_as_it_is() {
     assert_eq!(cli(&["mode", "bad", "complain"]).code, 4);
     assert!(!Path::new(LINKS).join("bad").exists());
     assert_eq!(cli(&["mode", "nowhere", "complain"]).code, 3);
+}
+
+/// The rows of a table with single blanks between the cells, without the remedies below them.
+fn rows(table: &str) -> Vec<String> {
+    let rows = table.lines().filter(|line| !line.starts_with(' '));
+    rows.map(|row| Vec::from_iter(row.split_whitespace()).join(" "))
+        .collect()
 }
 
 /// A watch, and what it says line by line.
@@ -307,10 +318,10 @@ fn a_watch_loads_what_changes_with_one_capability_and_ends_when_told() {
     run(CLI, ["load", "first"]).ok();
     assert_eq!(loaded("first").unwrap(), "first (enforce)");
     fs::remove_file(CONFIG).unwrap();
-    watch.says("0 loaded, 2 already right, 0 failed");
+    watch.says("0 loaded, 2 unchanged, 0 failed");
     // What has no source any more stays in the kernel.
     fs::remove_file(path("second")).unwrap();
-    watch.says("0 loaded, 1 already right, 0 failed");
+    watch.says("0 loaded, 1 unchanged, 0 failed");
     assert!(loaded("second").is_some());
     run("kill", ["-TERM", &watch.child.id().to_string()]).ok();
     assert_eq!(watch.child.wait().unwrap().code(), Some(0));

@@ -66,7 +66,7 @@ fn what_aa_remove_unknown_removes_is_loaded_again_and_its_containers_are_named()
     assert!(removed.contains("Removing 'victim'"), "{removed}");
     watch.says_all(&[
         "victim: loaded",
-        "container first: the profile victim was removed from the kernel",
+        "container first runs without the profile victim, which was removed from the kernel",
     ]);
     assert_eq!(loaded("victim").unwrap(), "victim (enforce)");
     // Loading it again helps none of those that ran under it.
@@ -82,7 +82,7 @@ fn what_aa_remove_unknown_removes_is_loaded_again_and_its_containers_are_named()
     assert_eq!(rows[1]["lost"], json!([]));
     let text = status(&["victim"]);
     assert!(
-        text.contains("!! victim: it was removed while container first ran"),
+        text.contains("! container first runs without it, because it was removed"),
         "{text}"
     );
     let ps = run(CLI, ["ps"]);
@@ -97,7 +97,10 @@ fn what_aa_remove_unknown_removes_is_loaded_again_and_its_containers_are_named()
     assert!(said.is_empty(), "{said:?}");
     drop(first);
     unload("victim");
-    watch.says_all(&["victim: loaded", "container second: the profile victim"]);
+    watch.says_all(&[
+        "victim: loaded",
+        "container second runs without the profile victim",
+    ]);
     fs::remove_file(link).unwrap();
 }
 

@@ -93,6 +93,6 @@ fn ps_does_not_report_another_containers_process_as_escaped() {
         unload("neighbour");
         let done = run(CLI, ["ps"]);
         assert_eq!(done.code, 5, "{runtime}: {done:?}");
-        assert!(done.err.contains("1 process(es) run without"), "{done:?}");
+        assert!(done.err.contains("1 process runs without"), "{done:?}");
     }
 }

@@ -121,7 +121,7 @@ fn the_stacks_of_crun_hold_what_they_must() {
         let row = rows.iter().find(|row| row["id"] == "stack").unwrap();
         assert_eq!(row["label"], format!("{name}//&zfloor"));
         assert_eq!(row["processes"][0]["label"], stack);
-        assert_eq!(row["processes"][0]["holds"], true);
+        assert_eq!(row["processes"][0]["confined"], true);
         // A profile of a stack is in use like any other, and is not taken from under it.
         let unload = run(CLI, ["unload", name]);
         assert_ne!(unload.code, 0, "{unload:?}");

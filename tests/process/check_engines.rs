@@ -32,7 +32,7 @@ fn sound() -> Option<Node> {
     Some(node)
 }
 
-/// The findings about one engine: verdict, text and remedy, without those of other engines that
+/// The findings about one engine: status, text and remedy, without those of other engines that
 /// this machine has.
 fn about(node: &Node, engine: &str) -> Vec<(String, String)> {
     let outcome = node
@@ -40,15 +40,15 @@ fn about(node: &Node, engine: &str) -> Vec<(String, String)> {
         .directory("/")
         .outcome();
     let found: Vec<Value> = serde_json::from_str(&outcome.stdout).unwrap();
-    let failures = found.iter().filter(|f| f["verdict"] == "failure").count();
+    let failures = found.iter().filter(|f| f["status"] == "failure").count();
     assert_eq!(outcome.code == Some(0), failures == 0, "{}", outcome.stdout);
-    let wiring = found.iter().filter(|f| f["part"] == "wiring");
+    let wiring = found.iter().filter(|f| f["part"] == "engines");
     let text = |f: &Value| {
         let remedy = f["remedy"].as_str().unwrap_or_default();
         format!("{} -> {remedy}", f["text"].as_str().unwrap())
     };
     wiring
-        .map(|f| (f["verdict"].as_str().unwrap().to_owned(), text(f)))
+        .map(|f| (f["status"].as_str().unwrap().to_owned(), text(f)))
         .filter(|(_, text)| text.contains(engine))
         .collect()
 }
@@ -173,7 +173,7 @@ fn containerd_as_it_should_be_and_each_mistake() {
         &node,
         "containerd",
         &[
-            "default runtime is not ours",
+            "default runtime is \"runc\"",
             "RuntimeClass",
             "--set-default",
         ],
@@ -260,10 +260,10 @@ fn the_program_must_be_there_be_ours_and_be_trusted() {
     is_fine(&node, "docker");
     let other = programs().join("oci-apparmor");
     fs::copy(other, node.path("/run/oci-apparmor-copy/runc")).unwrap();
-    fails(&node, "docker", &["is not the wrapper"]);
+    fails(&node, "docker", &["not the wrapper"]);
     node.program("/run/oci-apparmor-copy/runc", "#!/bin/sh\n");
     docker("/run/oci-apparmor-copy/runc");
-    fails(&node, "docker", &["is not the wrapper"]);
+    fails(&node, "docker", &["not the wrapper"]);
     node.chmod("/run/libexec", 0o777);
     docker("/run/libexec/runc");
     fails(&node, "docker", &["is not trusted"]);
@@ -275,7 +275,7 @@ fn the_program_must_be_there_be_ours_and_be_trusted() {
     warns(
         &node,
         "docker",
-        &["default runtime is not ours but \"runc\"", "--runtime mine"],
+        &["default runtime is \"runc\"", "--runtime mine"],
     );
     node.write(
         DOCKER,
@@ -322,11 +322,7 @@ fn crio_and_its_mistakes() {
         "/etc/crio/crio.conf.d/99-later.conf",
         "[crio.runtime]\ndefault_runtime = \"crun\"\n",
     );
-    warns(
-        &node,
-        "CRI-O",
-        &["default runtime is not ours but \"crun\""],
-    );
+    warns(&node, "CRI-O", &["default runtime is \"crun\""]);
     node.remove("/etc/crio/crio.conf.d");
     node.write(
         CRIO,
@@ -380,7 +376,7 @@ fn hooks_without_their_program() {
     let file = "/etc/containers/oci/hooks.d/ours.json";
     let text = include_str!("../../hooks/oci-apparmor.json");
     node.write(file, text.replace("@LIBEXECDIR@", "/run/gone"));
-    let silent = "podman then ignores the file, says nothing";
+    let silent = "podman ignores the hook without a message";
     let words = ["\"/run/gone/oci-apparmor-hook\"", "does not exist", silent];
     fails(&node, file, &words);
     node.write(file, &hook(text)[1..]);
@@ -395,7 +391,7 @@ fn hooks_without_their_program() {
         "[engine]\nhooks_dir = [\"/etc/containers/oci/hooks.d\"]\n",
     );
     let all = about(&node, "podman calls");
-    let text = "podman calls our hook, and not the wrapper: exec, floor and default_profile";
+    let text = "podman calls oci-apparmor-hook, not the wrapper: exec, floor and default_profile";
     if Path::new("/usr/bin/podman").exists() {
         assert_eq!(all[0].0, "warning");
         assert!(all[0].1.starts_with(text), "{all:?}");

@@ -22,16 +22,16 @@ fn explain_tells_what_would_happen_and_changes_nothing() {
     let outcome = cli(&node, &["explain", "--json", BUNDLE]);
     assert_eq!((outcome.code, &*outcome.stderr), (Some(0), ""));
     let mut explained: Value = serde_json::from_str(&outcome.stdout).unwrap();
-    let trail = explained["trail"].take();
-    assert!(trail.as_array().unwrap().iter().all(Value::is_string) && trail[0] != "");
+    let reasons = explained["reasons"].take();
+    assert!(reasons.as_array().unwrap().iter().all(Value::is_string) && reasons[0] != "");
     assert_eq!(
         explained,
         json!({
             "engine": "other", "sandbox": false,
             "namespace": null, "pod": null, "container": null,
             "annotations": {"oci-apparmor/profile": "p"},
-            "spec": null, "asked_by": "oci-apparmor/profile",
-            "label": "p//&floor", "trail": null, "reports": [], "refused": null,
+            "bundle_profile": null, "key": "oci-apparmor/profile",
+            "label": "p//&floor", "reasons": null, "notices": [], "refused": null,
         })
     );
     assert_eq!(node.text("/run/bundle/config.json"), ASKS);
@@ -118,9 +118,9 @@ fn findings(node: &Node, words: &[&str], code: i32) -> Vec<Value> {
             .keys()
             .map(String::as_str)
             .collect();
-        assert_eq!(keys, ["part", "remedy", "text", "verdict"]);
+        assert_eq!(keys, ["part", "remedy", "status", "text"]);
         assert!(finding["part"].is_string() && finding["text"].is_string());
-        let bad = match finding["verdict"].as_str().unwrap() {
+        let bad = match finding["status"].as_str().unwrap() {
             "ok" => false,
             "warning" | "failure" => true,
             other => panic!("{other}"),
@@ -132,7 +132,7 @@ fn findings(node: &Node, words: &[&str], code: i32) -> Vec<Value> {
 
 #[track_caller]
 fn failure<'f>(findings: &'f [Value], part: &str) -> &'f str {
-    let failed = |f: &&Value| f["part"] == part && f["verdict"] == "failure";
+    let failed = |f: &&Value| f["part"] == part && f["status"] == "failure";
     findings.iter().find(failed).expect("no such failure")["text"]
         .as_str()
         .unwrap()
@@ -153,25 +153,21 @@ fn check_of_a_sound_node() {
         "kernel",
         "privilege",
         "configuration",
-        "compiler",
+        "parser",
         "profiles",
-        "low-level",
+        "runtimes",
         "records",
     ] {
         assert!(
             findings
                 .iter()
-                .any(|f| f["part"] == part && f["verdict"] == "ok"),
+                .any(|f| f["part"] == part && f["status"] == "ok"),
             "{part}"
         );
     }
     let text = cli(&node, &["check"]);
     assert_eq!(text.code, Some(0));
-    assert!(
-        text.stdout.contains("This node is able to do the job"),
-        "{}",
-        text.stdout
-    );
+    assert!(text.stdout.contains("\nNo check failed"), "{}", text.stdout);
 }
 
 #[test]
@@ -189,7 +185,7 @@ fn check_says_what_is_missing() {
     node.settings("");
 
     node.write("/run/parser/oci-apparmor-check/fails", "broken");
-    assert!(failure(&findings(&node, &[], 4), "compiler").contains("broken"));
+    assert!(failure(&findings(&node, &[], 4), "parser").contains("broken"));
     node.remove("/run/parser/oci-apparmor-check/fails");
 
     node.chmod("/etc/oci-apparmor/profiles", 0o777);
@@ -197,10 +193,10 @@ fn check_says_what_is_missing() {
     node.chmod("/etc/oci-apparmor/profiles", 0o755);
 
     node.remove("/run/bin/runc");
-    assert!(failure(&findings(&node, &[], 3), "low-level").contains("/run/bin/runc"));
+    assert!(failure(&findings(&node, &[], 3), "runtimes").contains("/run/bin/runc"));
     let text = cli(&node, &["check"]);
     assert!(
-        text.stdout.contains("NOT able to do the job"),
+        text.stdout.contains("\n1 check failed: "),
         "{}",
         text.stdout
     );
@@ -222,7 +218,7 @@ fn check_tells_whether_sources_are_loaded_at_boot() {
     let preload = || {
         let found = findings(&node, &[], 0);
         let part = found.into_iter().find(|f| f["part"] == "preload");
-        part.map(|f| f["verdict"].as_str().unwrap().to_owned())
+        part.map(|f| f["status"].as_str().unwrap().to_owned())
     };
     node.source("q");
     assert_eq!(preload(), None, "there is no systemd");

@@ -204,7 +204,9 @@ fn containers_without_a_record_need_the_wrapper_too() {
         assert_eq!(outcome.code, Some(5), "{engine}: {outcome:?}");
         let line = one_line(&outcome.stderr);
         assert!(
-            line.contains(&format!("lose it: of-{engine} (without a profile); ")),
+            line.contains(&format!(
+                "made through the wrapper: of-{engine} (without a profile); "
+            )),
             "{line}"
         );
         let outcome = call(&["living"]);

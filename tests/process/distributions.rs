@@ -64,7 +64,7 @@ fn failures(node: &Node, prelude: &str, about: &str) -> Vec<String> {
     let text = |f: &Value| format!("{} -> {}", f["text"], f["remedy"]);
     found
         .iter()
-        .filter(|f| f["part"] == "wiring" && f["verdict"] == "failure")
+        .filter(|f| f["part"] == "engines" && f["status"] == "failure")
         .map(text)
         .filter(|text| text.contains(about))
         .collect()

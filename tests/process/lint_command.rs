@@ -74,7 +74,10 @@ fn a_finding_has_its_line_and_a_remedy() {
     assert_eq!(outcome.code, Some(0));
     assert_eq!(
         outcome.stdout,
-        format!("q:1: warning: {text}; {remedy}\n1 file, 0 errors, 1 warning\n")
+        format!(
+            "SEVERITY  WHERE  PROBLEM\nwarning   q:1    {text}\n    -> {remedy}\n\
+             1 file, 0 errors, 1 warning\n"
+        )
     );
     let outcome = lint(&node, &["--strict", "--json", "q"]);
     assert_eq!(outcome.code, Some(5));
@@ -146,16 +149,22 @@ fn every_file_is_looked_at_and_the_first_error_counts() {
     assert_eq!(outcome.code, Some(3));
     let lines: Vec<_> = outcome.stdout.lines().collect();
     for (line, start) in lines.iter().zip([
-        "p.yaml: note: ",
-        "none: error: it cannot be read: it does not exist; ",
-        "broken: error: it does not compile: no; ",
-        "big: error: it is larger than 4 MiB",
-        "/run: error: it is not a regular file; ",
+        "SEVERITY  WHERE   PROBLEM",
+        "note      p.yaml  it was not checked",
+        "    -> name files with profiles",
+        "error     none    it cannot be read: it does not exist",
+        "    -> ",
+        "error     broken  it does not compile: no",
+        "    -> ",
+        "error     big     it is larger than 4 MiB",
+        "    -> ",
+        "error     /run    it is not a regular file",
+        "    -> ",
         "6 files, 4 errors, 0 warnings",
     ]) {
         assert!(line.starts_with(start), "{line}");
     }
-    assert_eq!(lines.len(), 6);
+    assert_eq!(lines.len(), 12);
     assert_eq!(lint(&node, &["q", "broken", "none"]).code, Some(4));
 }
 
@@ -196,8 +205,8 @@ fn what_a_kernel_without_apparmor_enforces_is_not_claimed() {
     let outcome = lint(&node, &["--strict", "q"]);
     assert_eq!(outcome.code, Some(0));
     assert!(
-        outcome.stdout.starts_with("note: ")
-            && outcome.stdout.contains("all of /etc/apparmor.d/abi/10.1;"),
+        outcome.stdout.contains("\nnote      - ")
+            && outcome.stdout.contains("all of /etc/apparmor.d/abi/10.1\n"),
         "{}",
         outcome.stdout
     );

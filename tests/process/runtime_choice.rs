@@ -172,7 +172,7 @@ fn the_program_that_an_engine_calls_is_the_one_that_the_wrapper_calls() {
         for part in [
             "calls /run/second/crun",
             "/run/first/crun",
-            "crun = \"/run/second/crun\" into the section [runtimes]",
+            "add crun = \"/run/second/crun\" to the section [runtimes]",
         ] {
             assert!(line.contains(part), "{engine}: {line}");
         }

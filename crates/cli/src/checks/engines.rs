@@ -1,23 +1,31 @@
-//! Whether the engines of this node call us, as far as their configuration files tell.
+//! Whether the engines of this node call the wrapper, as their configuration files say.
 
-use std::fs;
-use std::path::{Path, PathBuf};
-
+use crate::checks::finding::ENGINES;
 use crate::checks::finding::Finding;
 use crate::checks::hooks::Hooks;
 use crate::checks::reverted;
 use crate::engine::config_kind::main_file;
 use crate::engine::distribution::Distribution;
-use crate::engine::inspection::{Handler, Inspection, Problem};
+use crate::engine::inspect;
+use crate::engine::inspection::Handler;
+use crate::engine::inspection::Inspection;
+use crate::engine::inspection::Problem;
+use crate::engine::invocation;
 use crate::engine::journal::Journal;
 use crate::engine::kind::Engine;
+use crate::engine::layout;
 use crate::engine::root::NodeRoot;
-use crate::engine::wrapper::{is_meant, is_wrapper};
-use crate::engine::{inspect, invocation, layout};
-use oci_apparmor::error::{Kind, quoted};
-use oci_apparmor::fs::trusted::{self, TrustError};
+use crate::engine::wrapper::is_meant;
+use crate::engine::wrapper::is_wrapper;
+use oci_apparmor::error::Kind;
+use oci_apparmor::error::quoted;
+use oci_apparmor::fs::trusted;
+use oci_apparmor::fs::trusted::TrustError;
 use oci_apparmor::profiles::source::listing;
 use oci_apparmor::settings::Settings;
+use std::fs;
+use std::path::Path;
+use std::path::PathBuf;
 
 pub(crate) fn findings() -> Vec<Finding> {
     let mut found = Vec::new();
@@ -42,7 +50,7 @@ pub(crate) fn findings() -> Vec<Finding> {
                 }
             }
         }
-        Err(e) => found.push(Finding::error("wiring", &e)),
+        Err(e) => found.push(Finding::error(ENGINES, &e)),
     }
     found.extend(hooks.findings());
     found
@@ -57,8 +65,8 @@ const UNITS: [&str; 3] = [
     "/usr/lib/systemd/system",
 ];
 
-/// Whether there are sources that nothing loads at boot. Containers of ours do not need that, but
-/// containerd refuses a profile that is not loaded before it calls us.
+/// Whether there are sources that nothing loads at boot. The wrapper does not need that, but
+/// containerd refuses a profile that is not loaded before it calls the wrapper.
 pub(crate) fn preloading(settings: &Settings) -> Option<Finding> {
     // As sd_booted(3) tells.
     if !Path::new("/run/systemd/system").is_dir() || listing::sources(settings).profiles.is_empty()
@@ -78,16 +86,16 @@ pub(crate) fn preloading(settings: &Settings) -> Option<Finding> {
                 format!(
                     "{UNIT} is not enabled: profiles are loaded when a container first needs them"
                 ),
-                format!("systemctl enable --now {UNIT}"),
+                format!("run: systemctl enable --now {UNIT}"),
             ),
         },
     )
 }
 
-/// What was configured; one that cannot be read is a finding.
+/// What was configured. Where that cannot be read, it is a finding.
 fn remembered(node: &NodeRoot, found: &mut Vec<Finding>) -> Vec<Journal> {
     Journal::all(node).unwrap_or_else(|e| {
-        found.push(Finding::error("wiring", &e));
+        found.push(Finding::error(ENGINES, &e));
         Vec::new()
     })
 }
@@ -142,7 +150,7 @@ fn configurations(
     unique
 }
 
-/// What containerds would read that lie on this node, where none runs.
+/// The files that the containerds of this node would read, where none runs.
 fn on_disk(node: &NodeRoot) -> Vec<PathBuf> {
     let (distributions, system) = layout::on_disk(node);
     let mut all: Vec<PathBuf> = distributions
@@ -155,7 +163,7 @@ fn on_disk(node: &NodeRoot) -> Vec<PathBuf> {
     all
 }
 
-/// What is to be said about an engine that is installed, or that is told to call us.
+/// The findings about an engine that is installed, or that is configured to call the wrapper.
 fn wired(
     engine: Engine,
     node: &NodeRoot,
@@ -177,37 +185,37 @@ fn wired(
         || engine.programs().iter().any(|p| Path::new(p).exists());
     let seen = match inspect::all(engine, node, main, &is_meant) {
         Ok(seen) => seen,
-        Err(e) if here => return vec![Finding::error("wiring", &e)],
+        Err(e) if here => return vec![Finding::error(ENGINES, &e)],
         Err(_) => return Vec::new(),
     };
     let hooked = hooks.read(engine, &seen.hooks);
     let ours = |handler: &&Handler| handler.program.as_deref().is_some_and(is_meant);
     let handlers: Vec<&Handler> = seen.handlers.iter().filter(ours).collect();
-    let mut found: Vec<Finding> = handlers.iter().filter_map(|h| unusable(title, h)).collect();
+    let mut found: Vec<Finding> = handlers
+        .iter()
+        .filter_map(|h| unusable(engine, title, h))
+        .collect();
     if engine == Engine::Docker {
         let default = seen
             .default
             .as_deref()
             .is_some_and(|default| default != "runc");
         let conflict = invocation::no_conflict(&invocation::dockerd(node), main, default);
-        found.extend(conflict.err().map(|e| Finding::error("wiring", &e)));
+        found.extend(conflict.err().map(|e| Finding::error(ENGINES, &e)));
     }
-    // What `configure` has written, and is not there any more, was needed.
+    // What `configure` wrote was needed, so it is a failure if it is gone.
     let lost = |problem: &Problem| engine == Engine::Podman && journal.is_some() && !problem.fails;
     found.extend(
         seen.problems
             .iter()
             .map(|problem| match problem.fails || lost(problem) {
-                true => Finding::failure(
-                    "wiring",
-                    Kind::Configuration,
-                    &problem.text,
-                    &problem.remedy,
-                ),
-                false => Finding::warning("wiring", &problem.text, &problem.remedy),
+                true => {
+                    Finding::failure(ENGINES, Kind::Configuration, &problem.text, &problem.remedy)
+                }
+                false => Finding::warning(ENGINES, &problem.text, &problem.remedy),
             }),
     );
-    // What was meant for us, and does not work, is said already.
+    // An entry of ours that does not work is reported already.
     if handlers.is_empty() && (!here || seen.problems.iter().any(|problem| problem.fails)) {
         return found;
     }
@@ -217,21 +225,21 @@ fn wired(
     if handlers.is_empty() {
         let text = match hooked {
             true => format!(
-                "{title} calls our hook, and not the wrapper: exec, floor and default_profile are \
-                 not covered"
+                "{title} calls oci-apparmor-hook, not the wrapper: exec, floor and \
+                 default_profile are not covered"
             ),
-            false => format!("{title} does not call us"),
+            false => format!("{title} does not call the wrapper"),
         };
         found.push(Finding::warning(
-            "wiring",
+            ENGINES,
             text,
-            format!("oci-apparmor configure {name}"),
+            format!("run: oci-apparmor configure {name}"),
         ));
         return found;
     }
     if found.is_empty() {
-        let text = format!("{title} is configured to call us");
-        found.push(Finding::ok("wiring", text));
+        let text = format!("{title} is configured to call the wrapper");
+        found.push(Finding::ok(ENGINES, text));
     }
     if journal.is_none_or(|journal| !journal.default) {
         found.extend(not_default(engine, &seen, &handlers));
@@ -240,30 +248,31 @@ fn wired(
 }
 
 /// Why an engine cannot call a program.
-fn unusable(title: &str, handler: &Handler) -> Option<Finding> {
+fn unusable(engine: Engine, title: &str, handler: &Handler) -> Option<Finding> {
     let program = handler.program.as_deref().unwrap_or_default();
     let why = match trusted::program(Path::new(program)) {
         Ok(real) if is_wrapper(&real) => return None,
-        Ok(real) => format!("is not the wrapper, but {}", real.display()),
+        Ok(real) => format!("is {}, not the wrapper", real.display()),
         Err(TrustError::Missing) => "does not exist".to_owned(),
         Err(TrustError::Untrusted(why)) => format!("is not trusted: {why}"),
-        Err(TrustError::Io(e)) => {
-            format!("cannot be looked at: {}", oci_apparmor::error::reason(&e))
-        }
+        Err(TrustError::Io(e)) => format!("cannot be read: {}", oci_apparmor::error::reason(&e)),
     };
     Some(Finding::failure(
-        "wiring",
+        ENGINES,
         Kind::Configuration,
         format!(
             "{title}'s runtime {} in {} is {program}, which {why}",
             quoted(&handler.name),
             handler.file.display()
         ),
-        "install it there (install.sh), or run oci-apparmor configure again",
+        format!(
+            "install it with ./install.sh, or run: oci-apparmor configure {}",
+            engine.name()
+        ),
     ))
 }
 
-/// Whether containers come to us only if they ask for it.
+/// Whether the engine calls the wrapper only for containers that name its runtime.
 fn not_default(engine: Engine, seen: &Inspection, ours: &[&Handler]) -> Option<Finding> {
     let default = seen.default.as_deref();
     if ours.iter().any(|h| Some(h.name.as_str()) == default) {
@@ -271,7 +280,7 @@ fn not_default(engine: Engine, seen: &Inspection, ours: &[&Handler]) -> Option<F
     }
     let name = ours.first()?.name.as_str();
     let title = engine.title();
-    let (who, how) = match engine {
+    let (which, how) = match engine {
         Engine::Containerd | Engine::Crio => (
             "pods",
             format!("name it in a RuntimeClass with the handler {name}"),
@@ -279,16 +288,14 @@ fn not_default(engine: Engine, seen: &Inspection, ours: &[&Handler]) -> Option<F
         Engine::Podman | Engine::Docker => ("containers", format!("name it with --runtime {name}")),
     };
     Some(Finding::warning(
-        "wiring",
+        ENGINES,
         format!(
-            "{title}'s default runtime is not ours{}: only {who} that name {} come to us",
-            default
-                .map(|d| format!(" but {}", quoted(d)))
-                .unwrap_or_default(),
+            "{title}'s default runtime is {}: it calls the wrapper only for {which} that name {}",
+            default.map_or_else(|| "not the wrapper".to_owned(), quoted),
             quoted(name)
         ),
         format!(
-            "{how}, or: oci-apparmor configure {} --set-default",
+            "{how}; for all {which}, run: oci-apparmor configure {} --set-default",
             engine.name()
         ),
     ))

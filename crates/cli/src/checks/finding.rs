@@ -1,8 +1,12 @@
-//! The result of one check.
+//! One finding of `check`: what was found, how bad it is, and what to do about it.
 
 use serde::Serialize;
 
+use crate::report::table::{Cell, Tone};
 use oci_apparmor::error::{Error, Kind};
+
+/// The part of the findings about engines.
+pub(crate) const ENGINES: &str = "engines";
 
 /// The result of one check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -16,18 +20,24 @@ pub(crate) enum Status {
     Failure,
 }
 
+impl Status {
+    /// Its word, in its colour.
+    pub(crate) fn cell(self) -> Cell {
+        match self {
+            Self::Ok => Cell::new("ok", Tone::Good),
+            Self::Warning => Cell::new("warning", Tone::Warning),
+            Self::Failure => Cell::new("failure", Tone::Bad),
+        }
+    }
+}
+
 /// One check.
 #[derive(Debug, Serialize)]
 pub(crate) struct Finding {
-    /// The part of the node that was checked.
     pub(crate) part: &'static str,
-    #[serde(rename = "verdict")]
     pub(crate) status: Status,
-    /// What was found.
     pub(crate) text: String,
-    /// How to repair it.
     pub(crate) remedy: Option<String>,
-    /// The exit code of a failure.
     #[serde(skip)]
     pub(crate) kind: Kind,
 }
@@ -72,9 +82,8 @@ impl Finding {
 
     /// An error, with its remedy.
     pub(crate) fn error(part: &'static str, e: &Error) -> Self {
-        let remedy = e
-            .remedy()
-            .unwrap_or_else(|| "see oci-apparmor(8)".to_owned());
+        let remedy = e.remedy();
+        let remedy = remedy.unwrap_or_else(|| "see oci-apparmor(8)".to_owned());
         Self::failure(part, e.kind(), e.without_remedy(), remedy)
     }
 }

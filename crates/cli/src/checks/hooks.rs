@@ -1,24 +1,27 @@
-//! Hooks of ours in the directories that engines read.
+//! Hooks that call oci-apparmor-hook, in the directories that engines read.
 
-use std::fs::{self, File};
-use std::path::{Path, PathBuf};
-
-use serde_json::Value;
-
+use crate::checks::finding::ENGINES;
 use crate::checks::finding::Finding;
 use crate::engine::kind::Engine;
-use oci_apparmor::error::{Kind, quoted};
+use oci_apparmor::error::Kind;
+use oci_apparmor::error::quoted;
 use oci_apparmor::fs::bounded;
-use oci_apparmor::fs::trusted::{self, TrustError};
+use oci_apparmor::fs::trusted;
+use oci_apparmor::fs::trusted::TrustError;
+use serde_json::Value;
+use std::fs;
+use std::fs::File;
+use std::path::Path;
+use std::path::PathBuf;
 
 /// What our programs and annotations have in common.
 const OURS: &str = "oci-apparmor";
 
-/// podman's own stage.
+/// A stage that only podman knows.
 const PRECREATE: &str = "precreate";
 
 /// What `podman build` reads as root, whatever `containers.conf` says (`setupOCIHooks` in buildah).
-/// It knows podman's own stage no more than CRI-O does.
+/// Like CRI-O, it refuses the stage `precreate`.
 const OF_BUILDS: [&str; 2] = [
     "/usr/share/containers/oci/hooks.d",
     "/etc/containers/oci/hooks.d",
@@ -27,14 +30,14 @@ const OF_BUILDS: [&str; 2] = [
 /// A hook's file is a few hundred bytes.
 const MAX_FILE: u64 = 1 << 20;
 
-/// The directories that were told of, with the engines that read them.
+/// Directories, with the engines that read them.
 #[derive(Debug, Default)]
 pub(crate) struct Hooks {
     directories: Vec<(Engine, PathBuf)>,
 }
 
 impl Hooks {
-    /// An engine reads these directories; says whether hooks of ours are in one of them.
+    /// Adds the directories that an engine reads; returns whether one of them has hooks of ours.
     pub(crate) fn read(&mut self, engine: Engine, directories: &[PathBuf]) -> bool {
         let new = directories.iter().map(|d| (engine, d.clone()));
         self.directories.extend(new);
@@ -69,7 +72,7 @@ impl Hooks {
 fn judge(file: &Path, text: &str, alone: bool) -> Option<Finding> {
     let failure = |text: String, remedy: &str| {
         Some(Finding::failure(
-            "wiring",
+            ENGINES,
             Kind::Configuration,
             format!("{} {text}", file.display()),
             remedy,
@@ -77,8 +80,8 @@ fn judge(file: &Path, text: &str, alone: bool) -> Option<Finding> {
     };
     let Ok(hook) = serde_json::from_str::<Value>(text) else {
         return failure(
-            "is not JSON: engines start no container".to_owned(),
-            "install it again (hooks/README.md)",
+            "is not JSON, so engines start no container".to_owned(),
+            "install it again; see hooks/README.md",
         );
     };
     let mut stages = hook.get("stages").and_then(Value::as_array).into_iter();
@@ -86,24 +89,24 @@ fn judge(file: &Path, text: &str, alone: bool) -> Option<Finding> {
     if precreate && !alone {
         return failure(
             format!("names the stage {PRECREATE}, which CRI-O and podman build refuse"),
-            "move it to a directory that only podman reads (--hooks-dir)",
+            "move it to a directory that only podman reads; see podman run --hooks-dir",
         );
     }
     let program = hook.pointer("/hook/path").and_then(Value::as_str);
     let program = program.unwrap_or_default();
     let why = match trusted::program(Path::new(program)) {
         Ok(_) => return None,
-        Err(TrustError::Missing) => "does not exist: podman then ignores the file, says nothing, \
-                                  and starts containers without their profile"
-            .to_owned(),
-        Err(TrustError::Untrusted(why)) => format!("is not trusted: {why}"),
-        Err(TrustError::Io(e)) => {
-            format!("cannot be looked at: {}", oci_apparmor::error::reason(&e))
+        Err(TrustError::Missing) => {
+            "does not exist: podman ignores the hook without a message, and starts containers \
+             without their profile"
+                .to_owned()
         }
+        Err(TrustError::Untrusted(why)) => format!("is not trusted: {why}"),
+        Err(TrustError::Io(e)) => format!("cannot be read: {}", oci_apparmor::error::reason(&e)),
     };
     failure(
         format!("names the program {}, which {why}", quoted(program)),
-        "install it there (install.sh), or remove the file",
+        "install it with ./install.sh, or remove the file",
     )
 }
 
@@ -111,7 +114,7 @@ fn judge(file: &Path, text: &str, alone: bool) -> Option<Finding> {
 fn ours(directory: &Path) -> Vec<(PathBuf, String)> {
     let entries = fs::read_dir(directory).into_iter().flatten();
     let mut files: Vec<PathBuf> = entries.filter_map(|e| Some(e.ok()?.path())).collect();
-    // Engines take no others for hooks.
+    // Engines read only these.
     files.retain(|f| f.extension().is_some_and(|e| e == "json") && f.is_file());
     files.sort();
     let text = |file: &PathBuf| {

@@ -1,7 +1,7 @@
-//! What `check` looks at, apart from the node itself: the engines, their hooks, and what `configure`
-//! wrote.
+//! What `check` looks at, the node itself, the engines, their hooks, and what `configure` wrote.
 
 pub(crate) mod engines;
 pub(crate) mod finding;
 mod hooks;
+pub(crate) mod node;
 mod reverted;

@@ -1,8 +1,7 @@
-//! What `configure` wrote, and whether it is still there and in force: files are edited, packages
-//! bring new ones, and distributions make theirs anew at each start.
+//! Whether what `configure` wrote is still there and in force: people edit these files, packages
+//! replace them, and distributions write theirs anew at each start.
 
-use std::path::{Path, PathBuf};
-
+use crate::checks::finding::ENGINES;
 use crate::checks::finding::Finding;
 use crate::engine::config_kind::main_file;
 use crate::engine::distribution::Distribution;
@@ -13,9 +12,12 @@ use crate::engine::kind::Engine;
 use crate::engine::requested::DEFAULT_NAME;
 use crate::engine::root::NodeRoot;
 use crate::engine::target::Target;
-use oci_apparmor::error::{Kind, quoted};
+use oci_apparmor::error::Kind;
+use oci_apparmor::error::quoted;
+use std::path::Path;
+use std::path::PathBuf;
 
-/// What is lost of one engine's configuration. `running` are the files that containerds read.
+/// What is missing in one engine's configuration. `running`: the files that containerds read.
 pub(crate) fn of(
     engine: Engine,
     node: &NodeRoot,
@@ -26,26 +28,24 @@ pub(crate) fn of(
     let again = again(engine, journal);
     let file = journal.file.display();
     let failure = |text: String, remedy: &str| {
-        vec![Finding::failure(
-            "wiring",
-            Kind::Configuration,
-            text,
-            remedy,
-        )]
+        vec![Finding::failure(ENGINES, Kind::Configuration, text, remedy)]
     };
     if matches!(node.read(&journal.file), Ok(None)) {
         let text = format!(
-            "{file}, which configure made or changed, is gone: {} does not call us",
+            "{file}, which configure changed, is gone: {} does not call the wrapper",
             engine.title()
         );
         return failure(text, &again);
     }
     let Ok(written) = inspect::written(engine, node, &journal.configuration, ours) else {
-        // That it cannot be read is said already.
+        // That it cannot be read is reported already.
         return Vec::new();
     };
     if let Some(why) = missing(&written, journal) {
-        return failure(format!("{file} is not as configure left it: {why}"), &again);
+        return failure(
+            format!("{file} differs from what configure wrote: {why}"),
+            &again,
+        );
     }
     if engine != Engine::Containerd {
         return Vec::new();
@@ -55,10 +55,10 @@ pub(crate) fn of(
         let others: Vec<String> = running.iter().map(|p| p.display().to_string()).collect();
         return failure(
             format!(
-                "configure changed {file}, and the containerd that runs here reads {}",
+                "configure changed {file}, but the containerd that runs here reads {}",
                 others.join(" and ")
             ),
-            "oci-apparmor unconfigure containerd, and then configure it again",
+            "run: oci-apparmor unconfigure containerd && oci-apparmor configure containerd",
         );
     }
     if reads == journal.configuration || matches!(node.read(&reads), Ok(None)) {
@@ -78,11 +78,11 @@ pub(crate) fn of(
     let distribution = Distribution::of(&reads, None);
     failure(
         format!(
-            "{}, which the containerd of {} reads, is not what {file} asks for: {why}",
+            "{}, which the containerd of {} reads, does not have what {file} says: {why}",
             reads.display(),
             distribution.title()
         ),
-        &restart.unwrap_or_else(|| "restart it; if it stays so, look at its log".to_owned()),
+        &restart.unwrap_or_else(|| "restart it; if that does not help, read its log".to_owned()),
     )
 }
 
@@ -113,7 +113,7 @@ fn missing(seen: &Inspection, journal: &Journal) -> Option<String> {
 
 /// The command that wrote it.
 fn again(engine: Engine, journal: &Journal) -> String {
-    let mut command = format!("oci-apparmor configure {}", engine.name());
+    let mut command = format!("run: oci-apparmor configure {}", engine.name());
     if journal.default {
         command.push_str(" --set-default");
     }

@@ -1,42 +1,74 @@
-//! `check`: is this node able to do the job? Each part with a verdict and a remedy.
-
-use std::fmt::Write;
-use std::path::Path;
+//! `check`: whether this node can confine containers. Each part has a status, and a remedy.
 
 use crate::checks::engines;
-use crate::checks::finding::{Finding, Status};
-use crate::print;
-use oci_apparmor::apparmor::blob;
-use oci_apparmor::apparmor::kernel::{Enforcement, Kernel, may_load};
-use oci_apparmor::apparmor::parser::Parser;
-use oci_apparmor::error::{Error, Kind, Result, foreign};
-use oci_apparmor::fs::{own, run, trusted};
-use oci_apparmor::profiles::Source;
-use oci_apparmor::profiles::source::listing;
-use oci_apparmor::runtime::advisories;
-use oci_apparmor::runtime::locate;
-use oci_apparmor::settings::{self, RuntimeKind, RuntimeSettings, Settings};
+use crate::checks::finding::Finding;
+use crate::checks::finding::Status;
+use crate::checks::node;
+use crate::report::output::Output;
+use crate::report::progress::Progress;
+use crate::report::table::Cell;
+use crate::report::table::Fit;
+use crate::report::table::Row;
+use crate::report::table::Table;
+use clap::Args;
+use clap::ValueHint;
+use oci_apparmor::apparmor::kernel::Kernel;
+use oci_apparmor::error::Error;
+use oci_apparmor::error::Kind;
+use oci_apparmor::error::Result;
+use oci_apparmor::settings;
+use oci_apparmor::settings::Settings;
+use std::path::Path;
+use std::path::PathBuf;
 
-pub(crate) fn run(config: Option<&Path>, json: bool) -> Result<u8> {
-    let findings = findings(config);
-    let text = match json {
-        true => serde_json::to_string_pretty(&findings)
-            .map_err(|e| Error::new(Kind::Internal, e.to_string()))?,
-        false => table(&findings),
-    };
-    print(&text)?;
-    if json {
-        print("\n")?;
+/// Check whether this node can confine containers, and what to fix
+///
+/// Checks the kernel, the privilege to load profiles, the configuration, the parser, the
+/// directories of profiles, the low-level runtimes, the directory of records and the cache. For
+/// each installed engine, its configuration files tell whether it calls the wrapper: with an
+/// existing program, with all annotations passed on, in the section that is in force, and as the
+/// default runtime or not. Hooks that podman and CRI-O read are checked as well: their program must
+/// exist, and their stages must be known to the engines that read them.
+///
+/// Each problem comes with a remedy.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Exit codes: 0 no check failed (warnings do not count); otherwise the code of the first failure.
+
+Examples:
+  oci-apparmor check
+  # Check a new configuration before it is installed.
+  oci-apparmor check --config ./config.toml")]
+pub(crate) struct Check {
+    /// Check this configuration instead of the node's
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    config: Option<PathBuf>,
+    /// Print a JSON list
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(arguments: &Check, output: Output) -> Result<u8> {
+    let progress = Progress::new();
+    let findings = findings(arguments.config.as_deref(), &progress);
+    drop(progress);
+    match arguments.json {
+        true => output.json(&findings)?,
+        false => {
+            output.table(&table(&findings))?;
+            output.line(summary(&findings))?;
+        }
     }
     let worst = findings.iter().find(|f| f.status == Status::Failure);
     Ok(worst.map_or(0, |f| f.kind.exit_code()))
 }
 
-fn findings(config: Option<&Path>) -> Vec<Finding> {
+fn findings(config: Option<&Path>, progress: &Progress) -> Vec<Finding> {
     let path = config.unwrap_or(Path::new(settings::PATH));
-    let mut found = kernel();
+    let kernel = Kernel::default();
+    let mut found = node::kernel(&kernel);
     let settings = match (Settings::load_from(path), config) {
-        // A file that somebody names must be there.
+        // A file that is named must exist.
         (Ok(_), Some(named)) if !named.exists() => {
             let missing = Error::new(
                 Kind::Configuration,
@@ -51,7 +83,7 @@ fn findings(config: Option<&Path>) -> Vec<Finding> {
         (Ok(settings), _) => {
             let text = match path.exists() {
                 true => format!("{} is well-formed and trusted", path.display()),
-                false => format!("{} is absent; the defaults hold", path.display()),
+                false => format!("{} does not exist; the defaults apply", path.display()),
             };
             found.push(Finding::ok("configuration", text));
             settings
@@ -61,193 +93,48 @@ fn findings(config: Option<&Path>) -> Vec<Finding> {
             Settings::default()
         }
     };
-    found.push(compiler(&settings));
-    found.extend(sources(&settings));
-    found.extend(low_level(&settings.runtimes));
-    found.push(run_directory());
-    found.push(cache(&settings));
+    progress.show("checking the parser");
+    found.push(node::parser(&settings));
+    progress.show("checking the profiles");
+    found.extend(node::sources(&settings, &kernel));
+    progress.show("checking the low-level runtimes");
+    found.extend(node::runtimes(&settings.runtimes));
+    found.push(node::run_directory());
+    found.push(node::cache(&settings));
+    progress.show("checking the engines");
     found.extend(engines::findings());
     found.extend(engines::preloading(&settings));
     found
 }
 
-fn kernel() -> Vec<Finding> {
-    let enforcing = match Kernel::default().enforcement() {
-        Enforcement::On => Finding::ok("kernel", "AppArmor is on and enforces"),
-        Enforcement::Off(why) => {
-            Finding::failure("kernel", Kind::KernelOff, why.to_string(), why.remedy())
-        }
-    };
-    let loading = match may_load() {
-        Ok(()) => Finding::ok("privilege", "this process may load profiles"),
-        Err(why) => Finding::warning(
-            "privilege",
-            format!("{why}: profiles are used if they are loaded, and never loaded"),
-            "run this command as root on the host to see what engines see",
-        ),
-    };
-    vec![enforcing, loading]
-}
-
-fn compiler(settings: &Settings) -> Finding {
-    let configured = settings.parser.as_ref().map(|p| p.as_path());
-    let tried = Parser::find(configured, settings.parser_limits()).and_then(|parser| {
-        // What a version cannot tell: whether its own configuration lets it compile.
-        let compiled = parser.compile(b"profile oci-apparmor-check { }\n", false)?;
-        let kind = if blob::compressed(&compiled.policy) {
-            " (compressed policy)"
-        } else {
-            ""
-        };
-        Ok(format!(
-            "{}, {}, compiles{kind}",
-            parser.program().display(),
-            parser.version()?
-        ))
-    });
-    match tried {
-        Ok(text) => Finding::ok("compiler", text),
-        Err(e) => Finding::error("compiler", &e),
-    }
-}
-
-fn sources(settings: &Settings) -> Vec<Finding> {
-    let mut found = Vec::new();
-    for (index, directory) in settings.profile_directories.iter().enumerate() {
-        let directory = directory.as_path();
-        match trusted::directory(directory) {
-            Ok(()) => found.push(Finding::ok(
-                "profiles",
-                format!("{} is trusted", directory.display()),
-            )),
-            // The others are the distribution's; it may not have them.
-            Err(trusted::TrustError::Missing) if index > 0 => {}
-            Err(trusted::TrustError::Missing) => found.push(Finding::warning(
-                "profiles",
-                format!("{} does not exist", directory.display()),
-                format!("mkdir -p {}", directory.display()),
-            )),
-            Err(refusal) => found.push(Finding::error(
-                "profiles",
-                &refusal
-                    .about(directory, Kind::Policy)
-                    .with_remedy("make it root's alone: chown root: and chmod go-w"),
-            )),
-        }
-    }
-    for (path, e) in listing::sources(settings).unusable {
-        found.push(Finding::warning(
-            "profiles",
-            format!("{} cannot be used: {e}", path.display()),
-            "correct it or remove it",
-        ));
-    }
-    for (key, name) in settings.profiles() {
-        let loaded = Kernel::default().loaded(name).ok().flatten();
-        if loaded.is_none() && matches!(Source::of(name, settings), Ok(None)) {
-            found.push(Finding::failure(
-                "profiles",
-                Kind::NotFound,
-                format!("{key} is {name}, which is neither loaded nor found"),
-                format!(
-                    "put its source into a profile directory as {}",
-                    name.root().file_name()
-                ),
-            ));
-        }
-    }
-    found
-}
-
-fn low_level(settings: &RuntimeSettings) -> Vec<Finding> {
-    let mut found = Vec::new();
-    for kind in RuntimeKind::ALL {
-        match locate::program(kind, settings) {
-            Ok(Some(located)) => {
-                let text = advisories::version(&located);
-                let version = foreign(text.lines().next().unwrap_or("does not run"));
-                found.push(Finding::ok(
-                    "low-level",
-                    format!("{}, {version}", located.program.display()),
-                ));
-                found.extend(advisories::of(kind, &text).iter().map(|hole| {
-                    Finding::warning(
-                        "low-level",
-                        format!(
-                            "{version} has a known hole, {}, unless your distribution has mended \
-                             it: {}",
-                            hole.name, hole.effect
-                        ),
-                        format!("update it; it is mended in {}", hole.mended),
-                    )
-                }));
-            }
-            Ok(None) => {}
-            Err(e) => found.push(Finding::error("low-level", &e)),
-        }
-    }
-    if let Err(e) = locate::locate("oci-apparmor-runtime".as_ref(), settings)
-        && found.is_empty()
-    {
-        found.push(Finding::error("low-level", &e));
-    }
-    found
-}
-
-fn run_directory() -> Finding {
-    let path = match run::path() {
-        Ok(path) => path,
-        Err(e) => return Finding::error("records", &e),
-    };
-    // Looking changes nothing, so it is not made here.
-    if path.symlink_metadata().is_err() {
-        return Finding::ok(
-            "records",
-            format!("{} is made when it is needed", path.display()),
-        );
-    }
-    match own::directory(&path, 0o700) {
-        Ok(()) => Finding::ok("records", format!("{} is ours alone", path.display())),
-        Err(e) => Finding::error("records", &e),
-    }
-}
-
-/// Where compiled policy is kept; nothing depends on it but the time that a start takes.
-fn cache(settings: &Settings) -> Finding {
-    let path = settings.cache_directory.as_path();
-    if path.symlink_metadata().is_err() {
-        let text = format!("{} is made when it is needed", path.display());
-        return Finding::ok("cache", text);
-    }
-    match own::check_directory(path) {
-        Ok(()) => Finding::ok("cache", format!("{} is ours alone", path.display())),
-        Err(e) => Finding::warning(
-            "cache",
-            format!("compiled policy is not kept: {e}"),
-            "make it root's alone, or name another cache_directory",
-        ),
-    }
-}
-
-fn table(findings: &[Finding]) -> String {
-    let mut text = String::new();
+fn table(findings: &[Finding]) -> Table {
+    let mut table = Table::new(&[
+        ("STATUS", Fit::Whole),
+        ("PART", Fit::Whole),
+        ("RESULT", Fit::Wrap),
+    ])
+    .notes_under(2);
     for finding in findings {
-        let status = match finding.status {
-            Status::Ok => "ok",
-            Status::Warning => "WARN",
-            Status::Failure => "FAIL",
-        };
-        // Writing to a String cannot fail.
-        let _ = writeln!(text, "{status:<5}{:<15}{}", finding.part, finding.text);
+        let part = Cell::from(finding.part);
+        let mut row = Row::new([finding.status.cell(), part, Cell::from(&finding.text)]);
         if let Some(remedy) = &finding.remedy {
-            let _ = writeln!(text, "{:20}-> {remedy}", "");
+            row.remedy(remedy);
         }
+        table.push(row);
     }
-    let count = |v| findings.iter().filter(|f| f.status == v).count();
-    let _ = match (count(Status::Failure), count(Status::Warning)) {
-        (0, 0) => writeln!(text, "This node is able to do the job."),
-        (0, n) => writeln!(text, "This node is able to do the job; {n} warning(s)."),
-        (n, _) => writeln!(text, "This node is NOT able to do the job: {n} failure(s)."),
-    };
-    text
+    table
+}
+
+fn summary(findings: &[Finding]) -> String {
+    let count = |status| findings.iter().filter(|f| f.status == status).count();
+    match (count(Status::Failure), count(Status::Warning)) {
+        (0, 0) => "All checks passed.".to_owned(),
+        (0, 1) => "No check failed; there is 1 warning.".to_owned(),
+        (0, n) => format!("No check failed; there are {n} warnings."),
+        (n, _) => format!(
+            "{n} check{} failed: containers that name a profile will not start, or will run \
+             without it.",
+            if n == 1 { "" } else { "s" }
+        ),
+    }
 }

@@ -1,17 +1,55 @@
 //! `denials`: what AppArmor refused, or would have refused, and to which containers.
 
-use std::fmt::Write;
-use std::fs::{File, OpenOptions};
-use std::io::{self, BufRead, BufReader, Read};
+use crate::report::output::Output;
+use crate::report::table::Cell;
+use crate::report::table::Fit;
+use crate::report::table::Row;
+use crate::report::table::Table;
+use crate::report::table::Tone;
+use crate::report::users;
+use crate::report::users::Users;
+use clap::Args;
+use clap::ValueHint;
+use oci_apparmor::apparmor::kernel::Kernel;
+use oci_apparmor::error::Error;
+use oci_apparmor::error::Result;
+use oci_apparmor_audit::tally::EventKey;
+use oci_apparmor_audit::tally::Occurrences;
+use oci_apparmor_audit::tally::Tally;
+use oci_apparmor_audit::verdict::Verdict;
+use serde::Serialize;
+use std::fs::File;
+use std::fs::OpenOptions;
+use std::io;
+use std::io::BufRead;
+use std::io::BufReader;
+use std::io::Read;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::path::PathBuf;
 
-use serde_json::{Value, json};
-
-use crate::command::users::{self, Users};
-use crate::print;
-use oci_apparmor::error::{Error, Result, foreign};
-use oci_apparmor_audit::tally::{EventKey, Occurrences, Tally};
+/// Show what AppArmor refused, and to which containers
+///
+/// Counts what AppArmor refused (denied), or would have refused in complain mode (allowed), with
+/// the containers that have the profile now.
+///
+/// Without a FILE, the kernel's log is read. It holds only the last events, and none where auditd
+/// runs; then name /var/log/audit/audit.log. The kernel never logs what an explicit deny rule
+/// refuses.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  oci-apparmor denials
+  oci-apparmor denials /var/log/audit/audit.log
+  journalctl -k | oci-apparmor denials -")]
+pub(crate) struct Denials {
+    /// Logs to read instead of the kernel's; - is standard input
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    files: Vec<PathBuf>,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
 
 /// The kernel's own log.
 const KERNEL: &str = "/dev/kmsg";
@@ -23,9 +61,9 @@ const STDIN: &str = "-";
 /// than a line that is looked at.
 const MAX_LINE: u64 = 32 << 10;
 
-pub(crate) fn run(files: &[PathBuf], as_json: bool) -> Result<u8> {
+pub(crate) fn run(arguments: &Denials, output: Output) -> Result<u8> {
     let mut tally = Tally::default();
-    for file in files {
+    for file in &arguments.files {
         let failed = |e: &io::Error| Error::io("read", file, e);
         if file == Path::new(STDIN) {
             lines(io::stdin().lock(), &mut tally).map_err(|e| failed(&e))?;
@@ -34,21 +72,39 @@ pub(crate) fn run(files: &[PathBuf], as_json: bool) -> Result<u8> {
             lines(BufReader::new(opened), &mut tally).map_err(|e| failed(&e))?;
         }
     }
-    if files.is_empty() {
+    if arguments.files.is_empty() {
         kernel_log(&mut tally).map_err(|e| {
-            Error::io("read", Path::new(KERNEL), &e)
-                .with_remedy("run as root, or name a log: journalctl -k | oci-apparmor denials -")
+            Error::io("read", Path::new(KERNEL), &e).with_remedy(
+                "run it as root, or name a log: journalctl -k | oci-apparmor denials -",
+            )
         })?;
     }
-    let users = Users::look();
-    match as_json {
-        true => print(&format!("{:#}\n", to_json(&tally, &users)))?,
-        false => print(&to_text(&tally, &users))?,
+    let users = Users::look(&Kernel::default());
+    if arguments.json {
+        let events = tally.iter();
+        output.json(&Shown {
+            events: events
+                .map(|(what, seen)| Event::of(what, seen, &users))
+                .collect(),
+            left_out: tally.left_out,
+        })?;
+        return Ok(0);
+    }
+    if tally.iter().next().is_none() {
+        output.line(
+            "No events found. EventKey an explicit deny rule refuses is never logged; where auditd \
+             runs, the events are in /var/log/audit/audit.log.",
+        )?;
+        return Ok(0);
+    }
+    output.table(&table(&tally, &users, output))?;
+    if tally.left_out > 0 {
+        output.line(format!("{} more events are not shown.", tally.left_out))?;
     }
     Ok(0)
 }
 
-/// Counts what is in a log of lines; one that is too long is none of the kernel's.
+/// Counts the events in a log of lines. A line that is too long is cut; the kernel writes none.
 fn lines(mut log: impl BufRead, tally: &mut Tally) -> io::Result<()> {
     let mut line = Vec::new();
     loop {
@@ -61,7 +117,7 @@ fn lines(mut log: impl BufRead, tally: &mut Tally) -> io::Result<()> {
     }
 }
 
-/// Counts what the kernel's log has; each read(2) is a record (Documentation/ABI/testing/dev-kmsg).
+/// Counts the events in the kernel's log; each read(2) is a record (Documentation/ABI/testing/dev-kmsg).
 fn kernel_log(tally: &mut Tally) -> io::Result<()> {
     let mut log = OpenOptions::new()
         .read(true)
@@ -73,7 +129,7 @@ fn kernel_log(tally: &mut Tally) -> io::Result<()> {
             Ok(0) => return Ok(()),
             Ok(length) => {
                 let text = String::from_utf8_lossy(record.get(..length).unwrap_or_default());
-                // Behind the first line there are properties of the record.
+                // The lines after the first are properties of the record.
                 tally.add(text.lines().next().unwrap_or_default());
             }
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(()),
@@ -92,63 +148,77 @@ fn containers<'u>(users: &'u Users, what: &EventKey) -> Vec<&'u str> {
     of.collect()
 }
 
-fn to_json(tally: &Tally, users: &Users) -> Value {
-    let row = |(what, seen): (&EventKey, &Occurrences)| {
-        json!({
-            "profile": what.profile,
-            "verdict": what.verdict.as_str(),
-            "operation": what.operation,
-            "object": what.object,
-            "denied": what.denied,
-            "count": seen.count,
-            "last": seen.timestamp,
-            "comm": seen.comm,
-            "containers": containers(users, what),
-        })
-    };
-    json!({
-        "events": tally.iter().map(row).collect::<Vec<_>>(),
-        "left_out": tally.left_out,
-    })
+/// What `--json` prints.
+#[derive(Debug, Serialize)]
+struct Shown<'t> {
+    events: Vec<Event<'t>>,
+    left_out: u64,
 }
 
-fn to_text(tally: &Tally, users: &Users) -> String {
-    let mut text = String::new();
-    // Writing to a String cannot fail.
-    let _ = writeln!(
-        text,
-        "{:<32}{:<9}{:>6}  {:<12}{:<8}OBJECT",
-        "PROFILE", "VERDICT", "COUNT", "OPERATION", "DENIED"
-    );
+/// Events that say the same.
+#[derive(Debug, Serialize)]
+struct Event<'t> {
+    profile: &'t str,
+    verdict: &'static str,
+    operation: &'t str,
+    object: &'t str,
+    denied: &'t str,
+    count: u64,
+    last: Option<&'t str>,
+    comm: Option<&'t str>,
+    containers: Vec<&'t str>,
+}
+
+impl<'t> Event<'t> {
+    fn of(what: &'t EventKey, seen: &'t Occurrences, users: &'t Users) -> Self {
+        Self {
+            profile: &what.profile,
+            verdict: what.verdict.as_str(),
+            operation: &what.operation,
+            object: &what.object,
+            denied: &what.denied,
+            count: seen.count,
+            last: seen.timestamp.as_deref(),
+            comm: seen.comm.as_deref(),
+            containers: containers(users, what),
+        }
+    }
+}
+
+fn table(tally: &Tally, users: &Users, output: Output) -> Table {
+    let mut table = Table::new(&[
+        ("PROFILE", Fit::Wrap),
+        ("VERDICT", Fit::Whole),
+        ("COUNT", Fit::Whole),
+        ("OPERATION", Fit::Whole),
+        ("DENIED", Fit::Whole),
+        ("OBJECT", Fit::Wrap),
+    ]);
     for (what, seen) in tally.iter() {
-        // What a container chose may hold anything.
-        let line = format!(
-            "{:<31} {:<8} {:>6}  {:<11} {:<7} {}",
-            foreign(&what.profile),
-            what.verdict.as_str(),
-            seen.count,
-            foreign(&what.operation),
-            foreign(&what.denied),
-            foreign(&what.object)
-        );
-        let _ = writeln!(text, "{}", line.trim_end());
-        let comm = seen.comm.as_deref().map(foreign).unwrap_or_default();
-        let ids = containers(users, what).join(", ");
-        let of = match ids.is_empty() {
-            true => String::new(),
-            false => format!("; containers with this profile: {ids}"),
+        let tone = match what.verdict {
+            Verdict::Denied | Verdict::Killed => Tone::Bad,
+            Verdict::Allowed => Tone::Warning,
+            _ => Tone::Plain,
         };
-        let _ = writeln!(text, "  last by {comm}{of}");
+        let mut row = Row::new([
+            Cell::or_dash(Some(&what.profile)),
+            Cell::new(what.verdict.as_str(), tone),
+            Cell::from(seen.count.to_string()),
+            Cell::or_dash(Some(&what.operation)),
+            Cell::or_dash(Some(&what.denied)),
+            Cell::or_dash(Some(&what.object)),
+        ]);
+        let comm = seen.comm.as_deref().unwrap_or("?");
+        let ids = containers(users, what).into_iter().map(|id| output.id(id));
+        let ids: Vec<&str> = ids.collect();
+        row.note(match ids.is_empty() {
+            true => format!("last by {comm}"),
+            false => format!(
+                "last by {comm}; containers with this profile: {}",
+                ids.join(", ")
+            ),
+        });
+        table.push(row);
     }
-    if tally.iter().next().is_none() {
-        let _ = writeln!(
-            text,
-            "nothing was found; what an explicit `deny` rule refuses is never logged, and where \
-             auditd runs, the events are in /var/log/audit/audit.log"
-        );
-    }
-    if tally.left_out > 0 {
-        let _ = writeln!(text, "and {} more events", tally.left_out);
-    }
-    text
+    table
 }

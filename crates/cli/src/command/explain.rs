@@ -1,12 +1,14 @@
-//! `explain BUNDLE`: which rule decided what. Changes nothing, loads nothing.
+//! `explain BUNDLE`: which profile a bundle would get, and why. Changes nothing, loads nothing.
 
-use std::fmt::Write;
+use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::PathBuf;
 
-use serde_json::json;
+use clap::{Args, ValueHint};
+use serde::Serialize;
 
-use crate::print;
+use crate::report::output::Output;
+use crate::report::table::{Cell, Fit, Row, Table, Tone};
 use oci_apparmor::admission::{self, Admission};
 use oci_apparmor::bundle::files::SpecFile;
 use oci_apparmor::decision::Decision;
@@ -14,109 +16,145 @@ use oci_apparmor::error::{Error, Result};
 use oci_apparmor::node::Node;
 use oci_apparmor::request::{self, Caller, Engine, Request};
 
-pub(crate) fn run(bundle: &Path, id: &str, config: &Path, as_json: bool) -> Result<u8> {
+/// Show which profile a bundle would get, and which rules decide
+///
+/// The answer holds for this moment: for the configuration, the loaded profiles and the files as
+/// they are now. Nothing is changed or loaded, so a profile may still turn out not to compile.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Exit codes: 0 the container would start; otherwise the code of the refusal.
+
+Examples:
+  oci-apparmor explain --id web /run/bundles/web
+  # A container of containerd (Kubernetes).
+  id=$(crictl ps -q --name web)
+  oci-apparmor explain --id $id /run/containerd/io.containerd.runtime.v2.task/k8s.io/$id")]
+pub(crate) struct Explain {
+    /// The bundle: a directory with a config.json
+    #[arg(value_hint = ValueHint::DirPath)]
+    bundle: PathBuf,
+    /// The container's id, as engines give it to the runtime
+    ///
+    /// It tells a pod's sandbox from its containers, and CRI-O's annotations from forged ones.
+    #[arg(long, default_value = "", hide_default_value = true)]
+    id: String,
+    /// The name of the configuration in the bundle
+    #[arg(long, default_value = "config.json", value_name = "FILE")]
+    config_json: PathBuf,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// What `--json` prints.
+#[derive(Debug, Serialize)]
+struct Shown<'r> {
+    engine: &'static str,
+    sandbox: bool,
+    namespace: Option<&'r str>,
+    pod: Option<&'r str>,
+    container: Option<&'r str>,
+    annotations: &'r BTreeMap<String, String>,
+    bundle_profile: Option<String>,
+    key: Option<&'r str>,
+    label: Option<String>,
+    reasons: &'r [String],
+    notices: &'r [String],
+    refused: Option<String>,
+}
+
+pub(crate) fn run(arguments: &Explain, output: Output) -> Result<u8> {
     let node = Node::load()?;
+    let bundle = &arguments.bundle;
     let bundle = fs::canonicalize(bundle).map_err(|e| Error::io("find the bundle", bundle, &e))?;
-    let file = SpecFile::config(&bundle.join(config))?;
+    let file = SpecFile::config(&bundle.join(&arguments.config_json))?;
     let document = admission::document(&file)?;
     let caller = Caller {
-        id,
+        id: &arguments.id,
         bundle: &bundle,
     };
     let admission = Admission::of(&node, &document, caller)?;
     let decision = admission.decide();
     let request = &admission.request;
-    let text = match as_json {
-        true => format!("{:#}\n", to_json(request, &decision)),
-        false => to_text(request, &decision),
-    };
-    print(&text)?;
+    match arguments.json {
+        true => output.json(&Shown::of(request, &decision))?,
+        false => output.table(&table(request, &decision))?,
+    }
     decision.map(|_| 0)
 }
 
-fn engine(engine: Engine) -> &'static str {
-    match engine {
-        Engine::CriO => "CRI-O",
-        Engine::Containerd => "containerd (CRI)",
-        Engine::Podman => "podman",
-        Engine::Other => "unknown (docker, nerdctl, ctr, by hand)",
+impl<'r> Shown<'r> {
+    fn of(request: &'r Request, decision: &'r Result<Decision>) -> Self {
+        let decided = decision.as_ref().ok();
+        Self {
+            engine: match request.engine {
+                Engine::CriO => "cri-o",
+                Engine::Containerd => "containerd",
+                Engine::Podman => "podman",
+                Engine::Other => "other",
+            },
+            sandbox: request.is_sandbox,
+            namespace: request.namespace.as_deref(),
+            pod: request.pod.as_deref(),
+            container: request.container.as_deref(),
+            annotations: &request.keys,
+            bundle_profile: request.engine_label.as_ref().map(ToString::to_string),
+            key: request.asked.as_ref().map(|(key, _)| key.as_str()),
+            label: decided
+                .and_then(|d| d.label.as_ref())
+                .map(ToString::to_string),
+            reasons: decided.map_or(&[], |d| &d.trail),
+            notices: decided.map_or(&[], |d| &d.reports),
+            refused: decision.as_ref().err().map(Error::to_string),
+        }
     }
 }
 
-fn to_text(request: &Request, decision: &Result<Decision>) -> String {
-    let mut text = String::new();
-    let mut line = |key: &str, value: &str| {
-        // Writing to a String cannot fail.
-        let _ = writeln!(text, "{key:<11}{value}");
+fn table(request: &Request, decision: &Result<Decision>) -> Table {
+    let mut table = Table::new(&[("", Fit::Whole), ("", Fit::Wrap)]);
+    let mut add = |key: &str, value: Cell| table.push(Row::new([Cell::from(key), value]));
+    let engine = match request.engine {
+        Engine::CriO => "CRI-O",
+        Engine::Containerd => "containerd (CRI)",
+        Engine::Podman => "podman",
+        Engine::Other => "other (docker, nerdctl, ctr, none)",
     };
-    line("engine", engine(request.engine));
-    line(
-        "kind",
-        if request.is_sandbox {
-            "pod sandbox"
-        } else {
-            "container"
-        },
-    );
+    add("engine", Cell::from(engine));
+    let kind = match request.is_sandbox {
+        true => "pod sandbox",
+        false => "container",
+    };
+    add("kind", Cell::from(kind));
     for (key, value) in [
         ("namespace", &request.namespace),
         ("pod", &request.pod),
         ("container", &request.container),
     ] {
         if let Some(value) = value {
-            line(key, value);
+            add(key, Cell::from(value));
         }
     }
     for (key, value) in &request.keys {
-        line("annotation", &format!("{key}={value}"));
+        add("annotation", Cell::from(format!("{key}={value}")));
     }
     if let Some(label) = &request.engine_label {
-        line("in spec", &format!("{}={label}", request::SPEC_KEY));
+        let value = format!("{}={label}", request::SPEC_KEY);
+        add("bundle", Cell::from(value));
     }
-    if let Ok(decision) = decision {
-        for step in &decision.trail {
-            line("because", step);
+    match decision {
+        Ok(decision) => {
+            for reason in &decision.trail {
+                add("reason", Cell::from(reason));
+            }
+            for notice in &decision.reports {
+                add("notice", Cell::new(notice, Tone::Warning));
+            }
+            let label = decision.label.as_ref().map(ToString::to_string);
+            let label =
+                label.unwrap_or_else(|| "unchanged: the bundle is used as it is".to_owned());
+            add("label", Cell::new(label, Tone::Good));
         }
-        for text in &decision.reports {
-            line("note", text);
-        }
-        match &decision.label {
-            Some(label) => line("label", &label.to_string()),
-            None => line("label", "unchanged: the bundle is passed through as it is"),
-        }
-    } else {
-        line("label", "refused");
+        Err(_) => add("label", Cell::new("refused", Tone::Bad)),
     }
-    text
-}
-
-fn to_json(request: &Request, decision: &Result<Decision>) -> serde_json::Value {
-    let mut value = json!({
-        "engine": match request.engine {
-            Engine::CriO => "cri-o",
-            Engine::Containerd => "containerd",
-            Engine::Podman => "podman",
-            Engine::Other => "other",
-        },
-        "sandbox": request.is_sandbox,
-        "namespace": request.namespace,
-        "pod": request.pod,
-        "container": request.container,
-        "annotations": request.keys,
-        "spec": request.engine_label.as_ref().map(ToString::to_string),
-        "asked_by": request.asked.as_ref().map(|(key, _)| key.as_str()),
-    });
-    let outcome = match decision {
-        Ok(decision) => json!({
-            "label": decision.label.as_ref().map(ToString::to_string),
-            "trail": decision.trail,
-            "reports": decision.reports,
-            "refused": null,
-        }),
-        Err(e) => json!({ "label": null, "trail": [], "reports": [], "refused": e.to_string() }),
-    };
-    if let (Some(value), Some(outcome)) = (value.as_object_mut(), outcome.as_object()) {
-        value.extend(outcome.clone());
-    }
-    value
+    table
 }

@@ -1,42 +1,88 @@
-//! `gc`: removes what nobody needs any more. It never unloads a profile.
+//! `gc`: removes what is not needed any more. It never unloads a profile.
 
-use serde_json::json;
+use clap::Args;
+use serde::Serialize;
 
-use crate::print;
+use crate::report::output::Output;
+use crate::report::table::{Cell, Fit, Row, Table};
 use oci_apparmor::containers::in_use::State;
 use oci_apparmor::containers::{pods, record};
 use oci_apparmor::error::Result;
 use oci_apparmor::node::Node;
 use oci_apparmor::profiles::Store;
 
-pub(crate) fn run(as_json: bool) -> Result<u8> {
+/// Remove old records, locks, temporary files and compiled policy
+///
+/// Removes the records of containers that are gone, what is remembered of pods that had no
+/// container for 24 hours and of profiles that are not loaded any more, locks that no process
+/// holds, temporary files of processes that were killed, and compiled policy beyond cache_limit,
+/// the least recently used first.
+///
+/// It never unloads a profile, and may run at any time.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  oci-apparmor gc
+  # Once a day.
+  systemctl enable --now oci-apparmor-gc.timer")]
+pub(crate) struct Gc {
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// How much was removed.
+#[derive(Debug, Serialize)]
+struct Removed {
+    records: u64,
+    pods: u64,
+    locks: u64,
+    remembered: u64,
+    temporary: u64,
+    cached: u64,
+    cached_bytes: u64,
+}
+
+pub(crate) fn run(arguments: &Gc, output: Output) -> Result<u8> {
     let node = Node::load()?;
     let before = record::all()?;
     let records = record::tidy(|record| State::of(record) == State::Gone)?;
     let pods = pods::tidy(&before)?;
-    let tidied = Store::new(&node).gc()?;
-    let text = if as_json {
-        let value = json!({
-            "records": records,
-            "pods": pods,
-            "locks": tidied.locks,
-            "remembered": tidied.remembered,
-            "temporary": tidied.temporary,
-            "cached": tidied.cached,
-            "cached_bytes": tidied.cached_bytes,
-        });
-        format!("{value:#}\n")
-    } else {
-        format!(
-            "removed: {records} record(s) of containers that are gone, {pods} pod(s), {} lock(s), {} remembered \
-             profile(s), {} temporary file(s), {} compiled profile(s) of {} KiB\n",
-            tidied.locks,
-            tidied.remembered,
-            tidied.temporary,
-            tidied.cached,
-            tidied.cached_bytes / 1024
-        )
+    let collected = Store::new(&node).gc()?;
+    let removed = Removed {
+        records,
+        pods,
+        locks: collected.locks,
+        remembered: collected.remembered,
+        temporary: collected.temporary,
+        cached: collected.cached,
+        cached_bytes: collected.cached_bytes,
     };
-    print(&text)?;
+    match arguments.json {
+        true => output.json(&removed)?,
+        false => output.table(&table(&removed))?,
+    }
     Ok(0)
+}
+
+fn table(removed: &Removed) -> Table {
+    let compiled = format!(
+        "files of compiled policy, {} KiB",
+        removed.cached_bytes / 1024
+    );
+    let mut table = Table::new(&[("REMOVED", Fit::Whole), ("WHAT", Fit::Wrap)]);
+    for (count, what) in [
+        (removed.records, "records of containers that are gone"),
+        (removed.pods, "pods without a container"),
+        (removed.locks, "unused locks"),
+        (
+            removed.remembered,
+            "notes on profiles that are not loaded any more",
+        ),
+        (removed.temporary, "temporary files of killed processes"),
+        (removed.cached, &compiled),
+    ] {
+        table.push(Row::new([count.to_string().as_str(), what].map(Cell::from)));
+    }
+    table
 }

@@ -1,14 +1,19 @@
 //! `living`: prints the containers that still need the wrapper, for `install.sh`.
 
 use crate::engine::live_containers;
-use crate::print;
+use crate::report::output::Output;
 use oci_apparmor::error::Result;
 
-pub(crate) fn run() -> Result<u8> {
+/// Print the containers that need the wrapper until they are deleted; for install.sh
+#[derive(Debug, clap::Args)]
+#[command(hide = true)]
+pub(crate) struct Living {}
+
+pub(crate) fn run(output: Output) -> Result<u8> {
     let all = live_containers::all()?;
     let all: Vec<String> = all.iter().map(|(_, container)| container.shown()).collect();
     if !all.is_empty() {
-        print(&format!("{}\n", all.join(" ")))?;
+        output.line(all.join(" "))?;
     }
     Ok(0)
 }

@@ -1,85 +1,116 @@
-//! `load NAME… | --all`: what the sources say, brought into the kernel.
+//! `load NAME… | --all`: brings the kernel to what the sources say.
 
-use std::io::{IsTerminal, Write};
-use std::path::PathBuf;
+use clap::Args;
 
-use serde_json::{Value, json};
-
-use crate::print;
+use crate::report::outcome::{Outcome, Row, Sum, table};
+use crate::report::output::Output;
+use crate::report::progress::Progress;
 use oci_apparmor::apparmor::kernel;
-use oci_apparmor::apparmor::loaded::Mode;
 use oci_apparmor::apparmor::name::ProfileName;
-use oci_apparmor::error::{Error, Kind, Result, foreign};
+use oci_apparmor::error::{Error, Kind, Result};
 use oci_apparmor::node::Node;
 use oci_apparmor::profiles::source::listing::{self, Listed};
 use oci_apparmor::profiles::{Action, Reload, Source, Store};
-use oci_apparmor::settings::{self};
+use oci_apparmor::settings::{self, Settings};
 
-/// What became of one profile, or of one file that is none.
-#[derive(Debug)]
-pub(crate) struct Row {
-    /// The profile, or the file.
-    pub(crate) name: String,
-    /// Its source.
-    pub(crate) source: Option<PathBuf>,
-    /// What happened.
-    pub(crate) outcome: Outcome,
-    mode: Option<Mode>,
+/// Load profiles from their sources, where the kernel differs from them
+///
+/// Brings the kernel to what the source of each NAME says: content, mode and children. Processes
+/// that run under a profile run under the new one at once. A profile that cannot be loaded does not
+/// stop the others.
+#[derive(Debug, Args)]
+#[command(override_usage = "\
+oci-apparmor load [OPTIONS] <NAME>...
+       oci-apparmor load [OPTIONS] --all [--watch]")]
+#[command(after_help = "\
+Exit codes: 0 all are loaded; otherwise the code of the first failure.
+
+Examples:
+  oci-apparmor load web
+  oci-apparmor load --all
+  # Follow the sources from boot on, as a service.
+  systemctl enable --now oci-apparmor-preload.service")]
+pub(crate) struct Load {
+    /// The names of the profiles
+    #[arg(
+        value_name = "NAME",
+        required_unless_present = "all",
+        conflicts_with = "all"
+    )]
+    names: Vec<String>,
+    /// Load all sources of this node, except those in /etc/apparmor.d itself
+    ///
+    /// These are the sources in the profile_directories and the profiles that the configuration
+    /// names, wherever their sources are. apparmor.service loads those in /etc/apparmor.d. From
+    /// other directories than the first, only missing profiles are loaded. Skipped are disabled
+    /// profiles and the files that apparmor_parser(8) skips in a directory: those whose name begins
+    /// with a dot, and what package managers and editors leave.
+    #[arg(long)]
+    all: bool,
+    /// Stay, and load again whenever a source changes
+    ///
+    /// Loads again when a file in these directories, in /etc/apparmor.d/disable or force-complain,
+    /// or the configuration changes, and at SIGHUP. Files that the sources include, or that they
+    /// are links to, are not watched. Changes within 200 ms are loaded together.
+    ///
+    /// Reports what is loaded on standard output and failures on standard error, a failure again
+    /// only when its file or the reason changes. A profile whose source is removed stays loaded.
+    /// With on_drift = "refuse", loaded profiles are not replaced; the difference is reported.
+    ///
+    /// It also follows the kernel's policy: profiles that are removed are loaded again, and
+    /// containers that ran under them are reported on standard error, because they run without the
+    /// profile from then on. Where files cannot be watched, that is reported, and everything is
+    /// checked every 30 seconds.
+    ///
+    /// Ends with exit code 0 at SIGTERM or SIGINT. It notifies the service manager once everything
+    /// was loaded (sd_notify(3)), so that oci-apparmor-preload.service is done before container
+    /// engines start.
+    #[arg(long, requires = "all", conflicts_with_all = ["names", "json"])]
+    watch: bool,
+    /// Print a JSON list
+    #[arg(long)]
+    json: bool,
 }
 
-/// What can become of a profile.
-#[derive(Debug)]
-pub(crate) enum Outcome {
-    /// It was not in the kernel, or that could not be told.
-    Loaded,
-    /// It was there, and not as its source says; why.
-    Reloaded(String),
-    /// Nothing had to be done.
-    Right,
-    /// This node has disabled it; where.
-    Disabled(String),
-    /// It is not loaded.
-    Failed(Error),
-}
-
-/// Counts of outcomes.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Sum {
-    loaded: usize,
-    right: usize,
-    disabled: usize,
-    failed: usize,
-}
-
-pub(crate) fn run(names: &[String], as_json: bool) -> Result<u8> {
-    let node = Node::load()?;
-    if let Err(why) = kernel::may_load() {
-        return Err(
-            Error::new(Kind::Policy, format!("nothing can be loaded: {why}"))
-                .with_remedy("run it as root on the host"),
-        );
+impl Load {
+    /// Whether to stay, and follow the sources.
+    pub(crate) fn watches(&self) -> bool {
+        self.watch
     }
-    if let Some(off) = Store::new(&node).unavailable() {
+}
+
+/// Refuses where this process may not load profiles.
+pub(crate) fn may_load() -> Result<()> {
+    kernel::may_load().map_err(|why| {
+        Error::new(Kind::Policy, format!("profiles cannot be loaded: {why}"))
+            .with_remedy("run it as root on the host")
+    })
+}
+
+pub(crate) fn run(arguments: &Load, output: Output) -> Result<u8> {
+    may_load()?;
+    let node = Node::load()?;
+    let store = Store::new(&node);
+    if let Some(off) = store.unavailable() {
         return Err(off);
     }
     let progress = Progress::new();
-    let tell = |row: &Row| match as_json {
-        true => Ok(()),
+    let step = |done: usize, total: usize, name: &str| {
+        progress.step(done, total, &format!("loading {name}"));
+        true
+    };
+    let rows = match arguments.names.as_slice() {
+        [] => all(&store, &node.settings, Reload::Always, step, |_| Ok(()))?,
+        names => named(&store, &node.settings, names, step),
+    };
+    drop(progress);
+    match arguments.json {
+        true => output.json(&Vec::from_iter(rows.iter().map(Row::shown)))?,
         false => {
-            progress.clear();
-            print(&format!("{}\n", row.line()))
+            output.table(&table(&rows))?;
+            output.line(Sum::of(&rows))?;
         }
-    };
-    let go_on = || true;
-    let rows = match names {
-        [] => all(&node, Reload::Always, &progress, go_on, tell)?,
-        names => named(&node, names, &progress, tell)?,
-    };
-    progress.clear();
-    print(&match as_json {
-        true => format!("{:#}\n", Value::from_iter(rows.iter().map(Row::to_json))),
-        false => format!("{}\n", Sum::of(&rows)),
-    })?;
+    }
     let failed = rows.iter().find_map(|row| match &row.outcome {
         Outcome::Failed(e) => Some(e.kind().exit_code()),
         _ => None,
@@ -89,46 +120,38 @@ pub(crate) fn run(names: &[String], as_json: bool) -> Result<u8> {
 
 /// Loads the profiles of these names, whatever the kernel holds.
 fn named(
-    node: &Node,
+    store: &Store<'_>,
+    settings: &Settings,
     names: &[String],
-    progress: &Progress,
-    tell: impl Fn(&Row) -> Result<()>,
-) -> Result<Vec<Row>> {
-    let store = Store::new(node);
-    let mut rows = Vec::new();
-    for (done, text) in names.iter().enumerate() {
-        progress.show(done, names.len(), text);
-        let row = match ProfileName::parse(text) {
+    step: impl Fn(usize, usize, &str) -> bool,
+) -> Vec<Row> {
+    let one = |(done, text): (usize, &String)| {
+        step(done, names.len(), text);
+        match ProfileName::parse(text) {
             Ok(name) => {
-                let source = Source::of(&name, &node.settings)
-                    .ok()
-                    .flatten()
-                    .map(|s| s.path);
+                let source = Source::of(&name, settings).ok().flatten().map(|s| s.path);
+                let done = store.load(&name, Reload::Always);
                 Row::of(
                     text,
                     source,
-                    store.load(&name, Reload::Always).map(|(l, c)| (l.mode, c)),
+                    done.map(|(loaded, change)| (loaded.mode, change)),
                 )
             }
-            Err(e) => Row::of(&foreign(text), None, Err(e)),
-        };
-        tell(&row)?;
-        rows.push(row);
-    }
-    Ok(rows)
+            Err(e) => Row::of(text, None, Err(e)),
+        }
+    };
+    names.iter().enumerate().map(one).collect()
 }
 
-/// Loads all sources that are ours, and of the others' those whose profiles are missing, as long
-/// as `go_on` says so. Each is told of when it is done.
+/// Loads all sources of the first directory, and from the others what is missing. `step` is told
+/// before each, and can end it; `tell` after each.
 pub(crate) fn all(
-    node: &Node,
+    store: &Store<'_>,
+    settings: &Settings,
     reload: Reload,
-    progress: &Progress,
-    go_on: impl Fn() -> bool,
+    step: impl Fn(usize, usize, &str) -> bool,
     tell: impl Fn(&Row) -> Result<()>,
 ) -> Result<Vec<Row>> {
-    let settings = &node.settings;
-    let store = Store::new(node);
     let listing = listing::sources(settings);
     let mut rows = Vec::new();
     let mut keep = |row: Row| {
@@ -137,21 +160,16 @@ pub(crate) fn all(
         Ok::<(), Error>(())
     };
     for (path, e) in listing.unusable {
-        keep(Row::of(
-            &foreign(&path.display().to_string()),
-            Some(path),
-            Err(e),
-        ))?;
+        keep(Row::of(&path.display().to_string(), Some(path), Err(e)))?;
     }
     let total = listing.profiles.len();
     for (done, listed) in listing.profiles.iter().enumerate() {
-        if !go_on() {
+        if !step(done, total, listed.name.as_str()) {
             return Ok(rows);
         }
-        progress.show(done, total, listed.name.as_str());
-        keep(one(&store, listed, reload))?;
+        keep(one(store, listed, reload))?;
     }
-    // What the settings name must be there, from wherever.
+    // What the settings name must be loaded, wherever it came from.
     for name in listing::named(settings) {
         if matches!(Source::of(name, settings), Ok(None)) {
             let here = store.loaded(name).and_then(|loaded| match loaded {
@@ -168,31 +186,28 @@ pub(crate) fn all(
     Ok(rows)
 }
 
-/// Loads what of all this is not in the kernel, for whatever reason, as far as it is `wanted`;
-/// what is there is not judged.
-pub(crate) fn missing(node: &Node, wanted: impl Fn(&str) -> bool) -> Result<Vec<Row>> {
-    let store = Store::new(node);
+/// Loads the `wanted` profiles that are not in the kernel. Those that are there are not compared.
+pub(crate) fn missing(
+    store: &Store<'_>,
+    settings: &Settings,
+    wanted: impl Fn(&str) -> bool,
+) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
-    for listed in &listing::sources(&node.settings).profiles {
+    for listed in &listing::sources(settings).profiles {
         let Listed { name, source } = listed;
         if source.disabled.is_none() && !store.is_complete(name)? && wanted(name.as_str()) {
-            rows.push(one(&store, listed, Reload::AsConfigured));
+            rows.push(one(store, listed, Reload::AsConfigured));
         }
     }
     Ok(rows)
 }
 
-/// One of all. What is loaded from a directory that is not ours belongs to whoever loaded it.
+/// Loads one source. A profile that was loaded from another directory than the first is left alone.
 fn one(store: &Store<'_>, listed: &Listed, reload: Reload) -> Row {
     let Listed { name, source } = listed;
     let path = Some(source.path.clone());
     if let Some(why) = &source.disabled {
-        return Row {
-            name: name.to_string(),
-            source: path,
-            outcome: Outcome::Disabled(why.to_string()),
-            mode: None,
-        };
+        return Row::disabled(name.as_str(), path, &why.to_string());
     }
     let left = match !source.ours || store.is_up_to_date(name, source) {
         true => store.loaded(name),
@@ -205,123 +220,4 @@ fn one(store: &Store<'_>, listed: &Listed, reload: Reload) -> Row {
             .map(|(loaded, change)| (loaded.mode, change)),
     });
     Row::of(name.as_str(), path, done)
-}
-
-impl Row {
-    fn of(name: &str, source: Option<PathBuf>, done: Result<(Mode, Action)>) -> Self {
-        let (outcome, mode) = match done {
-            Ok((mode, Action::None)) => (Outcome::Right, Some(mode)),
-            Ok((mode, Action::Loaded)) => (Outcome::Loaded, Some(mode)),
-            Ok((mode, Action::Reloaded(why))) => (Outcome::Reloaded(why.to_string()), Some(mode)),
-            Err(e) => (Outcome::Failed(e), None),
-        };
-        Self {
-            name: name.to_owned(),
-            source,
-            outcome,
-            mode,
-        }
-    }
-
-    /// One line about it.
-    pub(crate) fn line(&self) -> String {
-        let outcome = match &self.outcome {
-            Outcome::Loaded => "loaded".to_owned(),
-            Outcome::Reloaded(why) => format!("reloaded: {why}"),
-            Outcome::Right => "already right".to_owned(),
-            Outcome::Disabled(why) => format!("disabled: {why}"),
-            Outcome::Failed(e) => format!("failed: {e}"),
-        };
-        let mode = match self.mode {
-            Some(mode) if !mode.enforces() => format!(" ({mode} mode)"),
-            _ => String::new(),
-        };
-        format!("{}: {outcome}{mode}", self.name)
-    }
-
-    fn to_json(&self) -> Value {
-        let (outcome, why) = match &self.outcome {
-            Outcome::Loaded => ("loaded", None),
-            Outcome::Reloaded(why) => ("reloaded", Some(why.clone())),
-            Outcome::Right => ("right", None),
-            Outcome::Disabled(why) => ("disabled", Some(why.clone())),
-            Outcome::Failed(e) => ("failed", Some(e.to_string())),
-        };
-        json!({
-            "name": self.name,
-            "source": self.source,
-            "outcome": outcome,
-            "why": why,
-            "mode": self.mode,
-        })
-    }
-}
-
-impl Sum {
-    pub(crate) fn of(rows: &[Row]) -> Self {
-        let mut sum = Self::default();
-        for row in rows {
-            let count = match row.outcome {
-                Outcome::Loaded | Outcome::Reloaded(_) => &mut sum.loaded,
-                Outcome::Right => &mut sum.right,
-                Outcome::Disabled(_) => &mut sum.disabled,
-                Outcome::Failed(_) => &mut sum.failed,
-            };
-            *count = count.saturating_add(1);
-        }
-        sum
-    }
-}
-
-impl std::fmt::Display for Sum {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self {
-            loaded,
-            right,
-            disabled,
-            failed,
-        } = self;
-        write!(f, "{loaded} loaded, {right} already right, {failed} failed")?;
-        match disabled {
-            0 => Ok(()),
-            n => write!(f, ", {n} disabled"),
-        }
-    }
-}
-
-/// How far it has come, for a person at a terminal.
-#[derive(Debug, Default)]
-pub(crate) struct Progress {
-    seen: bool,
-}
-
-impl Progress {
-    fn new() -> Self {
-        Self {
-            seen: std::io::stderr().is_terminal(),
-        }
-    }
-
-    /// Shows what is worked on, after `done` others.
-    fn show(&self, done: usize, total: usize, name: &str) {
-        // One is no long work.
-        if total > 1 {
-            self.write(&format!(
-                "{}/{total} {}",
-                done.saturating_add(1),
-                foreign(name)
-            ));
-        }
-    }
-
-    fn clear(&self) {
-        self.write("");
-    }
-
-    fn write(&self, text: &str) {
-        if self.seen {
-            // Back to the line's start, and what was there is erased.
-            let _ = std::io::stderr().write_all(format!("\r\x1b[K{text}").as_bytes());
-        }
-    }
 }

@@ -14,5 +14,4 @@ pub(crate) mod render;
 pub(crate) mod status;
 pub(crate) mod unconfigure;
 pub(crate) mod unload;
-pub(crate) mod users;
 pub(crate) mod watch;

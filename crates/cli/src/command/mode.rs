@@ -1,60 +1,99 @@
-//! `mode NAME enforce|complain`: what a profile does on this node, remembered over boots.
+//! `mode NAME enforce|complain`: the mode of a profile on this node, which survives a reboot.
 
-use clap::ValueEnum;
+use clap::{Args, ValueEnum};
 
-use crate::command::users::Users;
-use crate::print;
+use crate::report::output::Output;
+use crate::report::progress::Progress;
+use crate::report::users::Users;
 use oci_apparmor::apparmor::name::ProfileName;
 use oci_apparmor::error::Result;
 use oci_apparmor::node::Node;
 use oci_apparmor::profiles::{Action, LinkChange, Store};
 
-/// What a profile can be set to.
+/// Set a profile to enforce or complain mode on this node
+///
+/// The mode is remembered by a link in /etc/apparmor.d/force-complain/, as aa-complain(8) does it,
+/// and holds for every profile whose source has that file name. It is in force at once, also for
+/// processes that run under the profile. Containers that ask for the profile by an annotation are
+/// accepted although it complains, because the node has chosen that. Where AppArmor is off, the mode
+/// is only remembered.
+///
+/// enforce is refused where the source itself has flags=(complain), or where something other than
+/// a link is in force-complain. If the profile cannot be compiled or loaded, nothing changes.
+///
+/// complain warns about deny rules, included ones too: they refuse in this mode as well, and nothing
+/// is logged.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  oci-apparmor mode web complain
+  # Back again.
+  oci-apparmor mode web enforce")]
+pub(crate) struct Mode {
+    /// The name of the profile
+    name: String,
+    /// The mode that it gets on this node
+    mode: Wanted,
+}
+
+/// A mode that a profile can be set to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Wanted {
     /// What the profile does not allow is refused
     Enforce,
-    /// What the profile does not allow is logged, and happens
+    /// What the profile does not allow is logged and allowed
     Complain,
 }
 
-pub(crate) fn run(name: &str, wanted: Wanted) -> Result<u8> {
+pub(crate) fn run(arguments: &Mode, output: Output) -> Result<u8> {
     let node = Node::load()?;
-    let name = ProfileName::parse(name)?;
+    let name = ProfileName::parse(&arguments.name)?;
     let store = Store::new(&node);
-    let complain = wanted == Wanted::Complain;
-    let done = store.set_mode(&name, complain)?;
+    let complain = arguments.mode == Wanted::Complain;
+    let progress = Progress::new();
+    progress.show(&format!("loading {name}"));
+    let done = store.set_mode(&name, complain);
+    drop(progress);
+    let done = done?;
     match &done.link {
         LinkChange::Unchanged if complain => {
-            print(&format!("{name} is remembered to complain already\n"))?
+            output.line(format!("{name} was already set to complain"))?
         }
         LinkChange::Unchanged => {}
-        LinkChange::Created(link) => print(&format!("made {}\n", link.display()))?,
-        LinkChange::Removed(link, _) => print(&format!("removed {}\n", link.display()))?,
+        LinkChange::Created(link) => output.line(format!("made {}", link.display()))?,
+        LinkChange::Removed(link, _) => output.line(format!("removed {}", link.display()))?,
     }
-    let (loaded, action) = match &done.loaded {
+    let (loaded, change) = match &done.loaded {
         Ok(done) => done,
         Err(off) => {
-            return print(&format!("{name} is not loaded now: {off}\n")).map(|()| 0);
+            output.line(format!("{name} is not loaded now: {off}"))?;
+            return Ok(0);
         }
     };
     let mode = loaded.mode;
-    print(&match action {
-        Action::None => format!("{name} is in {mode} mode already\n"),
-        Action::Loaded => format!("{name} is loaded, in {mode} mode\n"),
-        Action::Reloaded(_) => format!("{name} is in {mode} mode now\n"),
+    output.line(match change {
+        Action::None => format!("{name} was already in {mode} mode"),
+        Action::Loaded => format!("{name} is loaded, in {mode} mode"),
+        Action::Reloaded(_) => format!("{name} is now in {mode} mode"),
     })?;
-    let running = Users::look().processes(name.as_str());
-    if *action != Action::None && running > 0 {
-        print(&format!(
-            "{running} running process(es) are in that mode, too, without a restart\n"
-        ))?;
+    let running = Users::look(store.kernel()).processes(name.as_str());
+    if *change != Action::None {
+        match running {
+            0 => {}
+            1 => output.line("1 running process has changed to that mode, without a restart")?,
+            n => output.line(format!(
+                "{n} running processes have changed to that mode, without a restart"
+            ))?,
+        }
     }
-    if done.deny_rules > 0 {
-        print(&format!(
-            "warning: {} deny rule(s) of it refuse in complain mode as well, and nothing is logged\n",
-            done.deny_rules
-        ))?;
+    match done.deny_rules {
+        0 => {}
+        1 => {
+            output.line("warning: 1 deny rule refuses in complain mode too, without a log entry")?
+        }
+        n => output.line(format!(
+            "warning: {n} deny rules refuse in complain mode too, without a log entry"
+        ))?,
     }
     Ok(0)
 }

@@ -1,11 +1,10 @@
-//! `ps`: what an auditor asks. Which label must each container have, and which one does each of
-//! its processes have at this moment?
+//! `ps`: the label that each container must have, and the labels that its processes have.
 
-use std::fmt::Write;
+use clap::Args;
+use serde::Serialize;
 
-use serde_json::{Value, json};
-
-use crate::print;
+use crate::report::output::Output;
+use crate::report::table::{Cell, Fit, Row, Table, Tone};
 use oci_apparmor::apparmor::name::Label;
 use oci_apparmor::containers::in_use::State;
 use oci_apparmor::containers::labels::{self, Process};
@@ -14,23 +13,74 @@ use oci_apparmor::error::{Error, Kind, Result};
 use oci_apparmor::node::Node;
 use oci_apparmor::settings::Settings;
 
-/// One container that was made through us.
-struct Row {
+/// List containers, their labels, and whether each process has its container's label
+///
+/// Lists the containers that were made through the wrapper. Stacks are compared as sets, and a
+/// child of a profile counts as that profile. A container in the state created waits for its start;
+/// no process of it runs yet.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Exit codes: 0 every process has the label of its container; 5 a process runs without it; 6 the \
+kernel enforces no profile, because its global mode was changed: the labels look the same then.
+
+Examples:
+  oci-apparmor ps
+  # The processes that run without the label of their container.
+  oci-apparmor ps --json | jq '.[].processes[] | select(.confined | not)'")]
+pub(crate) struct Ps {
+    /// Print a JSON list, with every process
+    #[arg(long)]
+    json: bool,
+}
+
+/// A container that was made through the wrapper.
+#[derive(Debug)]
+struct Container {
     record: Record,
     state: State,
     processes: Vec<Process>,
 }
 
-impl Row {
+/// What `--json` prints of a container.
+#[derive(Debug, Serialize)]
+struct Shown<'c> {
+    id: &'c str,
+    runtime: &'c str,
+    root: &'c std::path::Path,
+    state: &'static str,
+    label: Option<String>,
+    key: Option<&'c str>,
+    namespace: Option<&'c str>,
+    pod: Option<&'c str>,
+    container: Option<&'c str>,
+    processes: Vec<ShownProcess<'c>>,
+}
+
+#[derive(Debug, Serialize)]
+struct ShownProcess<'c> {
+    pid: u32,
+    comm: &'c str,
+    label: &'c str,
+    confined: bool,
+}
+
+impl<'c> ShownProcess<'c> {
+    fn of(process: &'c Process) -> Self {
+        Self {
+            pid: process.pid,
+            comm: &process.comm,
+            label: &process.label,
+            confined: process.holds,
+        }
+    }
+}
+
+impl Container {
     fn of(record: Record, node: &Node) -> Result<Self> {
         let state = State::of(&record);
-        let pid = match state {
-            State::Running(pid) => Some(pid),
-            _ => None,
-        };
-        let processes = match pid {
-            Some(pid) => labels::of_container(pid, &record, node)?,
-            None => Vec::new(),
+        let processes = match state {
+            State::Running(pid) => labels::of_container(pid, &record, node)?,
+            _ => Vec::new(),
         };
         Ok(Self {
             record,
@@ -39,89 +89,95 @@ impl Row {
         })
     }
 
-    fn escaped(&self) -> usize {
-        self.processes.iter().filter(|p| !p.holds).count()
+    fn unconfined(&self) -> impl Iterator<Item = &Process> {
+        self.processes.iter().filter(|process| !process.holds)
     }
 
-    fn label(&self) -> String {
-        self.record
-            .label
-            .as_ref()
-            .map_or("-".to_owned(), Label::to_string)
-    }
-
-    fn to_json(&self) -> Value {
-        let process = |p: &Process| json!({ "pid": p.pid, "comm": p.comm, "label": p.label, "holds": p.holds });
-        json!({
-            "id": self.record.id,
-            "runtime": self.record.runtime,
-            "root": self.record.root,
-            "state": self.state.as_str(),
-            "label": self.record.label.as_ref().map(Label::to_string),
-            "key": self.record.key,
-            "namespace": self.record.namespace,
-            "pod": self.record.pod,
-            "container": self.record.container,
-            "processes": self.processes.iter().map(process).collect::<Vec<_>>(),
-        })
-    }
-}
-
-pub(crate) fn run(as_json: bool) -> Result<u8> {
-    let node = Node::with(Settings::load().unwrap_or_default());
-    let rows = record::all()?
-        .into_iter()
-        .map(|record| Row::of(record, &node));
-    let rows = rows.collect::<Result<Vec<Row>>>()?;
-    let text = match as_json {
-        true => format!("{:#}\n", Value::from_iter(rows.iter().map(Row::to_json))),
-        false => table(&rows),
-    };
-    print(&text)?;
-    let escaped: usize = rows.iter().map(Row::escaped).sum();
-    if escaped == 0 {
-        // Where nothing is enforced the labels look the same.
-        let mut running = rows.iter().filter(|row| !row.processes.is_empty());
-        return running
-            .try_for_each(|row| labels::enforced(&row.record, &node.kernel))
-            .map(|()| 0);
-    }
-    Err(Error::new(
-        Kind::Policy,
-        format!("{escaped} process(es) run without the label of their container"),
-    )
-    .with_remedy("restart these containers"))
-}
-
-fn table(rows: &[Row]) -> String {
-    let mut text = String::new();
-    // Writing to a String cannot fail.
-    let _ = writeln!(
-        text,
-        "{:<14}{:<9}{:<9}{:<32}PROCESSES",
-        "CONTAINER", "RUNTIME", "STATE", "LABEL"
-    );
-    for row in rows {
-        let id: String = row.record.id.chars().take(12).collect();
-        let held = row.processes.len().saturating_sub(row.escaped());
-        let processes = match row.state {
-            State::Running(_) => format!("{held}/{} hold it", row.processes.len()),
-            _ => String::new(),
-        };
-        let line = format!(
-            "{id:<13} {:<8} {:<8} {:<31} {processes}",
-            row.record.runtime,
-            row.state.as_str(),
-            row.label()
-        );
-        let _ = writeln!(text, "{}", line.trim_end());
-        for p in row.processes.iter().filter(|p| !p.holds) {
-            let _ = writeln!(
-                text,
-                "  !! process {} ({}) runs as {}",
-                p.pid, p.comm, p.label
-            );
+    fn shown(&self) -> Shown<'_> {
+        Shown {
+            id: &self.record.id,
+            runtime: &self.record.runtime,
+            root: &self.record.root,
+            state: self.state.as_str(),
+            label: self.record.label.as_ref().map(Label::to_string),
+            key: self.record.key.as_deref(),
+            namespace: self.record.namespace.as_deref(),
+            pod: self.record.pod.as_deref(),
+            container: self.record.container.as_deref(),
+            processes: self.processes.iter().map(ShownProcess::of).collect(),
         }
     }
-    text
+
+    fn row(&self, output: Output) -> Row {
+        let unconfined = self.unconfined().count();
+        let all = self.processes.len();
+        let confined = match self.state {
+            State::Running(_) => Cell::new(
+                format!("{}/{all}", all.saturating_sub(unconfined)),
+                match unconfined {
+                    0 => Tone::Good,
+                    _ => Tone::Bad,
+                },
+            ),
+            _ => Cell::from("-"),
+        };
+        let mut row = Row::new([
+            Cell::from(output.id(&self.record.id)),
+            Cell::from(&self.record.runtime),
+            Cell::from(self.state.as_str()),
+            confined,
+            Cell::or_dash(self.record.label.as_ref().map(Label::to_string)),
+        ]);
+        for process in self.unconfined() {
+            let Process {
+                pid, comm, label, ..
+            } = process;
+            row.warning(format!("process {pid} ({comm}) runs as {label}"));
+        }
+        row
+    }
+}
+
+pub(crate) fn run(arguments: &Ps, output: Output) -> Result<u8> {
+    let node = Node::with(Settings::load().unwrap_or_default());
+    let containers = record::all()?.into_iter();
+    let containers = containers
+        .map(|record| Container::of(record, &node))
+        .collect::<Result<Vec<_>>>()?;
+    match arguments.json {
+        true => output.json(&Vec::from_iter(containers.iter().map(Container::shown)))?,
+        false => output.table(&table(&containers, output))?,
+    }
+    let concerned = containers
+        .iter()
+        .filter(|c| c.unconfined().next().is_some());
+    let concerned: Vec<&str> = concerned.map(|c| c.record.id.as_str()).collect();
+    if concerned.is_empty() {
+        // Where nothing is enforced the labels look the same.
+        let mut running = containers.iter().filter(|c| !c.processes.is_empty());
+        return running
+            .try_for_each(|c| labels::enforced(&c.record, &node.kernel))
+            .map(|()| 0);
+    }
+    let processes: usize = containers.iter().map(|c| c.unconfined().count()).sum();
+    let why = match processes {
+        1 => "1 process runs without the label of its container".to_owned(),
+        n => format!("{n} processes run without the label of their container"),
+    };
+    Err(Error::new(Kind::Policy, why)
+        .with_remedy(format!("restart the containers: {}", concerned.join(" "))))
+}
+
+fn table(containers: &[Container], output: Output) -> Table {
+    let mut table = Table::new(&[
+        ("CONTAINER", Fit::Cut),
+        ("RUNTIME", Fit::Whole),
+        ("STATE", Fit::Whole),
+        ("CONFINED", Fit::Whole),
+        ("LABEL", Fit::Wrap),
+    ]);
+    for container in containers {
+        table.push(container.row(output));
+    }
+    table
 }

@@ -1,13 +1,14 @@
-//! `render`: the text of the profiles that manifests stand for.
+//! `render`: manifests as profile text.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
+use clap::{Args, ValueHint};
 use oci_apparmor_manifest::{self as manifest, ErrorKind};
 use serde::Serialize;
 
-use crate::print;
+use crate::report::output::Output;
 use oci_apparmor::apparmor::name::ProfileName;
 use oci_apparmor::error::{Error, Kind, Result, foreign};
 
@@ -56,6 +57,37 @@ fn refused(e: &manifest::Error) -> Error {
     }
 }
 
+/// Print AppArmorProfile manifests as AppArmor profiles
+///
+/// Prints the profiles of manifests (YAML or JSON) in AppArmor's language. A manifest means what it
+/// means to the Security Profiles Operator: the same rules in the same order, in complain mode
+/// without deny rules. Documents of other kinds are skipped.
+///
+/// If there are several profiles, each follows a comment line with its name and place; so does one
+/// that its manifest disables.
+///
+/// A manifest is refused, in one line on standard error, if it cannot be read with certainty, would
+/// not compile, or would become anything else than the rules that its fields stand for. Two
+/// manifests of one name in a file are both refused. The others are printed. Nothing is compiled or
+/// loaded.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Exit codes: 0 everything was printed; otherwise the code of the first refusal. With --json, 0 \
+unless a file cannot be read or has no manifest.
+
+Examples:
+  oci-apparmor render web.yaml
+  # The manifests of a cluster.
+  kubectl get apparmorprofiles -o yaml | oci-apparmor render -")]
+pub(crate) struct Render {
+    /// Files with manifests; - is standard input
+    #[arg(required = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    files: Vec<PathBuf>,
+    /// Print a JSON list, refusals included
+    #[arg(long)]
+    json: bool,
+}
+
 /// One manifest, as other programs see it.
 #[derive(Debug, Serialize)]
 struct Row<'m> {
@@ -83,22 +115,20 @@ impl<'m> Row<'m> {
     }
 }
 
-pub(crate) fn run(files: &[PathBuf], json: bool) -> Result<u8> {
+pub(crate) fn run(arguments: &Render, output: Output) -> Result<u8> {
     let mut read = Vec::new();
     let mut failures = Vec::new();
-    for file in files {
+    for file in &arguments.files {
         match manifests(file) {
             Ok(manifests) => read.extend(manifests.into_iter().map(|m| (file.as_path(), m))),
             Err(e) => failures.push(e.about(&shown(file))),
         }
     }
-    if json {
+    if arguments.json {
         let rows: Vec<Row<'_>> = read.iter().map(|(file, m)| Row::of(file, m)).collect();
-        let text = serde_json::to_string_pretty(&rows)
-            .map_err(|e| Error::new(Kind::Internal, e.to_string()))?;
-        print(&(text + "\n"))?;
+        output.json(&rows)?;
     } else {
-        print(&texts(&read))?;
+        output.text(&texts(&read))?;
         failures.extend(read.iter().filter_map(|(file, m)| refusal(file, m)));
     }
     for failure in &failures {

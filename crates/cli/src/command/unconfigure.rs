@@ -1,19 +1,43 @@
-//! `unconfigure`: an engine does not call us any more.
+//! `unconfigure`: takes the wrapper out of an engine's configuration.
 
-use clap::Args;
-
-use crate::command::configure::{Name, Where, finish, restart};
+use crate::command::configure::Name;
+use crate::command::configure::Where;
+use crate::command::configure::finish;
+use crate::command::configure::restart;
 use crate::engine::journal::Journal;
 use crate::engine::kind::Engine;
-use crate::engine::live_containers::{self, LiveContainer};
+use crate::engine::live_containers;
+use crate::engine::live_containers::LiveContainer;
 use crate::engine::plan;
-use crate::engine::requested::{DEFAULT_NAME, check_name};
+use crate::engine::requested::DEFAULT_NAME;
+use crate::engine::requested::check_name;
 use crate::engine::root::NodeRoot;
 use crate::engine::target::Target;
-use crate::print;
-use oci_apparmor::error::{Error, Kind, Result};
+use crate::report::output::Output;
+use clap::Args;
+use oci_apparmor::error::Error;
+use oci_apparmor::error::Kind;
+use oci_apparmor::error::Result;
 
+/// Take the wrapper out of an engine's configuration
+///
+/// Puts the configuration back as it was, byte for byte. If the file was changed since, only the
+/// wrapper's entries are taken out, and the default runtime is what it was before, unless another one
+/// was chosen meanwhile. If nothing is remembered (it was configured by hand, or
+/// /etc/oci-apparmor/engines/ was lost), the runtime with the given name is taken out.
+///
+/// It is refused while containers of the engine exist that were made through the wrapper, with a
+/// profile or without: the engine could not stop or remove them any more. The program stays
+/// installed; engines keep its path for the containers that they have.
 #[derive(Debug, Args)]
+#[command(override_usage = "\
+oci-apparmor unconfigure [OPTIONS] <ENGINE>
+       oci-apparmor unconfigure [OPTIONS] --all")]
+#[command(after_help = "\
+Examples:
+  oci-apparmor unconfigure containerd
+  # Every engine that was configured.
+  oci-apparmor unconfigure --all")]
 pub(crate) struct Unconfigure {
     /// The engine
     #[arg(required_unless_present = "all")]
@@ -23,15 +47,15 @@ pub(crate) struct Unconfigure {
     all: bool,
     #[command(flatten)]
     place: Where,
-    /// The runtime's name in the engine, where it was not `configure` that made it
+    /// The runtime's name in the engine, if configure did not add it
     #[arg(long, value_name = "NAME", default_value = DEFAULT_NAME)]
     runtime_name: String,
-    /// Do it although containers live that were made through the wrapper
+    /// Do it even if containers exist that were made through the wrapper
     #[arg(long)]
     force: bool,
 }
 
-pub(crate) fn unconfigure(arguments: &Unconfigure) -> Result<u8> {
+pub(crate) fn run(arguments: &Unconfigure, output: Output) -> Result<u8> {
     check_name(&arguments.runtime_name)?;
     let root = NodeRoot::new(&arguments.place.root)?;
     let named = arguments.engine.map(Name::engine);
@@ -49,7 +73,7 @@ pub(crate) fn unconfigure(arguments: &Unconfigure) -> Result<u8> {
         }
     }
     if todo.is_empty() {
-        print("no engine is configured\n")?;
+        output.line("no engine is configured")?;
     }
     let dry_run = arguments.place.dry_run;
     for (engine, target) in todo {
@@ -59,18 +83,18 @@ pub(crate) fn unconfigure(arguments: &Unconfigure) -> Result<u8> {
             journal.map_or_else(|| arguments.runtime_name.clone(), |journal| journal.runtime);
         let plan = plan::unconfigure(engine, &root, main, &name)?;
         if root.is_node() && !arguments.force && !dry_run && !plan.steps.is_empty() {
-            nobody_lives(engine)?;
+            no_containers(engine)?;
         }
-        if finish(engine, &root, plan, dry_run)? && !dry_run {
-            print(&restart(engine, &root, &target, true))?;
+        if finish(engine, &root, plan, dry_run, output)? && !dry_run {
+            output.text(&restart(engine, &root, &target, true))?;
         }
     }
     Ok(0)
 }
 
-/// Refuses while an engine has containers that would lose the wrapper: engines call it by its path
-/// until the last of them is deleted, whether they asked for a profile or not.
-fn nobody_lives(engine: Engine) -> Result<()> {
+/// Refuses while an engine has containers that were made through the wrapper: it calls the wrapper
+/// by its path until the last of them is deleted, whether they asked for a profile or not.
+fn no_containers(engine: Engine) -> Result<()> {
     let ids: Vec<String> = live_containers::of(engine)?
         .iter()
         .map(LiveContainer::shown)
@@ -80,7 +104,7 @@ fn nobody_lives(engine: Engine) -> Result<()> {
         false => Err(Error::new(
             Kind::Policy,
             format!(
-                "containers live that were made through the wrapper, and {} would lose it: {}",
+                "{} has containers that were made through the wrapper: {}",
                 engine.title(),
                 ids.join(" ")
             ),

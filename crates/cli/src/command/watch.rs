@@ -1,50 +1,53 @@
-//! `load --all --watch`: all sources, and again whenever they change, until SIGTERM; and what is
-//! missing, whenever the kernel's policy changes.
+//! `load --all --watch`: loads all sources, again whenever they change, until SIGTERM; and missing
+//! profiles whenever the kernel's policy changes.
 //!
-//! This is what oci-apparmor-preload.service runs. Nothing here ends it but a signal, or a kernel
-//! that takes no policy: a source or a configuration that is broken is reported, and looked at
-//! again when it changes.
+//! oci-apparmor-preload.service runs this. Only a signal ends it, or a kernel that takes no policy.
+//! A broken source or configuration is reported, and read again when it changes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use crate::command::load;
+use crate::report::outcome::Outcome;
+use crate::report::outcome::Row;
+use crate::report::outcome::Sum;
+use crate::report::output::Output;
+use crate::watch::files::SourceFiles;
+use crate::watch::notify;
+use crate::watch::revision::PolicyRevision;
+use crate::watch::wakeup::Signals;
+use crate::watch::wakeup::Wakeup;
+use oci_apparmor::apparmor::kernel::Kernel;
+use oci_apparmor::containers::lost;
+use oci_apparmor::containers::lost::Lost;
+use oci_apparmor::error::Error;
+use oci_apparmor::error::Result;
+use oci_apparmor::node::Node;
+use oci_apparmor::profiles::Reload;
+use oci_apparmor::profiles::Store;
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::env;
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use std::time::Instant;
 
-use crate::command::load::{self, Outcome, Progress, Row, Sum};
-use crate::print;
-use crate::watch::files::SourceFiles;
-use crate::watch::notify;
-use crate::watch::revision::PolicyRevision;
-use crate::watch::wakeup::{Signals, Wakeup};
-use oci_apparmor::apparmor::kernel::{self, Kernel};
-use oci_apparmor::containers::lost::{self, Lost};
-use oci_apparmor::error::{Error, Kind, Result};
-use oci_apparmor::node::Node;
-use oci_apparmor::profiles::{Reload, Store};
-
-/// How often all is looked at where changes cannot be seen as they happen.
+/// How often all sources are checked where changes cannot be watched.
 const LOOK: Duration = Duration::from_secs(30);
 
-/// How long the kernel is left alone after something was loaded because it was missing: at first,
-/// and at most. Where another program keeps removing it, neither may take all the processor.
+/// How long to wait after a missing profile was loaded: at first, and at most. If another program
+/// keeps removing it, neither may use all of the processor.
 const PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
-pub(crate) fn run() -> Result<u8> {
-    if let Err(why) = kernel::may_load() {
-        return Err(
-            Error::new(Kind::Policy, format!("nothing can be loaded: {why}"))
-                .with_remedy("run it as root on the host"),
-        );
-    }
+pub(crate) fn run(output: Output) -> Result<u8> {
+    load::may_load()?;
     let signals = Signals::catch()?;
-    let mut known = Reported::default();
-    let mut policy = PolicyRevision::of(&Kernel::default());
+    let mut known = Reported::new(output);
+    let kernel = Kernel::default();
+    let mut policy = PolicyRevision::of(&kernel);
     let mut pace = Pace::default();
     loop {
-        // Before it is looked: what changes meanwhile is then seen.
+        // Read before the sources, so that what changes meanwhile is seen.
         policy.has_changed();
         let node = Node::load();
         let files = SourceFiles::watch(node.as_ref().ok().map(|node| &node.settings));
@@ -55,11 +58,11 @@ pub(crate) fn run() -> Result<u8> {
                 e.to_string()
             }
         };
-        // Those who wait for this wait no longer, whatever failed: a profile that is needed is
-        // tried again when its container is made. Later ones only change the status.
+        // Units that are ordered after this one start now, whatever failed: a profile is tried again
+        // when a container needs it. Later notifications only change the status.
         notify::tell(&format!("READY=1\nSTATUS={sum}"));
         known.blind(files.blind.as_ref());
-        known.lost(&Kernel::default());
+        known.lost(&kernel);
         loop {
             match next(&files, &signals, &mut policy, &pace)? {
                 Wakeup::End => {
@@ -73,7 +76,7 @@ pub(crate) fn run() -> Result<u8> {
                         Err(_) => false,
                     };
                     pace.after(loaded);
-                    known.lost(&Kernel::default());
+                    known.lost(&kernel);
                 }
             }
         }
@@ -112,7 +115,7 @@ fn next(
     }
 }
 
-/// How soon the kernel's next change is looked at.
+/// How soon to react to the kernel's next change.
 #[derive(Debug, Default)]
 struct Pace {
     pause: Duration,
@@ -120,7 +123,7 @@ struct Pace {
 }
 
 impl Pace {
-    /// After what was missing was loaded, or nothing was missing.
+    /// Missing profiles were loaded, or none was missing.
     fn after(&mut self, loaded: bool) {
         self.pause = match loaded {
             true => self.pause.saturating_mul(2).clamp(PAUSE, LONGEST_PAUSE),
@@ -131,17 +134,18 @@ impl Pace {
             .flatten();
     }
 
-    /// How long it is left alone from now on, if at all.
+    /// How long to wait from now on, if at all.
     fn rest(&self) -> Option<Duration> {
         let rest = self.until?.saturating_duration_since(Instant::now());
         (!rest.is_zero()).then_some(rest)
     }
 }
 
-/// What was said, so that it is said again only when there is a reason.
-#[derive(Debug, Default)]
+/// What was reported, so that it is reported again only when it changes.
+#[derive(Debug)]
 struct Reported {
-    /// Of each profile that failed, how.
+    output: Output,
+    /// How each profile failed.
     failed: BTreeMap<String, Failure>,
     sum: Option<String>,
     configuration: Option<String>,
@@ -152,58 +156,72 @@ struct Reported {
 }
 
 impl Reported {
-    /// Loads all, and tells what is new. Returns the counts.
+    fn new(output: Output) -> Self {
+        Self {
+            output,
+            failed: BTreeMap::new(),
+            sum: None,
+            configuration: None,
+            blind: None,
+            lost: BTreeSet::new(),
+        }
+    }
+
+    /// Loads all, and reports what is new. Returns the counts.
     fn load(&mut self, node: &Node, signals: &Signals) -> Result<String> {
         self.configuration = None;
-        if let Some(off) = Store::new(node).unavailable() {
+        let store = Store::new(node);
+        if let Some(off) = store.unavailable() {
             return Err(off);
         }
+        let output = self.output;
         let before = std::mem::take(&mut self.failed);
         let tell = |row: &Row| match &row.outcome {
-            Outcome::Right | Outcome::Disabled(_) => Ok(()),
-            Outcome::Loaded | Outcome::Reloaded(_) => print(&format!("{}\n", row.line())),
+            Outcome::Unchanged | Outcome::Disabled(_) => Ok(()),
+            Outcome::Loaded | Outcome::Reloaded(_) => output.line(row.line()),
             Outcome::Failed(_) if before.get(&row.name) == Some(&failure(row)) => Ok(()),
             Outcome::Failed(_) => {
                 complain(&row.line());
                 Ok(())
             }
         };
-        // Nobody looks at what it does, so it may do no more than the start of a container.
-        let (reload, progress) = (Reload::AsConfigured, Progress::default());
-        let rows = load::all(node, reload, &progress, || !signals.ends(), tell)?;
+        // No person supervises it, so it may do no more than the start of a container does.
+        let step = |_, _, _: &str| !signals.ends();
+        let rows = load::all(&store, &node.settings, Reload::AsConfigured, step, tell)?;
         let failed = rows
             .iter()
             .filter(|r| matches!(r.outcome, Outcome::Failed(_)));
         self.failed = failed.map(|row| (row.name.clone(), failure(row))).collect();
         let sum = Sum::of(&rows).to_string();
         if self.sum.as_ref() != Some(&sum) {
-            print(&format!("{sum}\n"))?;
+            output.line(&sum)?;
         }
         self.sum = Some(sum.clone());
         Ok(sum)
     }
 
-    /// Loads again what the kernel has lost; whether there was something. What failed before is
-    /// left to a change of its file, and to the containers that need it.
+    /// Loads again what was removed from the kernel, and tells whether there was anything. What
+    /// failed before is tried again when its file changes, or when a container needs it.
     fn missing(&mut self, node: &Node, signals: &Signals) -> Result<bool> {
-        if let Some(off) = Store::new(node).unavailable() {
+        let store = Store::new(node);
+        if let Some(off) = store.unavailable() {
             return Err(off);
         }
         let wanted = |name: &str| !self.failed.contains_key(name) && !signals.ends();
-        let rows = load::missing(node, wanted)?;
+        let rows = load::missing(&store, &node.settings, wanted)?;
         for row in &rows {
             match row.outcome {
                 Outcome::Failed(_) => {
                     complain(&row.line());
                     self.failed.insert(row.name.clone(), failure(row));
                 }
-                _ => print(&format!("{}\n", row.line()))?,
+                _ => self.output.line(row.line())?,
             }
         }
         Ok(!rows.is_empty())
     }
 
-    /// Tells of containers that have lost a profile, each once.
+    /// Reports containers that have lost a profile, each once.
     fn lost(&mut self, kernel: &Kernel) {
         let lost = match lost::all(kernel) {
             Ok(lost) => BTreeSet::from_iter(lost),
@@ -211,17 +229,17 @@ impl Reported {
         };
         for one in lost.difference(&self.lost) {
             complain(&format!(
-                "container {}: the profile {} was removed from the kernel, and what runs in the \
-                 container runs without it; restart the container",
+                "container {} runs without the profile {}, which was removed from the kernel; \
+                 restart the container",
                 one.id, one.profile
             ));
         }
         self.lost = lost;
     }
 
-    /// Tells that changes of files cannot be seen, once.
+    /// Reports once that changes of files cannot be seen.
     fn blind(&mut self, why: Option<&Error>) {
-        let why = why.map(|e| format!("{e}; all is looked at every {} s", LOOK.as_secs()));
+        let why = why.map(|e| format!("{e}; all sources are checked every {} s", LOOK.as_secs()));
         if let Some(why) = why.as_ref().filter(|why| self.blind.as_ref() != Some(why)) {
             complain(why);
         }
@@ -236,7 +254,7 @@ impl Reported {
     }
 }
 
-/// What was said of a failure, and the inode and the time of change of its file then.
+/// What was reported of a failure, with the inode and the time of change of its file then.
 type Failure = (String, Option<(u64, i64, i64)>);
 
 fn failure(row: &Row) -> Failure {
@@ -245,7 +263,7 @@ fn failure(row: &Row) -> Failure {
     (row.line(), stamp)
 }
 
-/// Says it on standard error; to the journal as an error (sd-daemon(3)).
+/// Reports it on standard error; to the journal as an error (sd-daemon(3)).
 fn complain(line: &str) {
     let priority = match env::var_os("JOURNAL_STREAM") {
         Some(_) => "<3>",
@@ -259,7 +277,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_keeps_removing_is_answered_ever_more_slowly() {
+    fn repeated_removals_are_answered_ever_more_slowly() {
         let mut pace = Pace::default();
         assert_eq!(pace.rest(), None);
         let pauses = (0..8).map(|_| {

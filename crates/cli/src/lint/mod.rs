@@ -10,6 +10,7 @@ mod declarations;
 mod deny;
 mod diagnostic;
 mod input;
+pub(crate) mod linter;
 mod signals;
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,4 @@
-//! Who carries which profile at this moment: containers by their records, processes by their
-//! labels.
+//! What uses which profile at this moment: containers by their records, processes by their labels.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -8,7 +7,7 @@ use oci_apparmor::apparmor::kernel::Kernel;
 use oci_apparmor::containers::in_use::State;
 use oci_apparmor::containers::{lost, record};
 
-/// All who carry a profile.
+/// The users of every profile.
 #[derive(Debug, Default)]
 pub(crate) struct Users {
     processes: BTreeMap<String, usize>,
@@ -18,9 +17,9 @@ pub(crate) struct Users {
 
 impl Users {
     /// Looks at every record and every process.
-    pub(crate) fn look() -> Self {
+    pub(crate) fn look(kernel: &Kernel) -> Self {
         let mut users = Self::default();
-        // Without a directory of records there is none.
+        // Without a directory of records there are no records.
         for record in record::all().unwrap_or_default() {
             if !State::of(&record).relies_on_its_label() {
                 continue;
@@ -31,7 +30,7 @@ impl Users {
                 ids.insert(record.id.clone());
             }
         }
-        for lost in lost::all(&Kernel::default()).unwrap_or_default() {
+        for lost in lost::all(kernel).unwrap_or_default() {
             let profile = lost.profile.root().to_string();
             users.lost.entry(profile).or_default().insert(lost.id);
         }
@@ -53,12 +52,12 @@ impl Users {
         self.containers.keys().map(String::as_str)
     }
 
-    /// How many processes carry a profile or one of its children, in a stack or alone.
+    /// How many processes run under a profile or one of its children, alone or in a stack.
     pub(crate) fn processes(&self, profile: &str) -> usize {
         self.processes.get(profile).copied().unwrap_or_default()
     }
 
-    /// The ids of the containers that run without it, since it was removed under them.
+    /// The ids of the containers that run without it, because it was removed while they ran.
     pub(crate) fn lost(&self, profile: &str) -> Vec<&str> {
         let ids = self.lost.get(profile);
         ids.into_iter().flatten().map(String::as_str).collect()

@@ -1,0 +1,141 @@
+# Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
+function __fish_oci_apparmor_global_optspecs
+    string join \n v/verbose color= h/help V/version
+end
+
+function __fish_oci_apparmor_needs_command
+    # Figure out if the current invocation already has a command.
+    set -l cmd (commandline -opc)
+    set -e cmd[1]
+    argparse -s (__fish_oci_apparmor_global_optspecs) -- $cmd 2>/dev/null
+    or return
+    if set -q argv[1]
+        # Also print the command, so this can be used to figure out what it is.
+        echo $argv[1]
+        return 1
+    end
+    return 0
+end
+
+function __fish_oci_apparmor_using_subcommand
+    set -l cmd (__fish_oci_apparmor_needs_command)
+    test -z "$cmd"
+    and return 1
+    contains -- $cmd[1] $argv
+end
+
+complete -c oci-apparmor -n "__fish_oci_apparmor_needs_command" -l color -d 'When to use colours: always, never, or auto: on a terminal, unless NO_COLOR is set' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c oci-apparmor -n "__fish_oci_apparmor_needs_command" -s v -l verbose -d 'Report what is being done, on standard error'
+complete -c oci-apparmor -n "__fish_oci_apparmor_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c oci-apparmor -n "__fish_oci_apparmor_needs_command" -s V -l version -d 'Print version'
+complete -c oci-apparmor -n "__fish_oci_apparmor_needs_command" -f -a "status" -d 'List profiles: source, mode, differences from the source, and users'
+complete -c oci-apparmor -n "__fish_oci_apparmor_needs_command" -f -a "ps" -d 'List containers, their labels, and whether each process has its container\'s label'
+complete -c oci-apparmor -n "__fish_oci_apparmor_needs_command" -f -a "check" -d 'Check whether this node can confine containers, and what to fix'
+complete -c oci-apparmor -n "__fish_oci_apparmor_needs_command" -f -a "explain" -d 'Show which profile a bundle would get, and which rules decide'
+complete -c oci-apparmor -n "__fish_oci_apparmor_needs_command" -f -a "denials" -d 'Show what AppArmor refused, and to which containers'
+complete -c oci-apparmor -n "__fish_oci_apparmor_needs_command" -f -a "load" -d 'Load profiles from their sources, where the kernel differs from them'
+complete -c oci-apparmor -n "__fish_oci_apparmor_needs_command" -f -a "unload" -d 'Remove a profile from the kernel, unless anything uses it'
+complete -c oci-apparmor -n "__fish_oci_apparmor_needs_command" -f -a "mode" -d 'Set a profile to enforce or complain mode on this node'
+complete -c oci-apparmor -n "__fish_oci_apparmor_needs_command" -f -a "gc" -d 'Remove old records, locks, temporary files and compiled policy'
+complete -c oci-apparmor -n "__fish_oci_apparmor_needs_command" -f -a "lint" -d 'Compile profiles without loading them, and report problems'
+complete -c oci-apparmor -n "__fish_oci_apparmor_needs_command" -f -a "render" -d 'Print AppArmorProfile manifests as AppArmor profiles'
+complete -c oci-apparmor -n "__fish_oci_apparmor_needs_command" -f -a "configure" -d 'Let an engine call the wrapper'
+complete -c oci-apparmor -n "__fish_oci_apparmor_needs_command" -f -a "unconfigure" -d 'Take the wrapper out of an engine\'s configuration'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand status" -l color -d 'When to use colours: always, never, or auto: on a terminal, unless NO_COLOR is set' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand status" -l all -d 'Also list everything else that the kernel holds'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand status" -l json -d 'Print a JSON list'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand status" -s v -l verbose -d 'Report what is being done, on standard error'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand status" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand ps" -l color -d 'When to use colours: always, never, or auto: on a terminal, unless NO_COLOR is set' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand ps" -l json -d 'Print a JSON list, with every process'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand ps" -s v -l verbose -d 'Report what is being done, on standard error'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand ps" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand check" -l config -d 'Check this configuration instead of the node\'s' -r -F
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand check" -l color -d 'When to use colours: always, never, or auto: on a terminal, unless NO_COLOR is set' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand check" -l json -d 'Print a JSON list'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand check" -s v -l verbose -d 'Report what is being done, on standard error'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand check" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand explain" -l id -d 'The container\'s id, as engines give it to the runtime' -r
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand explain" -l config-json -d 'The name of the configuration in the bundle' -r -F
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand explain" -l color -d 'When to use colours: always, never, or auto: on a terminal, unless NO_COLOR is set' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand explain" -l json -d 'Print one JSON object'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand explain" -s v -l verbose -d 'Report what is being done, on standard error'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand explain" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand denials" -l color -d 'When to use colours: always, never, or auto: on a terminal, unless NO_COLOR is set' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand denials" -l json -d 'Print one JSON object'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand denials" -s v -l verbose -d 'Report what is being done, on standard error'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand denials" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand load" -l color -d 'When to use colours: always, never, or auto: on a terminal, unless NO_COLOR is set' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand load" -l all -d 'Load all sources of this node, except those in /etc/apparmor.d itself'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand load" -l watch -d 'Stay, and load again whenever a source changes'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand load" -l json -d 'Print a JSON list'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand load" -s v -l verbose -d 'Report what is being done, on standard error'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand load" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand unload" -l color -d 'When to use colours: always, never, or auto: on a terminal, unless NO_COLOR is set' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand unload" -s v -l verbose -d 'Report what is being done, on standard error'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand unload" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand mode" -l color -d 'When to use colours: always, never, or auto: on a terminal, unless NO_COLOR is set' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand mode" -s v -l verbose -d 'Report what is being done, on standard error'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand mode" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand gc" -l color -d 'When to use colours: always, never, or auto: on a terminal, unless NO_COLOR is set' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand gc" -l json -d 'Print one JSON object'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand gc" -s v -l verbose -d 'Report what is being done, on standard error'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand gc" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand lint" -l color -d 'When to use colours: always, never, or auto: on a terminal, unless NO_COLOR is set' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand lint" -l strict -d 'Exit with 5 if there are warnings'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand lint" -l json -d 'Print a JSON list'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand lint" -s v -l verbose -d 'Report what is being done, on standard error'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand lint" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand render" -l color -d 'When to use colours: always, never, or auto: on a terminal, unless NO_COLOR is set' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand render" -l json -d 'Print a JSON list, refusals included'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand render" -s v -l verbose -d 'Report what is being done, on standard error'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand render" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand configure" -l config -d 'The file to change, or the drop-in to make; by default the one that is in force here' -r -F
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand configure" -l root -d 'Work on the tree of a node\'s image in this directory, instead of this node' -r -f -a "(__fish_complete_directories)"
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand configure" -l runtime-name -d 'The runtime\'s name in the engine; a RuntimeClass has it as its handler' -r
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand configure" -l low-level -d 'The low-level runtime to call; by default the one that the engine calls now' -r -f -a "runc\t'opencontainers/runc'
+crun\t'containers/crun'
+youki\t'youki-dev/youki'"
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand configure" -l programs -d 'The directory of the wrapper\'s links, as the engine will see it' -r -f -a "(__fish_complete_directories)"
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand configure" -l color -d 'When to use colours: always, never, or auto: on a terminal, unless NO_COLOR is set' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand configure" -l dry-run -d 'Show what would change, as diff(1) does, without changing it'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand configure" -l set-default -d 'Make it the engine\'s default, for every container that names no other runtime'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand configure" -s v -l verbose -d 'Report what is being done, on standard error'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand configure" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand unconfigure" -l config -d 'The file to change, or the drop-in to make; by default the one that is in force here' -r -F
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand unconfigure" -l root -d 'Work on the tree of a node\'s image in this directory, instead of this node' -r -f -a "(__fish_complete_directories)"
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand unconfigure" -l runtime-name -d 'The runtime\'s name in the engine, if configure did not add it' -r
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand unconfigure" -l color -d 'When to use colours: always, never, or auto: on a terminal, unless NO_COLOR is set' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand unconfigure" -l all -d 'Every engine that was configured'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand unconfigure" -l dry-run -d 'Show what would change, as diff(1) does, without changing it'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand unconfigure" -l force -d 'Do it even if containers exist that were made through the wrapper'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand unconfigure" -s v -l verbose -d 'Report what is being done, on standard error'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand unconfigure" -s h -l help -d 'Print help (see more with \'--help\')'

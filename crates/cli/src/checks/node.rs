@@ -1,0 +1,194 @@
+//! What `check` says of the node itself: kernel, parser, profiles, runtimes and directories.
+
+use crate::checks::finding::Finding;
+use oci_apparmor::apparmor::blob;
+use oci_apparmor::apparmor::kernel::{Enforcement, Kernel, may_load};
+use oci_apparmor::apparmor::parser::Parser;
+use oci_apparmor::error::{Kind, foreign};
+use oci_apparmor::fs::{own, run, trusted};
+use oci_apparmor::profiles::Source;
+use oci_apparmor::profiles::source::listing;
+use oci_apparmor::runtime::{advisories, locate};
+use oci_apparmor::settings::{RuntimeKind, RuntimeSettings, Settings};
+
+/// What makes a file or a directory trusted. The reason names the one that is not.
+pub(crate) const ROOT_ONLY: &str =
+    "it and every directory above it must belong to root, and only root may write them";
+
+/// Whether the kernel enforces profiles, and whether this process may load them.
+pub(crate) fn kernel(kernel: &Kernel) -> Vec<Finding> {
+    let enforcing = match kernel.enforcement() {
+        Enforcement::On => Finding::ok("kernel", "AppArmor is on and enforces profiles"),
+        Enforcement::Off(why) => {
+            Finding::failure("kernel", Kind::KernelOff, why.to_string(), why.remedy())
+        }
+    };
+    let loading = match may_load() {
+        Ok(()) => Finding::ok("privilege", "this process may load profiles"),
+        Err(why) => Finding::warning(
+            "privilege",
+            format!("{why}; loaded profiles are used, missing ones are not loaded"),
+            "run this command as root on the host, as engines do",
+        ),
+    };
+    vec![enforcing, loading]
+}
+
+/// Whether the parser compiles.
+pub(crate) fn parser(settings: &Settings) -> Finding {
+    let configured = settings.parser.as_ref().map(|p| p.as_path());
+    let tried = Parser::find(configured, settings.parser_limits()).and_then(|parser| {
+        // Only compiling shows whether /etc/apparmor/parser.conf lets it compile.
+        let compiled = parser.compile(b"profile oci-apparmor-check { }\n", false)?;
+        let kind = if blob::compressed(&compiled.policy) {
+            " (compressed policy)"
+        } else {
+            ""
+        };
+        Ok(format!(
+            "{}, {}, compiles profiles{kind}",
+            parser.program().display(),
+            parser.version()?
+        ))
+    });
+    match tried {
+        Ok(text) => Finding::ok("parser", text),
+        Err(e) => {
+            let remedy = e.remedy();
+            let remedy = remedy.unwrap_or_else(|| "reinstall the package apparmor".to_owned());
+            Finding::failure("parser", e.kind(), e.without_remedy(), remedy)
+        }
+    }
+}
+
+/// The directories of profiles, and the profiles that the configuration names.
+pub(crate) fn sources(settings: &Settings, kernel: &Kernel) -> Vec<Finding> {
+    let mut found = Vec::new();
+    for (index, directory) in settings.profile_directories.iter().enumerate() {
+        let directory = directory.as_path();
+        match trusted::directory(directory) {
+            Ok(()) => found.push(Finding::ok(
+                "profiles",
+                format!("{} is trusted", directory.display()),
+            )),
+            // The others are the distribution's, which may lack them.
+            Err(trusted::TrustError::Missing) if index > 0 => {}
+            Err(trusted::TrustError::Missing) => found.push(Finding::warning(
+                "profiles",
+                format!("{} does not exist", directory.display()),
+                format!("run: mkdir -p {}", directory.display()),
+            )),
+            Err(refusal) => found.push(Finding::error(
+                "profiles",
+                &refusal
+                    .about(directory, Kind::Policy)
+                    .with_remedy(ROOT_ONLY),
+            )),
+        }
+    }
+    for (path, e) in listing::sources(settings).unusable {
+        found.push(Finding::warning(
+            "profiles",
+            format!("{} is not used: {}", path.display(), e.without_remedy()),
+            e.remedy()
+                .unwrap_or_else(|| "correct it, or remove it".to_owned()),
+        ));
+    }
+    for (key, name) in settings.profiles() {
+        let loaded = kernel.loaded(name).ok().flatten();
+        if loaded.is_none() && matches!(Source::of(name, settings), Ok(None)) {
+            found.push(Finding::failure(
+                "profiles",
+                Kind::NotFound,
+                format!("{key} is {name}, which is neither loaded nor found"),
+                format!(
+                    "put the profile into {}",
+                    settings.profile_directories.first().map_or_else(
+                        || name.root().file_name(),
+                        |d| d
+                            .as_path()
+                            .join(name.root().file_name())
+                            .display()
+                            .to_string()
+                    )
+                ),
+            ));
+        }
+    }
+    found
+}
+
+/// The low-level runtimes, and their known vulnerabilities.
+pub(crate) fn runtimes(settings: &RuntimeSettings) -> Vec<Finding> {
+    let mut found = Vec::new();
+    for kind in RuntimeKind::ALL {
+        match locate::program(kind, settings) {
+            Ok(Some(located)) => {
+                let text = advisories::version(&located);
+                let version = foreign(text.lines().next().unwrap_or("does not run"));
+                found.push(Finding::ok(
+                    "runtimes",
+                    format!("{}, {version}", located.program.display()),
+                ));
+                found.extend(advisories::of(kind, &text).iter().map(|hole| {
+                    Finding::warning(
+                        "runtimes",
+                        format!(
+                            "{version} has the vulnerability {}, unless your distribution has \
+                             fixed it: {}",
+                            hole.name, hole.effect
+                        ),
+                        format!("update {}; it is fixed in {}", kind.name(), hole.mended),
+                    )
+                }));
+            }
+            Ok(None) => {}
+            Err(e) => found.push(Finding::error("runtimes", &e)),
+        }
+    }
+    if let Err(e) = locate::locate("oci-apparmor-runtime".as_ref(), settings)
+        && found.is_empty()
+    {
+        found.push(Finding::error("runtimes", &e));
+    }
+    found
+}
+
+/// The directory of records.
+pub(crate) fn run_directory() -> Finding {
+    let path = match run::path() {
+        Ok(path) => path,
+        Err(e) => return Finding::error("records", &e),
+    };
+    // A check changes nothing, so the directory is not made here.
+    if path.symlink_metadata().is_err() {
+        return Finding::ok(
+            "records",
+            format!("{} will be made when it is needed", path.display()),
+        );
+    }
+    match own::directory(&path, 0o700) {
+        Ok(()) => Finding::ok(
+            "records",
+            format!("{} belongs to root alone", path.display()),
+        ),
+        Err(e) => Finding::error("records", &e),
+    }
+}
+
+/// Where compiled policy is kept. Only the time that a start takes depends on it.
+pub(crate) fn cache(settings: &Settings) -> Finding {
+    let path = settings.cache_directory.as_path();
+    if path.symlink_metadata().is_err() {
+        let text = format!("{} will be made when it is needed", path.display());
+        return Finding::ok("cache", text);
+    }
+    match own::check_directory(path) {
+        Ok(()) => Finding::ok("cache", format!("{} belongs to root alone", path.display())),
+        Err(e) => Finding::warning(
+            "cache",
+            format!("compiled policy is not kept: {}", e.without_remedy()),
+            e.remedy().unwrap_or_else(|| ROOT_ONLY.to_owned()),
+        ),
+    }
+}
