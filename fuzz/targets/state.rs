@@ -5,8 +5,8 @@
 use std::path::Path;
 
 use libfuzzer_sys::fuzz_target;
-use oci_apparmor::request::{self, Annotations, Caller, Wish};
-use oci_apparmor::bundle::state;
+use oci_apparmor::request::{self, Caller, Wish};
+use oci_apparmor::bundle::{Annotations, state};
 
 fuzz_target!(|data: &[u8]| {
     let _ = state::parse(data);

@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn what_it_writes_is_kept_apart() {
+    fn output_and_messages_are_separate() {
         let output = shell("cat; echo warned >&2", LIMITS).unwrap();
         assert_eq!(output.stdout, b"input");
         assert_eq!(output.stderr, "warned\n");
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn its_limits_are_set_whatever_ours_are() {
+    fn the_limits_are_set() {
         // The limits are set just after the start.
         let output = shell(
             "sleep 0.3; ulimit -St; ulimit -Ht; ulimit -v; ulimit -f; ulimit -c",
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn other_failures_are_told_as_they_are() {
+    fn other_failures_have_the_programs_message() {
         refused("echo 'syntax error' >&2; exit 1", LIMITS, "syntax error");
         refused(
             "echo 'Warning from stdin (stdin): w' >&2; echo Cache read/write disabled >&2; \

@@ -76,7 +76,7 @@ mod tests {
     use super::*;
     use std::os::unix::fs::{PermissionsExt, symlink};
 
-    /// A directory whose whole way is root's; the system's own temporary directory is not.
+    /// A directory that is trusted; the system's temporary directory is not.
     fn dir() -> tempfile::TempDir {
         tempfile::Builder::new()
             .prefix("oci-apparmor-test")
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_can_write_is_not() {
+    fn files_that_others_can_write_are_refused() {
         let d = dir();
         let f = d.path().join("f");
         fs::write(&f, "text").unwrap();
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn links_through_open_directories_are_not() {
+    fn links_through_directories_that_others_can_write_are_refused() {
         let d = dir();
         let open = tempfile::tempdir_in("/tmp").unwrap();
         let f = d.path().join("f");
@@ -133,7 +133,7 @@ mod tests {
 
     /// As `/nix/store` is: root:nixbld, mode 1775.
     #[test]
-    fn a_directory_that_keeps_what_is_roots_may_be_on_the_way() {
+    fn a_sticky_directory_of_a_group_may_be_on_the_path() {
         let d = dir();
         let store = d.path().join("store");
         let f = store.join("runc-1.2/bin/runc");
@@ -154,9 +154,9 @@ mod tests {
             assert_eq!(read(path, 9).unwrap(), b"text");
             program(path).unwrap();
         }
-        // It is no directory of which it matters what is in it.
+        // Its entries are not trusted.
         assert!(matches!(directory(&store), Err(TrustError::Untrusted(_))));
-        // What its members add is theirs: a file, a directory, a link.
+        // Files, directories and links that members of the group add are refused.
         fs::write(store.join("file"), "text").unwrap();
         std::os::unix::fs::chown(store.join("file"), Some(1234), None).unwrap();
         assert!(untrusted(&store.join("file")).contains("belongs to uid 1234"));
@@ -172,7 +172,7 @@ mod tests {
         std::os::unix::fs::chown(store.join("runc-1.2"), Some(1234), None).unwrap();
         assert!(untrusted(&f).contains("belongs to uid 1234"));
         std::os::unix::fs::chown(store.join("runc-1.2"), Some(0), None).unwrap();
-        // Without the bit, as /usr/local of group staff; or for anybody, as /tmp.
+        // Without the sticky bit, as /usr/local of group staff; or writable by all, as /tmp.
         for open in [0o2775, 0o1777, 0o1757] {
             mode(&store, open);
             let why = untrusted(&f);
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn fifos_and_directories_are_not() {
+    fn fifos_and_directories_are_refused() {
         let d = dir();
         nix::unistd::mkfifo(&d.path().join("fifo"), nix::sys::stat::Mode::S_IRUSR).unwrap();
         assert!(matches!(

@@ -108,7 +108,7 @@ fn programs_of_another_architecture_are_not_installed() {
 }
 
 /// What `install.sh` refuses, `configure` and `check` would refuse in the same words
-/// (`trusted::tests::a_directory_that_keeps_what_is_roots_may_be_on_the_way`).
+/// (`trusted::tests::a_sticky_directory_of_a_group_may_be_on_the_path`).
 #[test]
 fn a_prefix_that_others_can_change_is_refused_before_anything_is_changed() {
     if !nix::unistd::geteuid().is_root() {
