@@ -1,6 +1,7 @@
 //! What `check` says of the node itself: kernel, parser, profiles, runtimes and directories.
 
 use crate::checks::finding::Finding;
+use crate::report::remedies::ROOT_ONLY;
 use oci_apparmor::apparmor::blob;
 use oci_apparmor::apparmor::kernel::{Enforcement, Kernel, may_load};
 use oci_apparmor::apparmor::parser::Parser;
@@ -10,10 +11,6 @@ use oci_apparmor::profiles::Source;
 use oci_apparmor::profiles::source::listing;
 use oci_apparmor::runtime::{advisories, locate};
 use oci_apparmor::settings::{RuntimeKind, RuntimeSettings, Settings};
-
-/// What makes a file or a directory trusted. The reason names the one that is not.
-pub(crate) const ROOT_ONLY: &str =
-    "it and every directory above it must belong to root, and only root may write them";
 
 /// Whether the kernel enforces profiles, and whether this process may load them.
 pub(crate) fn kernel(kernel: &Kernel) -> Vec<Finding> {

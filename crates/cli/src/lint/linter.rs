@@ -4,8 +4,8 @@ use std::fs::{self, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use crate::checks::node::ROOT_ONLY;
 use crate::lint::{self, Diagnostic, Input};
+use crate::report::remedies::ROOT_ONLY;
 use oci_apparmor::apparmor::blob;
 use oci_apparmor::apparmor::parser::Parser;
 use oci_apparmor::apparmor::text::{Include, ProfileText};

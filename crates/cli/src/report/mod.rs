@@ -3,5 +3,6 @@
 pub(crate) mod outcome;
 pub(crate) mod output;
 pub(crate) mod progress;
+pub(crate) mod remedies;
 pub(crate) mod table;
 pub(crate) mod users;
