@@ -14,8 +14,8 @@ fn words(line: &str) -> Vec<OsString> {
 /// What becomes of a line: its canonical spelling, `handed on`, or `refused: …`.
 fn outcome(runtime: RuntimeKind, line: &str) -> String {
     match scan(runtime, &words(line)).result {
-        Ok(Scanned::Ours(line)) => line.words().join(OsStr::new(" ")).into_string().unwrap(),
-        Ok(Scanned::HandOn) => "handed on".to_owned(),
+        Ok(Parsed::Handled(line)) => line.words().join(OsStr::new(" ")).into_string().unwrap(),
+        Ok(Parsed::PassThrough) => "handed on".to_owned(),
         Err(e) => {
             assert_eq!(e.kind(), Kind::Usage, "{e}");
             format!("refused: {e}")
@@ -59,7 +59,7 @@ fn engines_own_lines_are_read() {
             "/p",
         ),
     ] {
-        let Ok(Scanned::Ours(line)) = scan(runtime, &words(line)).result else {
+        let Ok(Parsed::Handled(line)) = scan(runtime, &words(line)).result else {
             panic!("{line}");
         };
         assert_eq!(
@@ -413,7 +413,7 @@ fn words_need_not_be_utf_8() {
     let word = |bytes: &[u8]| OsString::from_vec(bytes.to_vec());
     for runtime in RuntimeKind::ALL {
         let line = ["create".into(), word(b"--bundle=/\xff=\xfe"), "c".into()];
-        let Ok(Scanned::Ours(read)) = scan(runtime, &line).result else {
+        let Ok(Parsed::Handled(read)) = scan(runtime, &line).result else {
             panic!("{runtime:?}");
         };
         assert_eq!(
@@ -433,7 +433,7 @@ fn words_need_not_be_utf_8() {
 #[test]
 fn the_last_value_counts_and_can_be_replaced() {
     let line = words("--root /a --root /b exec --apparmor a -e X=y --apparmor b c sh");
-    let Ok(Scanned::Ours(mut line)) = scan(Runc, &line).result else {
+    let Ok(Parsed::Handled(mut line)) = scan(Runc, &line).result else {
         panic!()
     };
     assert_eq!(line.global("root"), Some(OsStr::new("/b")));
@@ -567,9 +567,9 @@ fn runtime() -> impl Strategy<Value = RuntimeKind> {
     prop::sample::select(RuntimeKind::ALL.to_vec())
 }
 
-fn ours(runtime: RuntimeKind, words: &[OsString]) -> Option<Line> {
+fn ours(runtime: RuntimeKind, words: &[OsString]) -> Option<CommandLine> {
     match scan(runtime, words).result {
-        Ok(Scanned::Ours(line)) => Some(line),
+        Ok(Parsed::Handled(line)) => Some(line),
         _ => None,
     }
 }
@@ -618,6 +618,6 @@ proptest! {
         // Two values at the end, so that none is missing and an id is there.
         let words = ["create"].into_iter().chain(options.iter().map(String::as_str));
         let words: Vec<_> = words.chain(["c", "c"]).map(OsString::from).collect();
-        prop_assert!(!matches!(scan(runtime, &words).result, Ok(Scanned::HandOn)));
+        prop_assert!(!matches!(scan(runtime, &words).result, Ok(Parsed::PassThrough)));
     }
 }

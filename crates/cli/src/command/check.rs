@@ -241,15 +241,15 @@ fn low_level(settings: &RuntimeSettings) -> Vec<Finding> {
                     "low-level",
                     format!("{}, {version}", located.program.display()),
                 ));
-                found.extend(advisories::of(kind, &text).iter().map(|hole| {
+                found.extend(advisories::of(kind, &text).iter().map(|advisory| {
                     Finding::warning(
                         "low-level",
                         format!(
                             "{version} has a known hole, {}, unless your distribution has mended \
                              it: {}",
-                            hole.name, hole.effect
+                            advisory.name, advisory.effect
                         ),
-                        format!("update it; it is mended in {}", hole.mended),
+                        format!("update it; it is mended in {}", advisory.fixed),
                     )
                 }));
             }

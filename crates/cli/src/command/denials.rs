@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use crate::command::users::{self, Users};
+use crate::command::users::Users;
 use crate::print;
+use oci_apparmor::apparmor::confinement::Confinement;
 use oci_apparmor::error::{Error, Result, foreign};
 use oci_apparmor_audit::tally::{Seen, Tally, What};
 
@@ -87,7 +88,8 @@ fn kernel_log(tally: &mut Tally) -> io::Result<()> {
 
 /// The containers that have the profile of an event now.
 fn containers<'u>(users: &'u Users, what: &What) -> Vec<&'u str> {
-    let profiles = users::profiles(&what.profile);
+    let label = Confinement::new(&what.profile);
+    let profiles = label.profiles();
     let of = profiles.into_iter().flat_map(|name| users.containers(name));
     of.collect()
 }

@@ -3,16 +3,16 @@
 use serde_json::json;
 
 use crate::print;
-use oci_apparmor::containers::in_use::State;
-use oci_apparmor::containers::{pods, record};
+use oci_apparmor::containers::status::ContainerStatus;
+use oci_apparmor::containers::{pods, records};
 use oci_apparmor::error::Result;
 use oci_apparmor::node::Node;
 use oci_apparmor::profiles::Store;
 
 pub(crate) fn run(as_json: bool) -> Result<u8> {
     let node = Node::load()?;
-    let before = record::all()?;
-    let records = record::tidy(|record| State::of(record) == State::Gone)?;
+    let before = records::all()?;
+    let records = records::tidy(|record| ContainerStatus::of(record) == ContainerStatus::Gone)?;
     let pods = pods::tidy(&before)?;
     let tidied = Store::new(&node).tidy()?;
     let text = if as_json {

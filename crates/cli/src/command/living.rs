@@ -16,8 +16,9 @@ use crate::command::wiring::is_ours;
 use crate::engine::Engine;
 use crate::engine::running::{strings, value};
 use crate::print;
-use oci_apparmor::containers::in_use::State;
-use oci_apparmor::containers::record::{self, Record};
+use oci_apparmor::containers::record::Record;
+use oci_apparmor::containers::records;
+use oci_apparmor::containers::status::ContainerStatus;
 use oci_apparmor::error::Result;
 use oci_apparmor::fs::trusted;
 
@@ -71,8 +72,8 @@ pub(crate) fn all() -> Result<Vec<(Vec<Engine>, Living)>> {
     for (engine, id) in of_processes() {
         found.insert(id, (vec![engine], true));
     }
-    for record in record::all()? {
-        if State::of(&record) == State::Gone {
+    for record in records::all()? {
+        if ContainerStatus::of(&record) == ContainerStatus::Gone {
             continue;
         }
         let entry = found.entry(record.id.clone());

@@ -7,9 +7,10 @@ use serde_json::{Value, json};
 
 use crate::print;
 use oci_apparmor::apparmor::name::Label;
-use oci_apparmor::containers::in_use::State;
-use oci_apparmor::containers::labels::{self, Process};
-use oci_apparmor::containers::record::{self, Record};
+use oci_apparmor::containers::labels::{self, LabelledProcess};
+use oci_apparmor::containers::record::Record;
+use oci_apparmor::containers::records;
+use oci_apparmor::containers::status::ContainerStatus;
 use oci_apparmor::error::{Error, Kind, Result};
 use oci_apparmor::node::Node;
 use oci_apparmor::settings::Settings;
@@ -17,15 +18,15 @@ use oci_apparmor::settings::Settings;
 /// One container that was made through us.
 struct Row {
     record: Record,
-    state: State,
-    processes: Vec<Process>,
+    state: ContainerStatus,
+    processes: Vec<LabelledProcess>,
 }
 
 impl Row {
     fn of(record: Record, node: &Node) -> Result<Self> {
-        let state = State::of(&record);
+        let state = ContainerStatus::of(&record);
         let pid = match state {
-            State::Running(pid) => Some(pid),
+            ContainerStatus::Running(pid) => Some(pid),
             _ => None,
         };
         let processes = match pid {
@@ -40,7 +41,7 @@ impl Row {
     }
 
     fn escaped(&self) -> usize {
-        self.processes.iter().filter(|p| !p.holds).count()
+        self.processes.iter().filter(|p| !p.confined).count()
     }
 
     fn label(&self) -> String {
@@ -51,7 +52,7 @@ impl Row {
     }
 
     fn to_json(&self) -> Value {
-        let process = |p: &Process| json!({ "pid": p.pid, "comm": p.comm, "label": p.label, "holds": p.holds });
+        let process = |p: &LabelledProcess| json!({ "pid": p.pid, "comm": p.comm, "label": p.label, "holds": p.confined });
         json!({
             "id": self.record.id,
             "runtime": self.record.runtime,
@@ -69,7 +70,7 @@ impl Row {
 
 pub(crate) fn run(as_json: bool) -> Result<u8> {
     let node = Node::with(Settings::load().unwrap_or_default());
-    let rows = record::all()?
+    let rows = records::all()?
         .into_iter()
         .map(|record| Row::of(record, &node));
     let rows = rows.collect::<Result<Vec<Row>>>()?;
@@ -83,7 +84,7 @@ pub(crate) fn run(as_json: bool) -> Result<u8> {
         // Where nothing is enforced the labels look the same.
         let mut running = rows.iter().filter(|row| !row.processes.is_empty());
         return running
-            .try_for_each(|row| labels::enforced(&row.record, &node.kernel))
+            .try_for_each(|row| labels::check_enforcement(&row.record, &node.kernel))
             .map(|()| 0);
     }
     Err(Error::new(
@@ -105,7 +106,7 @@ fn table(rows: &[Row]) -> String {
         let id: String = row.record.id.chars().take(12).collect();
         let held = row.processes.len().saturating_sub(row.escaped());
         let processes = match row.state {
-            State::Running(_) => format!("{held}/{} hold it", row.processes.len()),
+            ContainerStatus::Running(_) => format!("{held}/{} hold it", row.processes.len()),
             _ => String::new(),
         };
         let line = format!(
@@ -115,7 +116,7 @@ fn table(rows: &[Row]) -> String {
             row.label()
         );
         let _ = writeln!(text, "{}", line.trim_end());
-        for p in row.processes.iter().filter(|p| !p.holds) {
+        for p in row.processes.iter().filter(|p| !p.confined) {
             let _ = writeln!(
                 text,
                 "  !! process {} ({}) runs as {}",

@@ -2,7 +2,7 @@
 
 use crate::print;
 use oci_apparmor::apparmor::name::ProfileName;
-use oci_apparmor::containers::in_use::{self, Carrier};
+use oci_apparmor::containers::in_use::{self, UsedBy};
 use oci_apparmor::error::{Error, Kind, Result, foreign, quoted};
 use oci_apparmor::node::Node;
 use oci_apparmor::profiles::Store;
@@ -21,7 +21,7 @@ pub(crate) fn run(name: &str) -> Result<u8> {
 }
 
 fn nobody_carries(name: &ProfileName) -> Result<()> {
-    let carriers = in_use::of(name)?;
+    let carriers = in_use::by(name)?;
     if carriers.is_empty() {
         return Ok(());
     }
@@ -39,11 +39,11 @@ fn nobody_carries(name: &ProfileName) -> Result<()> {
     .with_remedy("stop them first"))
 }
 
-fn described(carrier: &Carrier) -> String {
+fn described(carrier: &UsedBy) -> String {
     match carrier {
-        Carrier::Process { pid, comm, label } => {
+        UsedBy::Process { pid, comm, label } => {
             format!("process {pid} ({}) as {}", foreign(comm), quoted(label))
         }
-        Carrier::Container { id, state } => format!("container {id} ({})", state.as_str()),
+        UsedBy::Container { id, status } => format!("container {id} ({})", status.as_str()),
     }
 }

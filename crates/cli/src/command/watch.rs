@@ -17,7 +17,7 @@ use crate::command::load::{self, Outcome, Progress, Row, Sum};
 use crate::command::notify;
 use crate::print;
 use oci_apparmor::apparmor::kernel::{self, Kernel};
-use oci_apparmor::containers::lost::{self, Lost};
+use oci_apparmor::containers::removed::{self, RemovedProfile};
 use oci_apparmor::error::{Error, Kind, Result};
 use oci_apparmor::node::Node;
 use oci_apparmor::profiles::{Store, Word};
@@ -141,7 +141,7 @@ struct Known {
     /// Why files are not watched.
     blind: Option<String>,
     /// Containers that have lost a profile.
-    lost: BTreeSet<Lost>,
+    lost: BTreeSet<RemovedProfile>,
 }
 
 impl Known {
@@ -198,7 +198,7 @@ impl Known {
 
     /// Tells of containers that have lost a profile, each once.
     fn lost(&mut self, kernel: &Kernel) {
-        let lost = match lost::all(kernel) {
+        let lost = match removed::all(kernel) {
             Ok(lost) => BTreeSet::from_iter(lost),
             Err(e) => return complain(&e.to_string()),
         };

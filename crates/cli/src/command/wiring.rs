@@ -14,7 +14,7 @@ use crate::engine::{self, Engine, started};
 use oci_apparmor::error::{Kind, quoted};
 use oci_apparmor::fs::trusted::{self, Refusal};
 use oci_apparmor::profiles::source::listing;
-use oci_apparmor::runtime::marker;
+use oci_apparmor::runtime::own_binary;
 use oci_apparmor::settings::Settings;
 
 /// The wrapper's file, whatever links lead to it.
@@ -297,5 +297,5 @@ pub(crate) fn is_ours(program: &str) -> bool {
 
 fn is_wrapper(real: &Path) -> bool {
     // By another name it is a copy, as an image that was made with `cp -L` has it.
-    real.file_name().is_some_and(|name| name == WRAPPER) || marker::is_wrapper(real)
+    real.file_name().is_some_and(|name| name == WRAPPER) || own_binary::is_wrapper(real)
 }
