@@ -7,7 +7,7 @@ use crate::runtime::argv::subcommand::Subcommand;
 
 /// What a watcher is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Arguments {
+pub(super) struct WatcherArguments {
     pub(super) subcommand: Subcommand,
     pub(super) root: PathBuf,
     pub(super) id: String,
@@ -25,7 +25,7 @@ pub(super) struct Arguments {
     pub(super) deletion: Vec<OsString>,
 }
 
-impl Arguments {
+impl WatcherArguments {
     /// Whether the wrapper calls the runtime as a child and waits for it.
     pub(super) fn calls_the_runtime(&self) -> bool {
         !self.words.is_empty()
@@ -81,7 +81,7 @@ mod tests {
     #[test]
     fn arguments_survive_the_command_line() {
         let words = |text: &str| text.split(' ').map(OsString::from).collect::<Vec<_>>();
-        let arguments = Arguments {
+        let arguments = WatcherArguments {
             subcommand: Subcommand::Restore,
             root: "/r".into(),
             id: "c".to_owned(),
@@ -94,11 +94,14 @@ mod tests {
             deletion: words("--root /r delete --force c"),
         };
         let words_of = arguments.to_words();
-        assert_eq!(Arguments::from_words(&words_of), Some(arguments));
+        assert_eq!(WatcherArguments::from_words(&words_of), Some(arguments));
         for cut in 0..9 {
-            assert_eq!(Arguments::from_words(words_of.get(..cut).unwrap()), None);
+            assert_eq!(
+                WatcherArguments::from_words(words_of.get(..cut).unwrap()),
+                None
+            );
         }
         let too_few = words("run / c 7 t /p l f 3 a b");
-        assert_eq!(Arguments::from_words(&too_few), None);
+        assert_eq!(WatcherArguments::from_words(&too_few), None);
     }
 }

@@ -16,7 +16,7 @@ use std::process::ExitCode;
 use nix::unistd;
 
 use crate::child;
-use crate::runtime::watcher::arguments::Arguments;
+use crate::runtime::watcher::arguments::WatcherArguments;
 use crate::runtime::watcher::spawn::{CHILD, GRANDCHILD};
 
 /// Whether this process is a watcher.
@@ -27,7 +27,7 @@ pub(super) fn is_called_by(argv0: &OsStr) -> bool {
 /// Runs a watcher. Its standard input is a pidfd of the process that it watches; it writes to its
 /// standard output when it is ready.
 pub(super) fn main(argv0: &OsStr, words: &[OsString]) -> ExitCode {
-    let done = match Arguments::from_words(words) {
+    let done = match WatcherArguments::from_words(words) {
         Some(arguments) if argv0 == CHILD => detach(&arguments),
         Some(arguments) => watch::watch(&arguments),
         None => None,
@@ -39,7 +39,7 @@ pub(super) fn main(argv0: &OsStr, words: &[OsString]) -> ExitCode {
 }
 
 /// Leaves the engine's session and closes its descriptors.
-fn detach(arguments: &Arguments) -> Option<()> {
+fn detach(arguments: &WatcherArguments) -> Option<()> {
     // An engine waits until the other ends of its pipes and sockets are closed.
     child::close_inherited().ok()?;
     unistd::setsid().ok()?;

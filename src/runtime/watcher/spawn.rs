@@ -14,7 +14,7 @@ use crate::containers::record::Record;
 use crate::error::{Error, Kind, Result, reason};
 use crate::runtime::argv::CommandLine;
 use crate::runtime::locate::RuntimeProgram;
-use crate::runtime::watcher::arguments::Arguments;
+use crate::runtime::watcher::arguments::WatcherArguments;
 
 /// The names that a watcher is called by. The watcher of a `run` is a grandchild, since the runtime
 /// that the wrapper becomes does not expect a child.
@@ -71,7 +71,7 @@ fn start(
     let io = |e: std::io::Error| failed(&reason(&e));
     // A pidfd, since a process id could be reused before the watcher looks.
     let this_process = pidfd_open(getpid(), PidfdFlags::empty()).map_err(|e| io(e.into()))?;
-    let arguments = Arguments {
+    let arguments = WatcherArguments {
         subcommand: line.subcommand,
         root: record.root.clone(),
         id: record.id.clone(),
@@ -121,7 +121,7 @@ fn end(child: &mut Child) {
 }
 
 /// Starts the watcher itself from its parent, which leaves it to init.
-pub(super) fn grandchild(arguments: &Arguments) -> Option<()> {
+pub(super) fn grandchild(arguments: &WatcherArguments) -> Option<()> {
     let mut command = this_program(GRANDCHILD);
     command.args(arguments.to_words()).spawn().ok()?;
     Some(())

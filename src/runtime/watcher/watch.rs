@@ -15,7 +15,7 @@ use crate::runtime::kill;
 use crate::runtime::locate::RuntimeProgram;
 use crate::runtime::restored::RestoredContainer;
 use crate::runtime::verify::{ContainerProcess, HOOKS_LIMIT};
-use crate::runtime::watcher::arguments::Arguments;
+use crate::runtime::watcher::arguments::WatcherArguments;
 use crate::runtime::watcher::runtime_process::{RuntimeCall, watched_process_ends};
 use crate::runtime::watcher::spawn;
 use crate::settings::{RuntimeKind, Settings, Verify};
@@ -33,7 +33,7 @@ const NOT_SEEN: Duration = Duration::from_millis(300);
 
 /// A watcher at work.
 struct Watcher<'w> {
-    arguments: &'w Arguments,
+    arguments: &'w WatcherArguments,
     record: Record,
     runtime: RuntimeProgram,
     /// The call of the runtime, unless the wrapper becomes it.
@@ -41,7 +41,7 @@ struct Watcher<'w> {
 }
 
 /// Watches. All that may fail is done before the watcher reports that it is ready.
-pub(super) fn watch(arguments: &Arguments) -> Option<()> {
+pub(super) fn watch(arguments: &WatcherArguments) -> Option<()> {
     let key = ContainerKey {
         root: &arguments.root,
         id: &arguments.id,
