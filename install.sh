@@ -1,43 +1,48 @@
 #!/bin/sh
-# Installs oci-apparmor on this machine, or takes it away again. See `install.sh --help`.
+# Installs oci-apparmor on this machine, or uninstalls it. See `install.sh --help`.
 #
-# Nothing is overwritten in place: each file is written beside its name and renamed, so that a
-# program that runs, or an engine that is about to call it, finds the old one or the new one.
+# No file is overwritten in place: each is written under another name and renamed, so that a running
+# program, or an engine that calls it, sees the old file or the new one.
 set -eu
 
 usage() {
     cat <<END
 Usage: ./install.sh [OPTION]...
 
-Builds oci-apparmor where that is needed, and installs it. No engine is restarted, and none is
-configured but with --engine.
+Build oci-apparmor if necessary, and install it. No engine is restarted, and no engine is
+configured unless --engine names it.
 
   --prefix DIR    install below DIR (default: /usr/local)
-  --engine NAME   let containerd, crio, podman or docker call it (oci-apparmor configure NAME);
-                  may be given several times
-  --set-default   with --engine: for every container, not only for those that ask for it
-  --destdir DIR   put everything below DIR, for packages and images of nodes; nothing outside of
-                  it is changed, and nothing has to run
-  --bindir DIR    take ready-made programs from DIR instead of building them
+  --engine NAME   configure containerd, crio, podman or docker to call the wrapper, as
+                  "oci-apparmor configure NAME" does; may be repeated
+  --set-default   with --engine: for all containers, not only for those that request it
+  --destdir DIR   install everything below DIR, for packages and node images; nothing outside DIR
+                  is changed, and no service has to run
+  --bindir DIR    take existing programs from DIR instead of building them
   --dry-run       print what would be done, and change nothing
-  --uninstall     remove what was installed, and take engines' configurations back; your own
-                  configuration and profiles stay
-  --force         uninstall although containers or engines still need it
-  --demo          install nothing; build, and show it at work with real containers. Where the
-                  kernel has no AppArmor, in a virtual machine. Installs the Debian packages
-                  of podman, runc, crun, containerd and, for the machine, QEMU if missing
-  --help          print this
+  --uninstall     remove what was installed, and revert the configuration of engines; your
+                  configuration and profiles are kept
+  --force         uninstall even if containers or engines still need the wrapper
+  --demo          build, and demonstrate it with real containers, in a virtual machine if the
+                  kernel has no AppArmor; installs only the Debian packages of podman, runc,
+                  crun, containerd and, for the virtual machine, QEMU, if they are missing
+  --help          print this help
 
-Layout:
+Examples:
+  ./install.sh
+  ./install.sh --engine containerd --set-default
+  ./install.sh --destdir /tmp/image --prefix /usr
+
+Installed files:
   PREFIX/bin/                         oci-apparmor, oci-apparmor-runtime
   PREFIX/libexec/oci-apparmor/        oci-apparmor-hook; runc, crun, youki: links to the wrapper
   PREFIX/share/oci-apparmor/          hook files, none of them active
-  PREFIX/lib/systemd/system/          oci-apparmor-preload.service, oci-apparmor-gc.timer and its
-                                      service; not enabled
+  PREFIX/lib/systemd/system/          oci-apparmor-preload.service, oci-apparmor-gc.service and
+                                      its timer; not enabled
   PREFIX/share/man/, PREFIX/share/doc/oci-apparmor/
-  /etc/oci-apparmor/config.toml       never overwritten; a newer one goes to config.toml.new
+  /etc/oci-apparmor/config.toml       never overwritten; a newer version becomes config.toml.new
   /etc/oci-apparmor/profiles/         for your profiles
-  /etc/oci-apparmor/engines/          with --engine: what was changed, to take it back
+  /etc/oci-apparmor/engines/          with --engine: what was changed, to revert it
 END
 }
 
@@ -92,7 +97,7 @@ done
 [ -z "$set_default" ] || [ -n "$engines" ] || die '--set-default needs --engine'
 [ -z "$engines" ] || [ "$action" = install ] || die '--engine is for installing'
 
-# Where the caller is does not matter, but for the directories that he names.
+# The working directory matters only for directories on the command line.
 case $prefix in /*) ;; *) die "--prefix must be an absolute path, not '$prefix'" ;; esac
 case $prefix in *[!A-Za-z0-9/._+-]*) die "--prefix has a character that hook files cannot hold" ;; esac
 prefix=${prefix%/}
@@ -102,7 +107,7 @@ case $bindir in '' | /*) ;; *) bindir=$PWD/$bindir ;; esac
 here=$(cd "$(dirname "$0")" && pwd)
 cd "$here"
 
-# Set with --destdir, so a path is written where it belongs and named as it will be.
+# Paths as they will be on the node; with --destdir, the files are written below that directory.
 bin=$prefix/bin
 libexec=$prefix/libexec/oci-apparmor
 share=$prefix/share/oci-apparmor
@@ -111,7 +116,7 @@ man=$prefix/share/man
 units=$prefix/lib/systemd/system
 etc=/etc/oci-apparmor
 
-# --- What is installed: MODE FILE PLACE. `PROGRAMS` stands for where the programs were built.
+# --- What is installed: MODE FILE PLACE. `PROGRAMS` is the directory of the built programs.
 
 files() {
     cat <<END
@@ -129,6 +134,7 @@ files() {
 0644 docs/man/oci-apparmor-hook.8 $man/man8/oci-apparmor-hook.8
 0644 docs/man/oci-apparmor.toml.5 $man/man5/oci-apparmor.toml.5
 0644 README.md $doc/README.md
+0644 SECURITY.md $doc/SECURITY.md
 0644 CHANGELOG.md $doc/CHANGELOG.md
 0644 LICENSE $doc/LICENSE
 0644 hooks/README.md $doc/hooks/README.md
@@ -143,17 +149,23 @@ files() {
 0644 examples/kubernetes/web-read-only-pod.yaml $doc/examples/kubernetes/web-read-only-pod.yaml
 0644 examples/kubernetes/web-read-only.yaml $doc/examples/kubernetes/web-read-only.yaml
 0644 docs/architecture.md $doc/docs/architecture.md
+0644 docs/configuration.md $doc/docs/configuration.md
 0644 docs/engines.md $doc/docs/engines.md
 0644 docs/formats.md $doc/docs/formats.md
 0644 docs/kubernetes.md $doc/docs/kubernetes.md
+0644 docs/limits.md $doc/docs/limits.md
+0644 docs/podman.md $doc/docs/podman.md
+0644 docs/policy.md $doc/docs/policy.md
+0644 docs/profiles.md $doc/docs/profiles.md
+0644 docs/troubleshooting.md $doc/docs/troubleshooting.md
 END
 }
 
-# The wrapper's other names. The last part tells it which runtime it stands for, and engines that
-# look at a runtime's name see the one that they know.
+# Links to the wrapper. The name tells the wrapper which runtime to run, and engines that look at
+# the name of a runtime see one that they know.
 links='runc crun youki'
 
-# Directories of ours, the innermost first.
+# The directories that uninstalling removes, the innermost first.
 directories() {
     cat <<END
 $share/hooks.d
@@ -169,9 +181,9 @@ $libexec
 END
 }
 
-# --- Changing the system, or saying how it would be changed.
+# --- Change the system, or print the change.
 
-# run COMMAND ARG...: does it, or prints it.
+# run COMMAND ARG...: runs the command, or prints it.
 run() {
     if [ -n "$dry_run" ]; then
         echo "would run: $*"
@@ -189,7 +201,7 @@ owner=
 context=
 if command -v selinuxenabled >/dev/null && selinuxenabled; then context=-Z; fi
 
-# has MODE FILE PLACE: whether PLACE is already what it should be.
+# has MODE FILE PLACE: whether PLACE already has this content, mode and owner.
 has() {
     [ -f "$3" ] && [ ! -L "$3" ] || return 1
     cmp -s "$2" "$3" || return 1
@@ -197,7 +209,7 @@ has() {
     [ -z "$owner" ] || [ "$(stat -c %u:%g "$3")" = 0:0 ]
 }
 
-# directory PLACE: makes it and what is above it.
+# directory PLACE: creates it and its parents.
 announced=
 directory() {
     [ ! -d "$destdir$1" ] || return 0
@@ -213,7 +225,7 @@ directory() {
     [ -n "$dry_run" ] || install -d $context -m 0755 $owner "$destdir$1" || exit 1
 }
 
-# put MODE FILE PLACE: installs a file by rename.
+# put MODE FILE PLACE: installs a file with rename(2).
 put() {
     if has "$1" "$2" "$destdir$3"; then
         echo "unchanged $destdir$3"
@@ -230,7 +242,7 @@ put() {
     fi
 }
 
-# link TARGET PLACE: a symbolic link, by rename.
+# link TARGET PLACE: creates a symbolic link with rename(2).
 link() {
     if [ -L "$destdir$2" ] && [ "$(readlink "$destdir$2")" = "$1" ]; then
         echo "unchanged $destdir$2"
@@ -250,9 +262,9 @@ take() {
     [ -n "$dry_run" ] || rm -f "$destdir$1"
 }
 
-# --- What has to be there first.
+# --- Requirements.
 
-# packages NAME...: Debian packages; elsewhere the reader knows their names better than we do.
+# packages NAME...: installs Debian packages; on other distributions, it names what is missing.
 packages() {
     if [ -n "$dry_run" ]; then
         echo "would install the packages: $*"
@@ -267,8 +279,8 @@ packages() {
         die "apt-get could not install $*: $(echo "$messages" | tail -n 1)"
 }
 
-# Finds cargo and rustc. With `sudo`, whoever called it builds: the toolchain and the checkout are
-# theirs, and PATH was cut short.
+# Finds cargo and rustc. With `sudo`, the calling user builds: the toolchain and the checkout belong
+# to that user, and sudo has shortened PATH.
 toolchain() {
     home=${HOME:-/root}
     as_builder=
@@ -294,18 +306,21 @@ architecture() {
     od -A n -t x1 -N 20 "$1" | tr -d ' \n' | cut -c 9-12,37-40
 }
 
-# current DIR: whether it has our programs, for this machine, and as new as their sources.
+# current DIR: whether it has the programs, for this machine, and not older than their sources.
 current() {
+    crates=
+    [ ! -d crates ] || crates=crates
     for name in oci-apparmor oci-apparmor-runtime oci-apparmor-hook; do
         [ -x "$1/$name" ] || return 1
         [ "$(architecture "$1/$name")" = "$(architecture /proc/self/exe)" ] || return 1
-        [ -z "$(find src Cargo.toml Cargo.lock .cargo -newer "$1/$name" | head -n 1)" ] || return 1
+        # shellcheck disable=SC2086 # one word, or none
+        [ -z "$(find src $crates Cargo.toml Cargo.lock .cargo -newer "$1/$name" | head -n 1)" ] || return 1
     done
 }
 
-# trusted PATH: refuses it where another user than root could replace what will be there, since
-# engines run that as root. `oci-apparmor configure` and `check` would refuse it, in the same words
-# (src/trusted.rs says why); here it is known before anything was changed.
+# trusted PATH: refuses it if a user other than root could replace what will be there, because engines
+# run that as root. `oci-apparmor configure` and `check` would refuse it, too, with the same message
+# (SECURITY.md says why); this check is made before anything is changed.
 trusted() {
     above=$1
     while [ ! -d "$above" ]; do above=$(dirname "$above"); done
@@ -318,8 +333,8 @@ trusted() {
     done
 }
 
-# judge DIRECTORY: adds it to $open if its group or others can replace what is in it. With the
-# sticky bit and for a group alone, as /nix/store, they cannot (src/trusted.rs).
+# judge DIRECTORY: adds it to $open if its group or others can replace files in it. In a sticky
+# directory that only its group can write, such as /nix/store, they cannot (SECURITY.md).
 open=
 judge() {
     [ ! -L "$1" ] || return 0
@@ -328,13 +343,13 @@ judge() {
         die "$1 belongs to uid $uid, not to root, so engines must not run what is below it; give --prefix another directory, as /opt/oci-apparmor"
     [ $((0$bits & 022)) != 0 ] && [ $((0$bits & 01022)) != $((01020)) ] || return 0
     why="$1 is writable by group or others (mode $bits, group $(stat -c %g "$1"))"
-    # It is meant to be so, as /tmp is.
+    # A directory such as /tmp, whose mode is intended.
     [ $((0$bits & 01000)) = 0 ] || die "$why, so engines must not run what is below it; give --prefix another directory, as /opt/oci-apparmor"
     case " $open " in *" $1 "*) return 0 ;; esac
     open="$open $1"
 }
 
-# Sets `bindir` to where the programs are, and builds them if need be.
+# Sets `bindir` to the directory of the programs, and builds them if necessary.
 programs() {
     if [ -n "$bindir" ]; then
         for name in oci-apparmor oci-apparmor-runtime oci-apparmor-hook; do
@@ -365,17 +380,17 @@ programs() {
     run $as_builder cargo build --quiet --release --locked --target "$triple" || die 'the build failed'
 }
 
-# --- What still needs us.
+# --- What still needs the programs.
 
-# The ids of containers that have a record, be they gone.
+# The ids of containers that have a record, whether or not they still exist.
 recorded() {
     for record in "$destdir"/run/oci-apparmor/containers/*/*; do
         [ ! -f "$record" ] || printf '%s ' "$(basename "$record")"
     done
 }
 
-# The containers that live and were made through the wrapper, with a profile or without one:
-# engines call our programs by their path until the last of them is deleted.
+# The containers that exist and were created through the wrapper, with a profile or without one:
+# engines call the programs by their path until the last of them is deleted.
 containers() {
     program=$(ours)
     if [ -n "$destdir" ] || [ -z "$program" ]; then
@@ -385,7 +400,7 @@ containers() {
     fi
 }
 
-# Files that make an engine call us.
+# Files that make an engine call the wrapper.
 callers() {
     for file in "$destdir"/etc/containerd/config.toml "$destdir"/etc/containerd/conf.d/* \
         "$destdir"/var/lib/rancher/*/agent/etc/containerd/*.tmpl \
@@ -401,7 +416,7 @@ callers() {
     done
 }
 
-# Our units that systemd starts by itself.
+# The enabled units of oci-apparmor.
 enabled() {
     for unit in oci-apparmor-preload.service oci-apparmor-gc.timer; do
         for link in "$destdir"/etc/systemd/system/*/"$unit"; do
@@ -412,7 +427,7 @@ enabled() {
 
 # --- Engines.
 
-# The program as it was built, or as it is installed.
+# The program that was built, or else the installed one.
 ours() {
     for program in ${bindir:+"$bindir/oci-apparmor"} "$destdir$bin/oci-apparmor"; do
         if [ -x "$program" ]; then
@@ -422,7 +437,7 @@ ours() {
     done
 }
 
-# configure NAME: lets an engine call us.
+# configure NAME: makes an engine call the wrapper.
 configure() {
     if [ -n "$dry_run" ] && { [ -z "$(ours)" ] || [ ! -e "$destdir$libexec/runc" ]; }; then
         echo "would configure $1"
@@ -433,7 +448,7 @@ configure() {
         $set_default ${dry_run:+--dry-run} || die "installed, but $1 is not configured"
 }
 
-# Takes back what was configured. An engine that runs still calls us until it is restarted.
+# Reverts the configuration of engines. A running engine calls the wrapper until it is restarted.
 unconfigure() {
     [ -d "$destdir$etc/engines" ] || return 0
     program=$(ours)
@@ -447,7 +462,7 @@ unconfigure() {
     esac
 }
 
-# --- The three things to do.
+# --- The three actions.
 
 install_all() {
     if [ -z "$destdir" ]; then
@@ -497,20 +512,20 @@ END
     [ -z "$destdir$dry_run" ] || return 0
     program=$bin/oci-apparmor
     if [ "$(command -v oci-apparmor || :)" = "$program" ]; then program=oci-apparmor; fi
-    # systemd looks for units below these two (systemd.unit(5)); elsewhere it wants the path.
+    # systemd finds units below these two prefixes (systemd.unit(5)); others need the path.
     below='' known='systemctl daemon-reload'
     case $prefix in /usr | /usr/local) ;; *) below=$units/ known="systemctl link $units/oci-apparmor-gc.service" ;; esac
     cat <<END
 
-Installed. What to do now:
+Installed. Check this node:
   $program check
-and then, for example:
+Try it, for example:
   podman --runtime $libexec/crun run --annotation oci-apparmor/profile=NAME IMAGE
-To let an engine call it without being told (containerd, crio, podman, docker):
+Make an engine call the wrapper (containerd, crio, podman, docker):
   $program configure ENGINE
-To load all profiles at boot, before the engines, and whenever their files change:
+Load all profiles at boot, before the engines start, and whenever their files change:
   systemctl daemon-reload && systemctl enable --now ${below}oci-apparmor-preload.service
-To remove once a day what nothing needs any more (old records, locks, compiled policy):
+Remove old records, locks and compiled policy once a day:
   $known && systemctl enable --now ${below}oci-apparmor-gc.timer
 END
 }

@@ -25,9 +25,7 @@
 )]
 #![allow(missing_docs)]
 
-// The suites use the rest of it.
-#[allow(dead_code)]
-#[path = "../tests/kernel/support.rs"]
+#[path = "../tests/support/mod.rs"]
 mod support;
 
 use std::fs;
@@ -38,9 +36,11 @@ use std::time::{Duration, Instant};
 
 use oci_apparmor::apparmor::kernel::Kernel;
 use oci_apparmor::apparmor::name::ProfileName;
+use oci_apparmor::node::Node;
 use oci_apparmor::profiles::{Store, Word};
-use oci_apparmor::settings::Settings;
-use support::{Bundle, CONFIG, loaded, profile_text, run, source, unload, world, wrapper};
+use support::containers::{
+    Bundle, CLI, CONFIG, loaded, profile_text, run, source, unload, world, wrapper,
+};
 
 const NAME: &str = "bench-load";
 /// The parser's own copy: the same text, where its cache finds it by this name.
@@ -157,11 +157,11 @@ fn main() {
     let policy = fs::read(blob).unwrap();
     fs::remove_file(blob).unwrap();
 
-    let settings = Settings::load().unwrap();
+    let node = Node::load().unwrap();
     let name = ProfileName::parse(NAME).unwrap();
     let runc = wrapper("runc");
     let runc = runc.to_str().unwrap();
-    let ours = env!("CARGO_BIN_EXE_oci-apparmor");
+    let ours = CLI;
     let mut contenders = vec![
         Contender::process(words(&["apparmor_parser", "-r", "-W", FILE])),
         Contender::process(words(&[
@@ -180,7 +180,7 @@ fn main() {
             ..Contender::process(words(&["/bin/busybox", "true"]))
         },
         Contender::new("the load step, in a process that runs", || {
-            Store::new(&settings).load(&name, Word::Person).unwrap();
+            Store::new(&node).load(&name, Word::Person).unwrap();
         }),
         Contender::new("the write alone", || {
             Kernel::default().replace(&policy).unwrap()

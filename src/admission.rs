@@ -1,8 +1,8 @@
-//! The one way to a container: its bundle, what it requests, what the node decides, and the
-//! profiles that must be in the kernel.
+//! The pipeline from a bundle to a container that may start: read its configuration, read what it
+//! requests, decide, and bring the profiles into the kernel.
 //!
-//! `create`, `run` and `restore`, the hook, `explain`, the sandbox that loads the profiles of its
-//! pod, and `exec` without a record all take it; they differ in how far they go.
+//! `create`, `run`, `restore` and the hook take all of it. `explain` stops at the decision, `exec`
+//! without a record at the request. A sandbox loads the profiles of its pod.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -22,16 +22,16 @@ use crate::wanted::{Component, ProfileFacts, Wanted};
 const PRELOAD_MAX: usize = 16;
 const PRELOAD_LIMIT: Duration = Duration::from_secs(5);
 
-/// The configuration in a file of a bundle.
+/// Reads the configuration of a bundle.
 ///
 /// # Errors
-/// Where it cannot be read with certainty.
+/// Where runtimes could read it differently; see [`Document::config`].
 pub fn document(file: &SpecFile) -> Result<Document<'_>> {
     Document::config(file.bytes())
         .map_err(|e| e.about(&format!("{} is refused", file.path().display())))
 }
 
-/// One container on its way.
+/// A container that is to be started.
 #[derive(Debug)]
 pub struct Admission<'n> {
     node: &'n Node,
@@ -50,7 +50,7 @@ impl<'n> Admission<'n> {
         Ok(Self::with(node, request))
     }
 
-    /// The same for a request that was read already.
+    /// A container whose request was read already.
     #[must_use]
     pub fn with(node: &'n Node, request: Request) -> Self {
         Self {
@@ -73,7 +73,7 @@ impl<'n> Admission<'n> {
         })
     }
 
-    /// What is known about the profiles that the decision may come to.
+    /// Gathers what is known about the profiles that the decision may depend on.
     fn facts(&self) -> Result<Facts> {
         let mut profiles = BTreeMap::new();
         for name in decision::candidates(&self.request, &self.node.settings) {
@@ -86,8 +86,8 @@ impl<'n> Admission<'n> {
         })
     }
 
-    /// Brings every profile of the decision into the kernel; none of them is unloaded as long as
-    /// what is returned lives.
+    /// Brings every profile of the decision into the kernel. `unload` waits until what is returned
+    /// is dropped.
     ///
     /// # Errors
     /// Those of [`Store::ensure`]; the container must not start then.
@@ -99,12 +99,12 @@ impl<'n> Admission<'n> {
             .collect()
     }
 
-    /// Loads what a sandbox's annotations name: containerd refuses a container whose profile is not
-    /// loaded before it calls any runtime, and the sandbox comes first. Failures are only reported;
-    /// the container itself will be refused.
+    /// Loads the profiles that the annotations of a sandbox name. containerd refuses a container
+    /// whose profile is not loaded before it calls a runtime, and the sandbox is created before its
+    /// containers. A failure is only reported: the container itself will be refused.
     pub fn preload(&self) {
         let started = Instant::now();
-        for name in request::named_by_sandbox(&self.request, PRELOAD_MAX) {
+        for (key, name) in request::named_by_sandbox(&self.request, PRELOAD_MAX) {
             let left = PRELOAD_LIMIT.saturating_sub(started.elapsed());
             if left.is_zero() {
                 report::notice(
@@ -120,7 +120,7 @@ impl<'n> Admission<'n> {
             // What the engine will choose for the containers is not known yet.
             let done = store
                 .facts_of(&component.name)
-                .and_then(|facts| self.may_ask(&component.name, "of the pod", None, &facts))
+                .and_then(|facts| self.may_ask(&component.name, key, None, &facts))
                 .and_then(|()| store.ensure(&component, Against::Source));
             if let Err(e) = done {
                 report::notice(&format!("loading {} for a pod: {e}", component.name));
@@ -161,8 +161,7 @@ impl<'n> Admission<'n> {
     }
 }
 
-/// What an administrator should hear of although nothing is refused: what the decision notes, and
-/// profiles that were loaded, but had to be replaced.
+/// Notices for the administrator: those of the decision, and profiles that had to be replaced.
 pub fn notices<'a>(
     decision: &'a Decision,
     ensured: &'a [Ensured],

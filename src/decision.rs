@@ -1,7 +1,8 @@
-//! What the node makes of a request. Pure: the facts are gathered before.
+//! Whether the node allows what a container requests, and which label the container gets. Pure: the
+//! facts are gathered before.
 //!
-//! Annotations never weaken: a pod author can ask for another profile that confines, not for
-//! less. The README has the rules as a table; `oci-apparmor explain` prints the trail.
+//! Annotations never weaken confinement: a pod author can choose another profile that confines, not
+//! less. docs/policy.md has the rules; `oci-apparmor explain` prints those that decided.
 
 mod eligible;
 
@@ -25,20 +26,20 @@ pub struct Facts {
     pub profiles: BTreeMap<ProfileName, ProfileFacts>,
 }
 
-/// What happens with the container.
+/// What happens to the container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decision {
-    /// The label that it gets; `None`: it is passed through as it is.
+    /// The label that it gets; `None`: its bundle stays as it is.
     pub label: Option<Label>,
     /// What [`Decision::label`] needs to be in the kernel.
     pub components: Vec<Component>,
-    /// Which rules led here, in order.
+    /// The rules that led here, in order.
     pub trail: Vec<String>,
-    /// What an administrator should hear about although nothing is refused.
+    /// Notices for the administrator that refuse nothing.
     pub reports: Vec<String>,
 }
 
-/// Every profile that the decision may come to, for gathering its facts.
+/// Every profile that the decision may depend on, so that its facts can be gathered.
 #[must_use]
 pub fn candidates(request: &Request, settings: &Settings) -> Vec<ProfileName> {
     let settings = settings.in_namespace(request.namespace.as_deref());
@@ -61,11 +62,11 @@ pub fn candidates(request: &Request, settings: &Settings) -> Vec<ProfileName> {
     names
 }
 
-/// Decides.
+/// Decides which label the container gets.
 ///
 /// # Errors
-/// [`Kind::Policy`] where the node forbids it, [`Kind::NotFound`] where the profile is nowhere,
-/// [`Kind::KernelOff`] where nothing would be enforced.
+/// [`Kind::Policy`] where the node forbids it, [`Kind::NotFound`] where the profile is neither
+/// loaded nor has a source, [`Kind::KernelOff`] where the kernel enforces no profile.
 pub fn decide(request: &Request, settings: &Settings, facts: &Facts) -> Result<Decision> {
     let mut trail = Vec::new();
     let settings = &*settings.in_namespace(request.namespace.as_deref());
@@ -78,7 +79,7 @@ pub fn decide(request: &Request, settings: &Settings, facts: &Facts) -> Result<D
         reports: Vec::new(),
     };
     if let Some(own) = &own {
-        // A bundle that runs twice already carries the floor.
+        // The label of a bundle that runs a second time already contains the floor.
         let names = own.components().iter().filter(|name| Some(*name) != floor);
         for name in names {
             decision.component(name, &origin, request, settings, facts)?;
@@ -89,11 +90,11 @@ pub fn decide(request: &Request, settings: &Settings, facts: &Facts) -> Result<D
         decision.component(floor, &Origin::Node("floor"), request, settings, facts)?;
         decision
             .trail
-            .push(format!("floor: {floor} is stacked under it"));
+            .push(format!("floor: {floor} is stacked under the label"));
         let names = decision.components.iter().map(|c| c.name.clone());
         decision.label = Some(Label::of(names));
     }
-    // To be left unconfined is what the engine does anyway; then nothing is to be changed.
+    // The engine leaves the container unconfined anyway: the bundle need not change.
     if let Some(label) = &decision.label
         && label.components().is_empty()
         && request
@@ -106,18 +107,18 @@ pub fn decide(request: &Request, settings: &Settings, facts: &Facts) -> Result<D
     Ok(decision)
 }
 
-/// Where a name comes from, which decides what it may be.
+/// Where a name comes from: that decides which rules it must pass.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Origin {
-    /// An annotation: hostile.
+    /// An annotation, with its key. Hostile.
     Annotation(String),
-    /// The engine's own choice, or its user's.
+    /// The engine or its user.
     Engine,
     /// A key of the node's configuration.
     Node(&'static str),
 }
 
-/// What the container gets of its own, without the floor.
+/// The label that the container gets, without the floor.
 fn own(
     request: &Request,
     settings: &Settings,
@@ -129,33 +130,34 @@ fn own(
         .filter(|l| !l.components().is_empty());
     match &request.asked {
         None => Ok(by_node(request, settings, trail)),
-        // Some engines hand on what a pod's author wrote, others leave the field empty for the
-        // same pod: where the engine's word must enforce, it cannot shed the node's.
+        // For the same pod, some engines pass on the `unconfined` of its author, and others leave the
+        // field empty. Where the engine's profile must enforce, `unconfined` cannot replace the
+        // default_profile of the node.
         Some((Key::Spec, Wish::Label(label)))
             if label.components().is_empty()
                 && settings.require_enforcing
                 && !settings.allow_unconfined =>
         {
             trail.push(format!(
-                "{}: the engine asks for unconfined, which counts as nothing: require_enforcing",
+                "{}: unconfined from the engine counts as no request, because of require_enforcing",
                 Key::Spec.as_str()
             ));
             Ok(by_node(request, settings, trail))
         }
         Some((Key::Spec, Wish::Label(label))) => {
             trail.push(format!(
-                "{}: the engine asks for {label}",
+                "{}: the engine requests {label}",
                 Key::Spec.as_str()
             ));
             Ok((Some(label.clone()), Origin::Engine))
         }
         Some((key, Wish::Label(label))) if label.components().is_empty() => {
-            // It must not take away what the container would have without it.
+            // An annotation must not take away the profile that the container would have without it.
             let otherwise = match chosen {
                 Some(label) => Some(format!("the engine chose {label}")),
                 None => by_node(request, settings, &mut Vec::new())
                     .0
-                    .map(|label| format!("the node's default_profile is {label}")),
+                    .map(|label| format!("default_profile is {label}")),
             };
             if let Some(otherwise) = otherwise
                 && !settings.allow_unconfined
@@ -163,14 +165,16 @@ fn own(
                 return Err(Error::new(
                     Kind::Policy,
                     format!(
-                        "the annotation {} asks for unconfined where {otherwise}",
+                        "the annotation {} requests unconfined, but {otherwise}",
                         quoted(key.as_str())
                     ),
                 )
-                .with_remedy("remove it, or set allow_unconfined = true on this node"));
+                .with_remedy(
+                    "remove the annotation, or set allow_unconfined = true on this node",
+                ));
             }
             trail.push(format!(
-                "{}: unconfined is asked for and allowed",
+                "{}: the annotation requests unconfined, which is allowed",
                 key.as_str()
             ));
             Ok((
@@ -179,7 +183,7 @@ fn own(
             ))
         }
         Some((key, Wish::Label(label))) => {
-            trail.push(format!("{}: the annotation asks for {label}", key.as_str()));
+            trail.push(format!("{}: the annotation requests {label}", key.as_str()));
             Ok((
                 Some(label.clone()),
                 Origin::Annotation(key.as_str().to_owned()),
@@ -187,7 +191,7 @@ fn own(
         }
         Some((key, Wish::RuntimeDefault)) => {
             trail.push(format!(
-                "{}: the annotation asks for the default",
+                "{}: the annotation requests runtime/default",
                 key.as_str()
             ));
             if let Some(chosen) = chosen {
@@ -199,7 +203,7 @@ fn own(
                 return Err(Error::new(
                     Kind::Policy,
                     format!(
-                        "the annotation {} asks for runtime/default, but the engine chose no profile",
+                        "the annotation {} requests runtime/default, but the engine chose no profile",
                         quoted(key.as_str())
                     ),
                 )
@@ -210,7 +214,7 @@ fn own(
     }
 }
 
-/// What the node gives to a container for which nothing speaks.
+/// The profile that the node gives to a container that requests none.
 fn by_node(
     request: &Request,
     settings: &Settings,
@@ -226,7 +230,7 @@ fn by_node(
     };
     match profile {
         Some(name) => trail.push(format!("{key}: {name}")),
-        None => trail.push("nothing asks for a profile".to_owned()),
+        None => trail.push("no profile is requested".to_owned()),
     }
     (
         profile.map(|name| Label::of([name.clone()])),
@@ -247,7 +251,7 @@ fn exempt(request: &Request, settings: &Settings) -> bool {
 }
 
 impl Decision {
-    /// Adds one profile, if its origin may name it and the node can have it.
+    /// Adds one profile, if its origin may name it and the node can provide it.
     fn component(
         &mut self,
         name: &ProfileName,
@@ -259,7 +263,7 @@ impl Decision {
         if let Enforcement::Off(why) = &facts.enforcement {
             return Err(Error::new(
                 Kind::KernelOff,
-                format!("the container must run under {name}, but {why}"),
+                format!("the container must run under the profile {name}, but {why}"),
             )
             .with_remedy(why.remedy()));
         }
@@ -273,12 +277,12 @@ impl Decision {
                 };
                 if let Some(rule) = may_ask(asking, settings, &facts)? {
                     self.trail
-                        .push(format!("{name}: annotations may name it: {rule}"));
+                        .push(format!("{name}: an annotation may name it: {rule}"));
                 }
                 format!("the annotation {}", quoted(key))
             }
             Origin::Engine => "the engine".to_owned(),
-            Origin::Node(key) => format!("the node's {key}"),
+            Origin::Node(key) => format!("{key} of this node"),
         };
         let wanted = match origin {
             Origin::Engine if !settings.require_enforcing => Wanted::Any,
@@ -301,8 +305,9 @@ impl Decision {
                 if let Some(mode) = loaded
                     && !mode.enforces()
                 {
-                    self.reports
-                        .push(format!("{name}, which {from} asks for, is in {mode} mode"));
+                    self.reports.push(format!(
+                        "the profile {name}, requested by {from}, is in {mode} mode"
+                    ));
                 }
             }
         }

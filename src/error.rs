@@ -9,7 +9,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-/// The result of everything here that can fail.
+/// The result of a function that can refuse.
 pub type Result<T> = std::result::Result<T, Error>;
 
 /// The kind of an error; its number is the exit code of the hook and of the command line.
@@ -168,7 +168,7 @@ impl std::error::Error for Error {
     }
 }
 
-/// An I/O error in words that no engine rewrites.
+/// A system error in words that no engine rewrites.
 #[must_use]
 pub fn reason(error: &io::Error) -> String {
     match error.kind() {
@@ -178,7 +178,7 @@ pub fn reason(error: &io::Error) -> String {
     }
 }
 
-/// Text of another program, cut to 300 bytes on one line.
+/// The text of another program: one line of at most 300 bytes.
 #[must_use]
 pub fn foreign(text: &str) -> String {
     let joined: Vec<&str> = text
@@ -189,13 +189,13 @@ pub fn foreign(text: &str) -> String {
     cut(&one_line(&joined.join(" | ")), 300)
 }
 
-/// A value from outside, quoted, escaped and cut, for use inside a message.
+/// A value from outside for a message: quoted, escaped and cut.
 #[must_use]
 pub fn quoted(value: &str) -> String {
     format!("{:?}", cut(value, 128))
 }
 
-/// Phrases that podman replaces by an explanation of its own (`libpod/oci_util.go`), and ours.
+/// Phrases for which podman prints an error of its own (`libpod/oci_util.go`), and ours.
 const REWRITTEN: [(&str, &str); 5] = [
     ("no such file or directory", "missing file"),
     ("permission denied", "access refused"),
@@ -209,7 +209,7 @@ fn one_line(text: &str) -> String {
     let mut line: String = text
         .chars()
         .flat_map(|c| match c {
-            // Other line separators break one-line logs as well as '\n' does.
+            // These line separators break one-line logs as '\n' does.
             c if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') => {
                 c.escape_default().collect::<Vec<_>>()
             }

@@ -1,27 +1,34 @@
-//! A container names an AppArmor profile; this crate sees to it that the container, and
-//! everything exec'ed into it later, runs under exactly that profile, or does not run.
+//! A container names an AppArmor profile; this crate makes sure that the container, and every
+//! process that is exec'ed into it, runs under exactly that profile, or does not run.
 //!
-//! It works at the one place that every container start on a node passes: the call of the OCI
-//! runtime. No daemon, no Kubernetes API, no network.
+//! It has what runs on every container start: the OCI runtime wrapper and the OCI hook. There is no
+//! daemon, no Kubernetes API and no network. The command line is `crates/cli`.
 //!
-//! # The rooms
+//! # The map
+//!
+//! A module imports only modules below it in this table. `tests/docs` checks that.
 //!
 //! | module | what | touches the system |
 //! |---|---|---|
-//! | [`request`] | which profile a container asks for, and who says so | no |
-//! | [`decision`] | what the node makes of it | no |
-//! | [`settings`] | `/etc/oci-apparmor/config.toml` | reads it |
-//! | [`spec`] | `config.json`, `process.json`, hook state: locate, splice, write back | yes |
-//! | [`apparmor`] | the kernel and the compiler; knows nothing of containers | yes |
-//! | [`profiles`] | from a name to a profile in the kernel; knows nothing of runtimes | yes |
-//! | [`runtime`] | the wrapper: command lines, records, hand-off | yes |
-//! | [`hook`] | the OCI hook | yes |
-//! | [`audit`] | what the kernel's log says of refusals | no |
-//! | [`engine`] | configuration files of containerd, CRI-O, podman and docker | yes |
-//! | [`cli`] | the command line for people, one file per command | yes |
-//! | [`trusted`], [`rundir`], [`temporary`], [`child`], [`report`], [`error`] | checked opens, `/run`, other programs, messages | yes |
+//! | [`hook`] | the OCI hook: its stages | yes |
+//! | [`runtime`] | the OCI runtime wrapper: command lines, `create`, `start`, `exec`, …, hand-off | yes |
+//! | [`admission`] | from a bundle to profiles in the kernel: request, decision, load | yes |
+//! | [`containers`] | containers that exist: records, processes and their labels, profiles in use | yes |
+//! | [`profiles`] | from the name of a profile to that profile in the kernel | yes |
+//! | [`decision`] | whether the node allows a request, and which label the container gets | no |
+//! | [`request`] | which profile a container requests, and by which key | no |
+//! | [`bundle`] | `config.json`, the process of `exec`, the state for hooks: read, splice, write back | yes |
+//! | [`wanted`] | which mode a profile must have, and the refusals of profiles that do not fit | no |
+//! | [`node`] | settings and kernel, read once and passed down | reads |
+//! | [`settings`] | `/etc/oci-apparmor/config.toml` | reads |
+//! | [`report`] | refusals and notices: to the engine's log, standard error and syslog | yes |
+//! | [`apparmor`] | the kernel's AppArmor and its compiler; knows nothing of containers | yes |
+//! | [`child`] | other programs, run under limits | yes |
+//! | [`fs`] | checked opens, atomic replacement, `/run/oci-apparmor` | yes |
+//! | [`user_namespace`] | the user namespace of this process | reads |
+//! | [`error`] | errors: kind, what, why, remedy, source | no |
 //!
-//! `docs/architecture.md` says what was decided and why.
+//! `docs/architecture.md` says what was decided, and why.
 
 pub mod admission;
 pub mod apparmor;

@@ -1,11 +1,10 @@
-//! Which profile a container asks for, and who says so. Pure.
+//! Which profile a container requests, and by which key. Pure.
 //!
-//! Annotations are written by pod authors and are hostile; the container id and the bundle's path
-//! come from the engine and are not. CRI-O and podman copy every annotation of a pod to its
-//! containers, so a pod can carry the keys of another engine's family: which engine speaks is
-//! decided once, by what a pod author cannot set, and only that engine's keys are read.
+//! Pod authors write the annotations, so they are hostile. The container id and the path of the
+//! bundle come from the engine; they are trusted.
 
 mod crio;
+mod identity;
 
 use std::path::Path;
 
@@ -19,11 +18,8 @@ pub const CONTAINER_KEY: &str = "container.oci-apparmor/";
 pub const PLAIN_KEY: &str = "oci-apparmor/profile";
 /// Kubernetes' beta annotation, the profile of one container (deprecated since 1.30).
 pub const BETA_KEY: &str = "container.apparmor.security.beta.kubernetes.io/";
-/// Where a bundle's configuration names a profile.
+/// The field of `config.json` that names a profile.
 pub const SPEC_KEY: &str = "process.apparmorProfile";
-
-/// The directory of containerd's tasks.
-const TASKS: &str = "io.containerd.runtime.v2.task";
 
 const OUR_PREFIX: &str = "oci-apparmor/";
 
@@ -36,20 +32,20 @@ pub struct Caller<'a> {
     pub bundle: &'a Path,
 }
 
-/// Whose words about pod, container and kind are believed.
+/// The engine whose annotations say which pod and container this is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Engine {
     /// CRI-O.
     CriO,
     /// containerd under Kubernetes (CRI).
     Containerd,
-    /// podman; it tells neither kind nor namespace.
+    /// podman; it says neither kind nor namespace.
     Podman,
-    /// Somebody else: docker, nerdctl, ctr, a person.
+    /// Another one: docker, nerdctl, ctr, or a call by hand.
     Other,
 }
 
-/// Who named the profile, strongest first.
+/// The key that named the profile; the strongest comes first.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Key {
     /// [`CONTAINER_KEY`] with this container's name; the whole key.
@@ -74,45 +70,45 @@ impl Key {
     }
 }
 
-/// What a key asks for.
+/// What a key requests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Wish {
     /// This label; only [`Key::Spec`] can name a stack.
     Label(Label),
-    /// Whatever the engine chose.
+    /// The choice of the engine (`runtime/default`).
     RuntimeDefault,
 }
 
-/// What one container asks for.
+/// What one container requests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
-    /// Whose annotations were read.
+    /// The engine whose annotations were read.
     pub engine: Engine,
-    /// Whether this is a pod's sandbox rather than a container of it.
+    /// Whether this is the sandbox of a pod, not one of its containers.
     pub is_sandbox: bool,
     /// The pod's namespace.
     pub namespace: Option<String>,
     /// The pod's name.
     pub pod: Option<String>,
-    /// The pod's UID, which a pod that is made anew under the same name does not share.
+    /// The UID of the pod. A new pod of the same name has another one.
     pub uid: Option<String>,
-    /// The container's name within its pod.
+    /// The name of the container in its pod.
     pub container: Option<String>,
-    /// The id of the sandbox that the container belongs to, or is.
+    /// The id of the sandbox that this is, or that the container belongs to.
     pub sandbox: Option<String>,
-    /// Every annotation of the three families that name profiles.
+    /// All annotations that name profiles, whether they are for this container or not.
     pub keys: Annotations,
-    /// The strongest request, and who made it.
+    /// The strongest request, with its key.
     pub asked: Option<(Key, Wish)>,
-    /// What the engine itself chose.
+    /// The label that the engine chose: `process.apparmorProfile` as it came.
     pub engine_label: Option<Label>,
 }
 
-/// Reads what a container asks for.
+/// Reads what a container requests.
 ///
 /// # Errors
-/// [`Kind::Policy`]: a value that names no single profile, a key that nobody reads, keys of which
-/// cannot be told whether they mean this container, or words on who it is that are forged.
+/// [`Kind::Policy`]: a value that does not name one profile, an unknown key with our prefix, keys
+/// that cannot be matched with this container, or a forged identity.
 pub fn read(
     annotations: &Annotations,
     spec_profile: Option<&str>,
@@ -121,7 +117,7 @@ pub fn read(
     let engine_label = spec_profile
         .map(|text| Label::parse(text).map_err(|e| e.about(SPEC_KEY)))
         .transpose()?;
-    let mut request = identity(annotations, caller)?;
+    let mut request = identity::of(annotations, caller)?;
     request.engine_label = engine_label;
     if !request.is_sandbox {
         if let Some(unknown) = request
@@ -131,10 +127,10 @@ pub fn read(
         {
             return Err(Error::new(
                 Kind::Policy,
-                format!("the annotation {} is unknown", quoted(unknown)),
+                format!("unknown annotation {}", quoted(unknown)),
             )
             .with_remedy(format!(
-                "the keys are {PLAIN_KEY} and {CONTAINER_KEY}<container name>"
+                "use {PLAIN_KEY} or {CONTAINER_KEY}<container name>"
             )));
         }
         request.asked = annotated(&request, annotations)?;
@@ -148,102 +144,34 @@ pub fn read(
     Ok(request)
 }
 
-/// The profiles that a sandbox's annotations name for its containers, at most `max`; names that
-/// break a rule are left to the containers' own refusal.
+/// The profiles that the annotations of a sandbox name for its containers, each with its key, at
+/// most `max`. Names
+/// that break a rule are left out; the containers are refused for them.
 #[must_use]
-pub fn named_by_sandbox(request: &Request, max: usize) -> Vec<ProfileName> {
-    let mut names: Vec<ProfileName> = Vec::new();
+pub fn named_by_sandbox(request: &Request, max: usize) -> Vec<(&str, ProfileName)> {
+    let mut names: Vec<(&str, ProfileName)> = Vec::new();
     for (key, value) in &request.keys {
-        let plain_allowed = !key.starts_with(BETA_KEY);
-        let Ok(Some(Wish::Label(label))) = wish(key, value, plain_allowed) else {
+        let without_prefix = !key.starts_with(BETA_KEY);
+        let Ok(Some(Wish::Label(label))) = wish(key, value, without_prefix) else {
             continue;
         };
         for name in label.components() {
-            if !names.contains(name) && names.len() < max {
-                names.push(name.clone());
+            if names.len() < max && names.iter().all(|(_, known)| known != name) {
+                names.push((key, name.clone()));
             }
         }
     }
     names
 }
 
-/// Whether `key` names a profile.
+/// Whether this annotation names a profile.
 fn is_profile_key(key: &str) -> bool {
     [CONTAINER_KEY, OUR_PREFIX, BETA_KEY]
         .iter()
         .any(|prefix| key.starts_with(prefix))
 }
 
-/// Who the container is, in the words of the engine that speaks.
-fn identity(annotations: &Annotations, caller: Caller<'_>) -> Result<Request> {
-    let get = |key: &str| annotations.get(key).filter(|v| !v.is_empty()).cloned();
-    let keys = annotations.iter().filter(|(k, _)| is_profile_key(k));
-    let mut request = Request {
-        engine: engine(annotations, caller)?,
-        is_sandbox: false,
-        namespace: None,
-        pod: None,
-        uid: None,
-        container: None,
-        sandbox: None,
-        keys: keys.map(|(k, v)| (k.clone(), v.clone())).collect(),
-        asked: None,
-        engine_label: None,
-    };
-    match request.engine {
-        Engine::CriO => crio::identify(&mut request, annotations, caller)?,
-        // Written after what is passed on of the pod's annotations (containerd's
-        // internal/cri/server/container_create.go and podsandbox/sandbox_run_linux.go).
-        Engine::Containerd => {
-            request.sandbox = get("io.kubernetes.cri.sandbox-id");
-            request.pod = get("io.kubernetes.cri.sandbox-name");
-            // The namespace exempts from the node's demands, and the UID tells pods apart; docker's
-            // users can write annotations too.
-            let by_cri = in_task(caller, "k8s.io");
-            request.namespace = get("io.kubernetes.cri.sandbox-namespace").filter(|_| by_cri);
-            request.uid = get("io.kubernetes.cri.sandbox-uid").filter(|_| by_cri);
-            request.is_sandbox = get("io.kubernetes.cri.container-type").as_deref()
-                == Some("sandbox")
-                && !caller.id.is_empty()
-                && request.sandbox.as_deref() == Some(caller.id);
-            if !request.is_sandbox {
-                request.container = get("io.kubernetes.cri.container-name");
-            }
-        }
-        Engine::Podman | Engine::Other => {}
-    }
-    Ok(request)
-}
-
-/// Which engine speaks.
-fn engine(annotations: &Annotations, caller: Caller<'_>) -> Result<Engine> {
-    if crio::made_it(annotations, caller)? {
-        return Ok(Engine::CriO);
-    }
-    // podman leaves a manager that is already there, so any value means podman, unless the bundle
-    // is where only containerd puts it; there a pod's annotation may have been passed through.
-    if annotations.contains_key("io.container.manager") && !is_containerd_bundle(caller.bundle) {
-        return Ok(Engine::Podman);
-    }
-    if annotations.contains_key("io.kubernetes.cri.container-type") {
-        return Ok(Engine::Containerd);
-    }
-    Ok(Engine::Other)
-}
-
-/// Whether the bundle is where only containerd puts it:
-/// `<state>/io.containerd.runtime.v2.task/<containerd namespace>/<id>`, since containerd 1.2.
-fn is_containerd_bundle(bundle: &Path) -> bool {
-    bundle.components().any(|c| c.as_os_str() == TASKS)
-}
-
-/// Whether the bundle is one of this namespace of containerd; `k8s.io` is Kubernetes' own.
-fn in_task(caller: Caller<'_>, namespace: &str) -> bool {
-    let mut components = caller.bundle.components().map(|c| c.as_os_str());
-    components.any(|c| c == TASKS) && components.next().is_some_and(|c| c == namespace)
-}
-
-/// The strongest of keys 1 to 3.
+/// The strongest annotation that is for this container.
 fn annotated(request: &Request, annotations: &Annotations) -> Result<Option<(Key, Wish)>> {
     if let Some((key, value)) = for_this_container(request, annotations, CONTAINER_KEY)?
         && let Some(wish) = wish(&key, value, true)?
@@ -263,41 +191,43 @@ fn annotated(request: &Request, annotations: &Annotations) -> Result<Option<(Key
     Ok(None)
 }
 
-/// The key of one family that means this container.
+/// The annotation with this prefix that is for this container.
 fn for_this_container<'a>(
     request: &'a Request,
     annotations: &Annotations,
-    family: &str,
+    prefix: &str,
 ) -> Result<Option<(String, &'a String)>> {
     if let Some(container) = &request.container {
-        let key = format!("{family}{container}");
+        let key = format!("{prefix}{container}");
         return Ok(request.keys.get(&key).map(|value| (key, value)));
     }
     let mut all = request
         .keys
         .iter()
-        .filter(|(key, _)| key.starts_with(family));
+        .filter(|(key, _)| key.starts_with(prefix));
     let Some((key, value)) = all.next() else {
         return Ok(None);
     };
-    // podman kube play gives the whole pod's annotations to each container, and no name.
+    // podman kube play gives all annotations of the pod to each container, and no container name.
     if annotations.contains_key("io.kubernetes.cri-o.SandboxID") {
         return Err(Error::new(
             Kind::Policy,
             format!(
-                "the annotation {} cannot be matched: this engine tells no container names",
+                "cannot tell whether the annotation {} is for this container: the engine gives no \
+                 container names",
                 quoted(key)
             ),
         )
         .with_remedy(format!(
-            "use {PLAIN_KEY}, which means every container of the pod"
+            "use {PLAIN_KEY}, which applies to every container of the pod"
         )));
     }
     if let Some((other, _)) = all.next() {
         return Err(Error::new(
             Kind::Policy,
             format!(
-                "the annotations {} and {} cannot be matched: this engine tells no container names",
+                "cannot tell which of the annotations {} and {} is for this container: the engine gives \
+                 no container names",
                 quoted(key),
                 quoted(other)
             ),
@@ -307,27 +237,27 @@ fn for_this_container<'a>(
     Ok(Some((key.clone(), value)))
 }
 
-/// What the value of one annotation asks for; `None` where it counts as unset.
-fn wish(key: &str, value: &str, plain_allowed: bool) -> Result<Option<Wish>> {
+/// What the value of an annotation requests; `None` where it counts as unset.
+fn wish(key: &str, value: &str, without_prefix: bool) -> Result<Option<Wish>> {
     match value {
         "unconfined" | "localhost/unconfined" => Ok(Some(Wish::Label(Label::unconfined()))),
         "runtime/default" => Ok(Some(Wish::RuntimeDefault)),
-        // Kubernetes: an empty beta annotation is no annotation.
+        // In Kubernetes an empty beta annotation counts as none.
         "" if key.starts_with(BETA_KEY) => Ok(None),
         _ => {
             let name = match value.strip_prefix("localhost/") {
                 Some(name) => name,
-                None if plain_allowed => value,
+                None if without_prefix => value,
                 None => {
                     return Err(Error::new(
                         Kind::Policy,
                         format!(
-                            "the annotation {} has the value {}",
+                            "the annotation {} has the invalid value {}",
                             quoted(key),
                             quoted(value)
                         ),
                     )
-                    .with_remedy("it takes localhost/<profile>, runtime/default or unconfined"));
+                    .with_remedy("use localhost/<profile>, runtime/default or unconfined"));
                 }
             };
             let name = ProfileName::parse(name)

@@ -1,12 +1,14 @@
 //! `/etc/oci-apparmor/config.toml`: what this node demands, allows, and where things are.
 //!
-//! An absent file means the built-in defaults. A file that is there but unreadable, untrusted or
-//! malformed refuses every container start: what the node demands is then unknown. Every key is
-//! described in `config/config.toml`.
+//! Without the file, the defaults hold. A file that is unreadable, untrusted or malformed refuses
+//! every container start, because what the node demands is then unknown. `config/config.toml`
+//! describes every key.
 
 mod rule;
+mod runtimes;
+mod values;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -17,65 +19,36 @@ use crate::error::{Error, Kind, Result};
 use crate::fs::trusted::{self, Refusal};
 
 pub use rule::Rule;
+pub use runtimes::{RuntimeKind, RuntimeSettings};
+use values::paths;
+pub use values::{AbsolutePath, Pattern, listed};
 
-/// Where the configuration is. No environment variable moves it: engines pass theirs on.
+/// Where the configuration is. No environment variable changes that: the environment comes from
+/// the engine.
 pub const PATH: &str = "/etc/oci-apparmor/config.toml";
 
 /// More than any configuration needs.
 const MAX: u64 = 1 << 20;
 
-/// A low-level runtime: the program that makes the container.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum RuntimeKind {
-    /// opencontainers/runc, 1.1 and later.
-    Runc,
-    /// containers/crun.
-    Crun,
-    /// youki-dev/youki.
-    Youki,
-}
-
-impl RuntimeKind {
-    /// All of them, in the order in which they are looked for.
-    pub const ALL: [Self; 3] = [Self::Runc, Self::Crun, Self::Youki];
-
-    /// The name of its program.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Runc => "runc",
-            Self::Crun => "crun",
-            Self::Youki => "youki",
-        }
-    }
-
-    /// The low-level runtime of this program name.
-    #[must_use]
-    pub fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|r| r.name() == name)
-    }
-}
-
-/// What becomes of a container whose profile the kernel holds otherwise than its source says.
+/// What happens where the loaded profile differs from its source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OnDrift {
-    /// The source is loaded again, in place.
+    /// The source is loaded again.
     Reload,
-    /// It is refused.
+    /// The container is refused.
     Refuse,
 }
 
-/// Of which processes the label is verified once they run.
+/// Which processes have their label verified once they run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verify {
-    /// Of none; what a checkpoint restores is verified all the same.
+    /// None, but for those of a restored checkpoint.
     Off,
-    /// Of each container's first process.
+    /// The first process of each container.
     Start,
-    /// Of that, and of what is exec'ed detached.
+    /// That, and processes of `exec --detach`.
     All,
 }
 
@@ -83,42 +56,42 @@ pub enum Verify {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
-    /// Profiles that annotations may name; empty: those for containers (`decision::may_ask`).
+    /// Profiles that annotations may name; empty: the rule of `decision::may_ask`.
     pub allow: Vec<Pattern>,
-    /// Profiles that annotations may not name, with their children; stronger than `allow`.
+    /// Profiles that annotations may not name, nor their children; stronger than `allow`.
     pub deny: Vec<Pattern>,
-    /// Whether an annotation may turn confinement off.
+    /// Whether an annotation may ask for `unconfined`.
     pub allow_unconfined: bool,
-    /// Whether a profile that the engine names must enforce, too; its `unconfined` is then no
-    /// request.
+    /// Whether a profile that the engine names must enforce, too. Its `unconfined` then counts as
+    /// no request.
     pub require_enforcing: bool,
-    /// The profile of containers for which nothing speaks.
+    /// The profile of containers for which neither an annotation nor the engine names one.
     pub default_profile: Option<ProfileName>,
-    /// Stacked under every container's own profile.
+    /// A profile that is stacked under the own profile of every container.
     pub floor: Option<ProfileName>,
-    /// The profile of pod sandboxes.
+    /// The profile of pod sandboxes for which the engine names none.
     pub sandbox_profile: Option<ProfileName>,
     /// Namespaces in which `default_profile` and `floor` do not apply.
     pub exempt_namespaces: Vec<String>,
-    /// Where profile sources are looked for, first match wins.
+    /// Where the sources of profiles are looked for; the first match wins.
     pub profile_directories: Vec<AbsolutePath>,
-    /// What is done where the kernel's content or mode is not the source's.
+    /// What happens where the loaded profile differs from its source.
     pub on_drift: OnDrift,
-    /// Of which processes the label is verified once they run.
+    /// Which processes have their label verified once they run.
     pub verify: Verify,
     /// Where compiled policy is kept.
     pub cache_directory: AbsolutePath,
     /// How large `oci-apparmor gc` lets the cache be, in MiB.
     pub cache_limit: u64,
-    /// The profile compiler; unset: the usual places.
+    /// The profile compiler; unset: the usual places are tried.
     pub parser: Option<AbsolutePath>,
     /// How long one run of the compiler may take, in seconds.
     pub parser_timeout: u64,
     /// How much memory one run of the compiler may use, in MiB.
     pub parser_memory: u64,
-    /// Where the low-level runtimes are.
+    /// Where the OCI runtimes are.
     pub runtimes: RuntimeSettings,
-    /// What differs in some namespaces; the first match wins.
+    /// What differs in some Kubernetes namespaces; the first match wins.
     pub rule: Vec<Rule>,
 }
 
@@ -140,7 +113,7 @@ impl Default for Settings {
             ]),
             on_drift: OnDrift::Reload,
             verify: Verify::Start,
-            cache_directory: AbsolutePath(PathBuf::from("/var/cache/oci-apparmor")),
+            cache_directory: AbsolutePath::of("/var/cache/oci-apparmor"),
             cache_limit: 256,
             parser: None,
             parser_timeout: 30,
@@ -148,60 +121,6 @@ impl Default for Settings {
             runtimes: RuntimeSettings::default(),
             rule: Vec::new(),
         }
-    }
-}
-
-/// The section `[runtimes]`.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct RuntimeSettings {
-    /// The one that `oci-apparmor-runtime` stands for; unset: the first that is found.
-    pub default: Option<RuntimeKind>,
-    /// Directories in which they are looked for, in this order; never `$PATH`.
-    pub directories: Vec<AbsolutePath>,
-    /// Whether a version with a known hole makes no container with a profile.
-    pub refuse_vulnerable: bool,
-    /// The program of runc; unset: looked for.
-    pub runc: Option<AbsolutePath>,
-    /// The program of crun; unset: looked for.
-    pub crun: Option<AbsolutePath>,
-    /// The program of youki; unset: looked for.
-    pub youki: Option<AbsolutePath>,
-}
-
-impl Default for RuntimeSettings {
-    fn default() -> Self {
-        Self {
-            default: None,
-            directories: paths(&[
-                "/usr/bin",
-                "/usr/sbin",
-                "/usr/local/bin",
-                "/usr/local/sbin",
-                "/usr/libexec/crio",
-                "/usr/lib/cri-o-runc/sbin",
-                // NixOS and Flatcar have none of these, or keep them read-only.
-                "/run/current-system/sw/bin",
-                "/opt/bin",
-            ]),
-            refuse_vulnerable: false,
-            runc: None,
-            crun: None,
-            youki: None,
-        }
-    }
-}
-
-impl RuntimeSettings {
-    /// The configured program of `runtime`.
-    #[must_use]
-    pub fn program(&self, runtime: RuntimeKind) -> Option<&Path> {
-        match runtime {
-            RuntimeKind::Runc => self.runc.as_ref(),
-            RuntimeKind::Crun => self.crun.as_ref(),
-            RuntimeKind::Youki => self.youki.as_ref(),
-        }
-        .map(AbsolutePath::as_path)
     }
 }
 
@@ -261,8 +180,8 @@ impl Settings {
 pub struct Configuration {
     /// All of it, if it can be used as a whole.
     pub settings: Result<Settings>,
-    /// Where the OCI runtimes are, whatever else is wrong: a broken configuration must not block
-    /// `kill`, `delete` or `exec`.
+    /// Where the OCI runtimes are, even if the rest cannot be used: a broken configuration must not
+    /// block `kill`, `delete` or `exec`.
     pub runtimes: RuntimeSettings,
 }
 
@@ -293,44 +212,15 @@ impl Configuration {
 fn read(path: &Path) -> Result<Option<Vec<u8>>> {
     match trusted::read(path, MAX) {
         Ok(bytes) => Ok(Some(bytes)),
-        Err(Refusal::Missing) if !leads_nowhere(path) => Ok(None),
+        Err(Refusal::Missing) if !is_dangling(path) => Ok(None),
         Err(refusal) => Err(refusal
             .about(path, Kind::Configuration)
-            .with_remedy("repair it or remove it; no container starts until then")),
+            .with_remedy("repair or remove the file; until then no container starts")),
     }
 }
 
-impl RuntimeSettings {
-    /// The section of a configuration that cannot be used as a whole.
-    fn salvaged(bytes: &[u8]) -> Self {
-        #[derive(Default, Deserialize)]
-        #[serde(default)]
-        struct Section {
-            runtimes: RuntimeSettings,
-        }
-        let text = std::str::from_utf8(bytes).unwrap_or_default();
-        toml::from_str::<Section>(text)
-            .or_else(|_| toml::from_str(&runtimes_lines(text)))
-            .unwrap_or_default()
-            .runtimes
-    }
-}
-
-/// The lines of the section `[runtimes]`, from a text that need not be TOML elsewhere.
-fn runtimes_lines(text: &str) -> String {
-    let is_header = |line: &&str| line.trim_start().starts_with('[');
-    let mut lines = text.lines().skip_while(|line| line.trim() != "[runtimes]");
-    let header = lines.next().unwrap_or_default();
-    let rest = lines.take_while(|line| !is_header(line));
-    [header]
-        .into_iter()
-        .chain(rest)
-        .flat_map(|line| [line, "\n"])
-        .collect()
-}
-
-/// Whether a symbolic link on the way to `path` leads nowhere: somebody meant a file to be there.
-fn leads_nowhere(path: &Path) -> bool {
+/// Whether a symbolic link on the way to `path` is dangling: a file was meant to be there.
+fn is_dangling(path: &Path) -> bool {
     path.ancestors()
         .any(|step| step.is_symlink() && !step.exists())
 }
@@ -343,82 +233,6 @@ fn line_of(bytes: &[u8], offset: usize) -> usize {
         .filter(|b| **b == b'\n')
         .count()
         .saturating_add(1)
-}
-
-/// Paths as a message lists them.
-#[must_use]
-pub fn listed(paths: &[AbsolutePath]) -> String {
-    let paths: Vec<_> = paths
-        .iter()
-        .map(|p| p.as_path().display().to_string())
-        .collect();
-    paths.join(", ")
-}
-
-fn paths(list: &[&str]) -> Vec<AbsolutePath> {
-    list.iter()
-        .map(|p| AbsolutePath(PathBuf::from(p)))
-        .collect()
-}
-
-/// A path that does not depend on anybody's working directory.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "PathBuf")]
-pub struct AbsolutePath(PathBuf);
-
-impl AbsolutePath {
-    /// The path.
-    #[must_use]
-    pub fn as_path(&self) -> &Path {
-        &self.0
-    }
-}
-
-impl TryFrom<PathBuf> for AbsolutePath {
-    type Error = String;
-    fn try_from(path: PathBuf) -> std::result::Result<Self, String> {
-        if path.is_absolute() {
-            Ok(Self(path))
-        } else {
-            Err(format!("the path {path:?} must be absolute"))
-        }
-    }
-}
-
-/// A pattern over whole names, in the shell's spelling; `*` also matches `/`.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
-pub struct Pattern(glob::Pattern);
-
-impl Pattern {
-    /// Whether the name matches.
-    #[must_use]
-    pub fn matches(&self, name: &ProfileName) -> bool {
-        self.matches_text(name.as_str())
-    }
-
-    /// Whether a text that is no profile name matches.
-    #[must_use]
-    pub fn matches_text(&self, text: &str) -> bool {
-        self.0.matches(text)
-    }
-
-    /// The pattern as it was written.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        self.0.as_str()
-    }
-}
-
-impl TryFrom<String> for Pattern {
-    type Error = String;
-    fn try_from(text: String) -> std::result::Result<Self, String> {
-        match glob::Pattern::new(&text) {
-            Ok(pattern) if !text.is_empty() => Ok(Self(pattern)),
-            Ok(_) => Err("a pattern must not be empty".to_owned()),
-            Err(e) => Err(format!("the pattern {text:?} is malformed: {}", e.msg)),
-        }
-    }
 }
 
 #[cfg(test)]

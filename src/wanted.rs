@@ -1,6 +1,5 @@
-//! What is wanted of a profile, what is known of it, and the refusals where these do not agree.
-//!
-//! `decision` and `profiles` both speak of it, and neither imports the other.
+//! The mode that a profile must have, what is known about a profile, and the refusals of profiles
+//! that are missing or do not enforce. Used by `decision` and by `profiles`.
 
 use std::path::PathBuf;
 
@@ -17,12 +16,12 @@ use crate::settings::{self, Settings};
 pub enum Wanted {
     /// `enforce` or `kill`.
     Enforcing,
-    /// Whichever it has.
+    /// Any mode.
     Any,
 }
 
 impl Wanted {
-    /// Whether a profile in `mode` will do.
+    /// Whether a profile in `mode` is accepted.
     #[must_use]
     pub fn met_by(self, mode: Mode) -> bool {
         self == Self::Any || mode.enforces()
@@ -41,13 +40,13 @@ pub struct Component {
 /// What is known about one profile.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ProfileFacts {
-    /// Its mode in the kernel; `None` where it is not loaded.
+    /// Its mode in the kernel; `None` if it is not loaded.
     pub loaded: Option<Mode>,
-    /// The file that it can be built from.
+    /// The file that it can be compiled from.
     pub source: Option<PathBuf>,
-    /// Whether that file stands where the node keeps profiles for containers.
+    /// Whether that file is in a directory of profiles for containers.
     pub for_containers: bool,
-    /// Whether the node itself has set it to complain (`force-complain/`).
+    /// Whether the node has set it to complain (`/etc/apparmor.d/force-complain/`).
     pub node_complains: bool,
 }
 
@@ -57,13 +56,12 @@ pub fn missing(name: &ProfileName, from: &str, settings: &Settings) -> Error {
     Error::new(
         Kind::NotFound,
         format!(
-            "the profile {name}, which {from} asks for, is neither loaded nor found as the file \
-             {} in {}",
+            "the profile {name}, requested by {from}, is not loaded, and there is no file {} in {}",
             name.root().file_name(),
             settings::listed(&settings.profile_directories)
         ),
     )
-    .with_remedy("put its source there, or correct the name")
+    .with_remedy("put the source of the profile there, or correct the name")
 }
 
 /// The refusal of a profile that does not confine where it must.
@@ -71,10 +69,10 @@ pub fn missing(name: &ProfileName, from: &str, settings: &Settings) -> Error {
 pub fn not_enforcing(name: &ProfileName, mode: Mode, from: &str) -> Error {
     Error::new(
         Kind::Policy,
-        format!("the profile {name}, which {from} asks for, is in {mode} mode; it must enforce"),
+        format!("the profile {name}, requested by {from}, is in {mode} mode; it must enforce"),
     )
     .with_remedy(format!(
-        "load it in enforce mode, or put it into force-complain on this node: \
+        "load it in enforce mode, or let it complain on this node: \
          ln -s ../{} /etc/apparmor.d/force-complain/",
         name.root().file_name()
     ))

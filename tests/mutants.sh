@@ -9,7 +9,7 @@ set -eu
 cd "$(dirname "$0")/.."
 
 cargo mutants --version >/dev/null 2>&1 || cargo install --locked cargo-mutants
-[ $# -gt 0 ] || set -- request.rs decision.rs 'spec/*.rs' apparmor/name.rs apparmor/blob.rs \
+[ $# -gt 0 ] || set -- request.rs decision.rs 'bundle/*.rs' apparmor/name.rs apparmor/blob.rs \
     runtime/argv.rs runtime/scanner.rs
 
 for pattern; do
@@ -17,7 +17,7 @@ for pattern; do
     set -- "$@" --file "src/$pattern"
 done
 mkdir -p target/mutants
-# Copies of this tree go there, not into the checkout; nobody debugs them.
+# Copies of this tree go there, not into the checkout; they need no debug information.
 TMPDIR=$(realpath target/mutants)
 export TMPDIR
 export CARGO_PROFILE_DEV_DEBUG=0 CARGO_PROFILE_TEST_DEBUG=0

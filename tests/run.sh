@@ -1,10 +1,10 @@
 #!/bin/sh
 # run.sh [quick]: all tests of this project, in one go, from nothing.
 #
-# Installs the Debian packages that it needs, checks format and lints, and runs every tier: unit
-# and process tests here, the real-kernel suites on a kernel with AppArmor, and the engines of two
-# releases of Debian each in a root tree of its own (tests/vm/README.md). `quick` leaves the virtual
-# machines out. It runs in any directory, as root, also by sudo. The last line is
+# Installs the Debian packages that it needs, checks format, lints and dependencies, and runs every
+# tier: unit tests and all suites that need no kernel here, the real-kernel suites on a kernel with
+# AppArmor, and the engines of two releases of Debian each in a root tree of its own
+# (tests/vm/README.md). `quick` leaves the virtual machines out. It runs in any directory, as root, also by sudo. The last line is
 # "N passed, N failed".
 set -u
 # Emulated guests are slow where two of them share two cores.
@@ -61,6 +61,37 @@ scripts() {
     [ -s "$logs/scripts" ] && xargs -d '\n' shellcheck -S warning <"$logs/scripts"
 }
 
+# The programs and all tests, of every package. `--workspace` stands in each call of cargo: without
+# it, crates would be built once more, with the features that one package wants.
+build() {
+    cargo build --locked --workspace && cargo test --locked --workspace --no-run
+}
+
+# The suites that run here: `--test NAME` for each that is not called kernel_*.
+suites() {
+    for file in tests/*.rs tests/*/main.rs crates/*/tests/*.rs crates/*/tests/*/main.rs; do
+        [ -e "$file" ] || continue
+        suite=${file%/main.rs}
+        suite=${suite##*/}
+        case $suite in
+            kernel_*) ;;
+            *) echo "--test ${suite%.rs}" ;;
+        esac
+    done | sort -u
+}
+
+# A newcomer finds a test by the name of its file, and each suite is run.
+names() {
+    twice=$(find tests \( -name '*.rs' -o -name '*.sh' \) ! -path 'tests/data/*' \
+        ! -name main.rs ! -name mod.rs -printf '%f\n' | sort | uniq -d)
+    [ -z "$twice" ] || echo "file names that are there twice in tests: $twice"
+    missing=$(for suite in tests/kernel_*; do
+        grep -q -e "--test ${suite##*/}\b" tests/run.sh || echo "${suite##*/}"
+    done)
+    [ -z "$missing" ] || echo "suites that tests/run.sh does not run: $missing"
+    [ -z "$twice$missing" ]
+}
+
 # What the engines' suites boot.
 roots() {
     for release in bookworm trixie; do
@@ -71,7 +102,7 @@ roots() {
 engines() { # release, arguments of the suite…
     release=$1
     shift
-    OCI_APPARMOR_VM_RELEASE=$release cargo test --locked --no-fail-fast --test kernel_engines -- "$@"
+    OCI_APPARMOR_VM_RELEASE=$release cargo test --locked --workspace --no-fail-fast --test kernel_engines -- "$@"
 }
 
 need() { # command, package…
@@ -82,7 +113,7 @@ need() { # command, package…
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" || exit 1
 }
 
-# With sudo, the toolchain is that of whoever called it, and PATH was cut short. Cargo's own
+# With sudo, the toolchain is the caller's, and PATH was cut short. Cargo's own
 # directory stays root's: what root writes into a user's, the user could not replace.
 if ! command -v cargo >/dev/null 2>&1 && [ "${SUDO_UID:-0}" != 0 ]; then
     caller=$(getent passwd "$SUDO_UID" | cut -d: -f6)
@@ -97,6 +128,7 @@ need strace strace
 need runc runc
 need crun crun
 need shellcheck shellcheck
+need jq jq
 
 if [ "$kernel" = yes ]; then
     echo "== setting up a kernel with AppArmor"
@@ -105,35 +137,42 @@ if [ "$kernel" = yes ]; then
     step roots roots &
 fi
 
-step build cargo test --locked --no-run
+step build build
 count build
+# Nothing else has to be built before a suite (tests/vm/cargo-runner).
+export OCI_APPARMOR_BUILT=1
 if [ "$kernel" = yes ]; then
     wait
     count roots
 fi
 if [ "$failed" -eq 0 ] && [ "$kernel" = yes ]; then
     {
-        step kernel cargo test --locked --no-fail-fast --test kernel_containers --test kernel_off
+        step kernel cargo test --locked --workspace --no-fail-fast --test kernel_containers --test kernel_off
         # That an engine does the same as ever for what asks for nothing is looked at with one of
         # its versions: docker's and systemd's newer ones, containerd's and CRI-O's callers' older.
-        step bookworm engines bookworm --skip docker::same --skip podman::systemd
-        step labelled cargo test --locked --no-fail-fast --test kernel_labelled
+        step bookworm engines bookworm --skip docker::same_behaviour --skip podman::systemd
+        step labelled cargo test --locked --workspace --no-fail-fast --test kernel_labelled
         step fuzz fuzz/run.sh --seconds 3
     } &
 fi
-step format cargo fmt --check
+step format cargo fmt --all --check
 count format
-step clippy cargo clippy --locked --all-targets -- -D warnings
+step clippy cargo clippy --locked --workspace --all-targets -- -D warnings
 count clippy
 step shellcheck scripts
 count shellcheck
-step tests cargo test --locked --no-fail-fast --workspace --lib --test process --test docs --test manifests --test engines
+step dependencies tests/dependencies.sh
+count dependencies
+step names names
+count names
+# shellcheck disable=SC2046 # two words for each suite
+step tests cargo test --locked --workspace --no-fail-fast --lib $(suites)
 count tests
 if [ "$kernel" = yes ]; then
     # One after the other, so there are two guests at most.
-    step profiles cargo test --locked --no-fail-fast --test kernel_profiles
+    step profiles cargo test --locked --workspace --no-fail-fast --test kernel_profiles
     count profiles
-    step trixie engines trixie --skip crio_recorded::crio_sees --skip pods_alike \
+    step trixie engines trixie --skip crio_recorded::crio_sees --skip containerd_unchanged \
         --skip ctr::a_task_of_ctr_that_asks
     count trixie
     wait

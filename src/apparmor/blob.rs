@@ -396,7 +396,7 @@ mod tests {
         assert_eq!(walk(&spaced).unwrap()[0].namespace.as_deref(), Some("ns"));
     }
 
-    /// As the kernels 6.1 (`sha1`) and 6.12 (`sha256`) do; `tests/kernel` compares with real ones.
+    /// As the kernels 6.1 (`sha1`) and 6.12 (`sha256`) do; the suite `kernel_profiles` compares with real ones.
     #[test]
     fn a_profile_is_identified_by_its_own_bytes() {
         let alone = profile("a", 0x20_2007, 0, b"");

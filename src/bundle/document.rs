@@ -1,8 +1,8 @@
-//! Reading and splicing of the two documents that carry `apparmorProfile`. Pure.
+//! The two documents with an `apparmorProfile`: `config.json` and the process of `exec`. Pure.
 //!
-//! runc's decoder (Go) takes the last of several equal keys, and takes the names of a struct's
-//! fields in any case; crun's takes the exact one. A document in which they could see different
-//! labels is refused. The keys of a map, such as the annotations, are taken as they are by both.
+//! runc (Go) takes the last of several equal keys, and matches the names of fields in any case.
+//! crun matches them exactly. A document in which they could find different labels is refused. Both
+//! take the keys of a map, such as the annotations, as they are.
 
 use std::fmt;
 
@@ -13,14 +13,13 @@ use crate::error::{Error, Kind, Result, quoted};
 
 const PROFILE: &str = "apparmorProfile";
 
-/// The fields of `config.json` that decide about the label; no other key beside them may read
-/// like one of them.
+/// The fields of `config.json` that matter for the label. No other key may fold to one of them.
 const OF_CONFIG: &[&str] = &["process", "annotations"];
 
-/// The same, of a process.
+/// The same in a process.
 const OF_PROCESS: &[&str] = &[PROFILE];
 
-/// None: annotations are a map (`map[string]string`, runtime-spec specs-go/config.go).
+/// No field: annotations are a map (`map[string]string`, runtime-spec specs-go/config.go).
 const OF_ANNOTATIONS: &[&str] = &[];
 
 /// A `config.json`, or a `process.json`.
@@ -32,27 +31,28 @@ pub struct Document<'a> {
     place: Place,
 }
 
-/// Where the profile stands, or would.
+/// Where the profile is, or has to be inserted.
 #[derive(Debug, Clone, Copy)]
 enum Place {
-    /// A value, from byte to byte.
+    /// The value, from the first byte to the one behind the last.
     Value(usize, usize),
-    /// Right behind the brace of an object; whether the object is empty.
+    /// Behind the brace that opens the object; whether the object is empty.
     Behind(usize, bool),
 }
 
 impl<'a> Document<'a> {
-    /// Reads a bundle's `config.json`.
+    /// Reads a `config.json`.
     ///
     /// # Errors
-    /// [`Kind::Internal`]: not JSON, no `process`, or keys that runtimes may read differently.
+    /// [`Kind::Internal`]: it is not JSON, it has no `process`, or runtimes may read its keys
+    /// differently.
     pub fn config(bytes: &'a [u8]) -> Result<Self> {
         let text = utf8(bytes)?;
         let top = object(text, text, OF_CONFIG)?;
         let process = top
             .get("process")
             .filter(|value| value.get() != "null")
-            .ok_or_else(|| refused("it has no \"process\""))?;
+            .ok_or_else(|| refused("it has no field \"process\""))?;
         let annotations = match top.get("annotations").filter(|value| value.get() != "null") {
             None => Annotations::new(),
             Some(value) => annotations(value.get())?,
@@ -81,14 +81,14 @@ impl<'a> Document<'a> {
         })
     }
 
-    /// The annotations; those of a process are none.
+    /// The annotations. A process has none.
     #[must_use]
     pub fn annotations(&self) -> &Annotations {
         &self.annotations
     }
 
-    /// The profile as it is written; `None` where it is absent or null. An empty one
-    /// is a name that is refused: runc runs it without a profile, crun fails on it.
+    /// The profile as it is written; `None` where it is absent or null. An empty one is no valid
+    /// name: runc starts the container without a profile then, crun fails.
     #[must_use]
     pub fn profile(&self) -> Option<&str> {
         self.profile.as_deref()
@@ -115,8 +115,9 @@ impl<'a> Document<'a> {
 }
 
 fn refused(why: impl fmt::Display) -> Error {
-    Error::new(Kind::Internal, why.to_string())
-        .with_remedy("create the container anew, or mend its engine")
+    Error::new(Kind::Internal, why.to_string()).with_remedy(
+        "create the container again; if that fails, report it to the engine's developers",
+    )
 }
 
 fn utf8(bytes: &[u8]) -> Result<&str> {
@@ -128,14 +129,14 @@ fn profile(text: &str, process: &str) -> Result<(Option<String>, Place)> {
     let fields = object(text, process, OF_PROCESS)?;
     if let Some(value) = fields.get(PROFILE) {
         let profile: Option<String> = serde_json::from_str(value.get())
-            .map_err(|_| refused(format!("its {PROFILE} is not a text")))?;
+            .map_err(|_| refused(format!("its {PROFILE} is not a string")))?;
         let from = offset(text, value.get());
         return Ok((
             profile,
             Place::Value(from, from.saturating_add(value.get().len())),
         ));
     }
-    // Deserialized as an object, so behind white space there is a brace.
+    // It was deserialized as an object, so a brace follows the white space.
     let brace = process.find('{').unwrap_or_default();
     let at = offset(text, process)
         .saturating_add(brace)
@@ -148,20 +149,20 @@ fn annotations(text: &str) -> Result<Annotations> {
     let mut read = Annotations::new();
     for (key, value) in fields.0 {
         let value: Option<String> = serde_json::from_str(value.get())
-            .map_err(|_| refused(format!("its annotation {} is not a text", quoted(&key))))?;
+            .map_err(|_| refused(format!("its annotation {} is not a string", quoted(&key))))?;
         read.insert(key, value.unwrap_or_default());
     }
     Ok(read)
 }
 
-/// Reads `part` as an object in which every runtime finds the same values of these fields.
+/// Reads `part` as an object in which every runtime finds the same values for these fields.
 fn object<'a>(whole: &str, part: &'a str, ours: &[&str]) -> Result<Fields<'a>> {
     let fields: Fields<'a> = serde_json::from_str(part).map_err(|e| {
         let line = whole
             .get(..offset(whole, part))
             .map_or(0, |head| head.matches('\n').count());
         refused(format!(
-            "it is not the JSON that is expected, at line {}: {e}",
+            "unexpected JSON at line {}: {e}",
             line.saturating_add(e.line())
         ))
     })?;

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// The fields of an object in their order, the same key more than once included.
+/// The fields of an object in their order. A key can occur more than once.
 pub struct Fields<'a>(pub Vec<(String, &'a RawValue)>);
 
 impl<'a> Fields<'a> {
@@ -18,7 +18,7 @@ impl<'a> Fields<'a> {
             .map(|(_, value)| *value)
     }
 
-    /// A key that is there twice.
+    /// A key that occurs twice.
     pub fn twice(&self) -> Option<&str> {
         let mut keys: Vec<&str> = self.0.iter().map(|(key, _)| key.as_str()).collect();
         keys.sort_unstable();

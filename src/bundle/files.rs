@@ -1,4 +1,4 @@
-//! Checked reading of a bundle's files, and writing them back whole or not at all.
+//! Files of a bundle: checked when they are opened, and replaced as a whole or not at all.
 
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Write};
@@ -19,7 +19,7 @@ pub struct SpecFile {
     bytes: Vec<u8>,
 }
 
-/// Says why a document is not read.
+/// The error for a document that cannot be read.
 pub(super) fn cannot_read(path: &Path, e: &io::Error) -> Error {
     let why = match e.raw_os_error() {
         Some(libc::ELOOP) => "it is a symbolic link".to_owned(),
@@ -29,7 +29,7 @@ pub(super) fn cannot_read(path: &Path, e: &io::Error) -> Error {
         Kind::Internal,
         format!("cannot read {}: {why}", path.display()),
     )
-    .with_remedy("create the container anew, or mend its engine")
+    .with_remedy("create the container again; if that fails, report it to the engine's developers")
 }
 
 pub(super) fn too_large() -> io::Error {
@@ -37,7 +37,7 @@ pub(super) fn too_large() -> io::Error {
 }
 
 impl SpecFile {
-    /// Opens a bundle's configuration.
+    /// Opens the configuration of a bundle.
     ///
     /// # Errors
     /// [`Kind::Internal`] where it is missing, a symbolic link, not a regular file or too large.
@@ -45,7 +45,7 @@ impl SpecFile {
         Self::open(path.to_owned(), false)
     }
 
-    /// Opens a plain file that is no link, for writing where it is to be rewritten.
+    /// Opens a regular file that is not a link; for writing, too, where `write` says so.
     ///
     /// # Errors
     /// As for [`SpecFile::config`].
@@ -67,10 +67,10 @@ impl SpecFile {
         Ok(Self { path, file, bytes })
     }
 
-    /// What stat(2) says of it.
+    /// Its metadata.
     ///
     /// # Errors
-    /// Where it does not.
+    /// Where fstat(2) fails.
     pub(super) fn metadata(&self) -> Result<Metadata> {
         self.file
             .metadata()
@@ -89,12 +89,12 @@ impl SpecFile {
         &self.path
     }
 
-    /// Puts `text` in its place by rename: whoever reads it, and whenever we are killed, finds
-    /// the old or the new text, never a part. There is no fsync: engines write it anew on each
-    /// start, so it need not survive a power cut.
+    /// Replaces it by rename(2): a reader finds the old or the new text, never a part, also if this
+    /// process is killed. There is no fsync: engines write the file again at each start, so it
+    /// need not survive a power failure.
     ///
     /// # Errors
-    /// [`Kind::Internal`]; the old text is then still there.
+    /// [`Kind::Internal`]; the old text is still there.
     pub fn replace(&self, text: &str) -> Result<()> {
         let temporary = self
             .path
@@ -127,7 +127,7 @@ impl SpecFile {
         fs::rename(temporary, &self.path)
     }
 
-    /// Writes `text` over its bytes.
+    /// Overwrites it in place.
     ///
     /// # Errors
     /// [`Kind::Internal`]; the process must then not be started.

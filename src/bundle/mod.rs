@@ -1,7 +1,8 @@
-//! `config.json`, `process.json` and the state that hooks read.
+//! What an engine hands to an OCI runtime: `config.json`, the process of `exec`, and the state that
+//! hooks read.
 //!
-//! Engines and runtimes know more fields than any typed model does, so nothing here goes through
-//! one: a value is located by its span and spliced, and every other byte stays.
+//! Engines and runtimes use fields that no typed model has. So a value is located by its span and
+//! replaced there; every other byte stays.
 
 use std::collections::BTreeMap;
 

@@ -1,9 +1,9 @@
-//! What a bundle must not hold, whatever its label: the ways in which images have made runtimes
-//! write the label into something else than the kernel's own file.
+//! Bundles in which a runtime could write the label to another file than the kernel's.
 //!
-//! Runtimes know these by now; old ones are still in use. The label is written through `/proc` as
-//! the container sees it, so that must be the kernel's (CVE-2019-16884, CVE-2023-27561,
-//! CVE-2023-28642), and nobody may start inside a descriptor of the host's (CVE-2024-21626).
+//! Current runtimes refuse these bundles themselves; old versions are still in use. A runtime
+//! writes the label through `/proc` as the container sees it, so that must be procfs
+//! (CVE-2019-16884, CVE-2023-27561, CVE-2023-28642), and no process may start in a directory that
+//! is an open descriptor of the runtime (CVE-2024-21626).
 
 use std::fs;
 use std::path::{Component, Path, PathBuf};
@@ -13,7 +13,8 @@ use serde::Deserialize;
 
 use crate::error::{Error, Kind, Result, quoted, reason};
 
-/// Directories of the image in whose place a symbolic link would lead mounts elsewhere.
+/// Directories of the image that are mount points. A symbolic link in their place would redirect
+/// the mount.
 const MOUNT_POINTS: [&str; 3] = ["proc", "sys", "dev"];
 
 #[derive(Deserialize)]
@@ -54,15 +55,15 @@ impl Mount {
     }
 }
 
-/// Refuses a bundle whose label might be written elsewhere.
+/// Refuses a bundle whose label a runtime might write to another file.
 ///
 /// # Errors
-/// [`Kind::Policy`] with what is wrong; [`Kind::Internal`] where it cannot be told.
+/// [`Kind::Policy`] with the reason; [`Kind::Internal`] where the bundle cannot be examined.
 pub fn bundle(config: &[u8], bundle: &Path) -> Result<()> {
     let config: Config = serde_json::from_slice(config).map_err(|e| {
         Error::new(
             Kind::Internal,
-            format!("it is not an OCI configuration: {e}"),
+            format!("it is not an OCI runtime configuration: {e}"),
         )
     })?;
     if let Some(cwd) = config.process.and_then(|process| process.cwd) {
@@ -80,37 +81,34 @@ pub fn bundle(config: &[u8], bundle: &Path) -> Result<()> {
 /// Refuses a process that may start outside its container.
 ///
 /// # Errors
-/// As for [`starts_in`]; [`Kind::Internal`] where it is no process.
+/// As for [`starts_in`]; [`Kind::Internal`] where it is not an OCI process.
 pub fn process(process: &[u8]) -> Result<()> {
     let process: Process = serde_json::from_slice(process)
         .map_err(|e| Error::new(Kind::Internal, format!("it is not an OCI process: {e}")))?;
     process.cwd.map_or(Ok(()), |cwd| starts_in(&cwd))
 }
 
-/// Refuses the working directory of a process that is a descriptor of the runtime's: it could be
-/// one of the host's directories.
+/// Refuses a working directory that leads through an open descriptor of the runtime: it could be a
+/// directory of the host.
 ///
 /// # Errors
-/// [`Kind::Policy`] where it is one.
+/// [`Kind::Policy`] where it does.
 pub fn starts_in(cwd: &str) -> Result<()> {
-    // `..` leads out of what a link leads into, so each step counts.
+    // `..` leads back out of the target of a link, so every step of the path is looked at.
     let is_link = |steps: &Path| match below_proc(steps).as_deref() {
         Some([process, "fd" | "cwd" | "root" | "task", ..]) => is_process(process),
         _ => false,
     };
     match Path::new(cwd).ancestors().any(is_link) {
-        true => Err(refused(format!(
-            "it starts in the directory {}",
-            quoted(cwd)
-        ))),
+        true => Err(refused(format!("its working directory is {}", quoted(cwd)))),
         false => Ok(()),
     }
 }
 
-/// Refuses what would hide the kernel's own `/proc`, or the part of it that takes the label.
+/// Refuses a mount that hides procfs, or the part of it that receives the label.
 fn mounts(mount: &Mount, bundle: &Path) -> Result<()> {
     let destination = mount.destination.as_deref().unwrap_or_default();
-    // A relative source is one of the bundle's.
+    // A relative source is relative to the bundle.
     let source = || mount.source.as_ref().map(|source| bundle.join(source));
     let hides = match below_proc(Path::new(destination)).as_deref() {
         None => false,
@@ -121,13 +119,13 @@ fn mounts(mount: &Mount, bundle: &Path) -> Result<()> {
     match hides {
         false => Ok(()),
         true => Err(refused(format!(
-            "something else than the kernel's own /proc is mounted on {}",
+            "a mount other than procfs hides {}",
             quoted(destination)
         ))),
     }
 }
 
-/// Whether a bind mount's source is a proc file system, as rootless engines mount it.
+/// Whether the source of a bind mount is procfs, as rootless engines mount it.
 fn shows_proc(source: Option<&Path>) -> bool {
     source
         .and_then(|source| statfs(source).ok())
@@ -140,24 +138,23 @@ fn root(root: &Path) -> Result<()> {
         let path = root.join(name);
         match fs::symlink_metadata(&path) {
             Ok(meta) if meta.is_symlink() => {
-                return Err(refused(format!("the image's /{name} is a symbolic link")));
+                return Err(refused(format!("/{name} of the image is a symbolic link")));
             }
             Ok(_) => {}
-            // The runtime makes it, or says that there is no image.
+            // The runtime creates it, or reports that the image is missing.
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
             Err(e) => {
                 let why = format!("cannot look at {}: {}", path.display(), reason(&e));
-                return Err(
-                    Error::new(Kind::Internal, why).with_remedy("mend the image's root directory")
-                );
+                return Err(Error::new(Kind::Internal, why)
+                    .with_remedy("repair the root directory of the image"));
             }
         }
     }
     Ok(())
 }
 
-/// The parts of a path below `/proc`; `None` where it is elsewhere. Runtimes take a relative one
-/// from the root.
+/// The parts of a path below `/proc`; `None` for other paths. Runtimes take a relative path from
+/// the root.
 fn below_proc(path: &Path) -> Option<Vec<&str>> {
     let mut parts: Vec<&str> = Vec::new();
     for part in path.components() {
@@ -173,14 +170,17 @@ fn below_proc(path: &Path) -> Option<Vec<&str>> {
     }
 }
 
-/// Whether a name in `/proc` stands for a process.
+/// Whether a name in `/proc` is that of a process.
 fn is_process(name: &str) -> bool {
     matches!(name, "self" | "thread-self") || name.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 fn refused(why: String) -> Error {
-    Error::new(Kind::Policy, format!("the profile could be evaded: {why}"))
-        .with_remedy("use another image or another mount")
+    Error::new(
+        Kind::Policy,
+        format!("the container could evade its profile: {why}"),
+    )
+    .with_remedy("use another image or another mount")
 }
 
 #[cfg(test)]
@@ -197,7 +197,7 @@ mod tests {
         assert!(process(br#"{"cwd":"/work"}"#).is_ok());
         assert!(process(b"{}").is_ok());
         let e = process(br#"{"cwd":"/proc/self/fd/7/.."}"#).unwrap_err();
-        assert!(e.to_string().contains("it starts in the directory"), "{e}");
+        assert!(e.to_string().contains("its working directory is"), "{e}");
         assert!(process(b"[").is_err());
     }
 
@@ -239,12 +239,12 @@ mod tests {
             json!({"destination": "/proc/1/attr/exec", "type": "bind", "source": "/proc/1/comm"}),
         ] {
             let why = mount(bad.clone()).unwrap_err();
-            assert!(why.contains("the kernel's own /proc"), "{bad}: {why}");
+            assert!(why.contains("other than procfs"), "{bad}: {why}");
         }
     }
 
     #[test]
-    fn nobody_starts_inside_a_descriptor() {
+    fn no_process_starts_in_a_descriptor() {
         for cwd in [
             "/",
             "",
@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn mount_points_of_the_image_are_no_links() {
+    fn mount_points_of_the_image_are_not_links() {
         let dir = tempfile::tempdir().unwrap();
         let image = dir.path().join("rootfs");
         let config = json!({"root": {"path": "rootfs"}, "process": {"cwd": "/"}});
@@ -283,7 +283,7 @@ mod tests {
             std::os::unix::fs::symlink("data", image.join(name)).unwrap();
             let why = check(&config, dir.path()).unwrap_err();
             assert!(
-                why.contains(&format!("/{name} is a symbolic link")),
+                why.contains(&format!("/{name} of the image is a symbolic link")),
                 "{why}"
             );
             fs::remove_file(image.join(name)).unwrap();

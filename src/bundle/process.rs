@@ -1,10 +1,10 @@
-//! The process that `exec --process` names: rewritten in its place, or handed on as a copy.
+//! The file that `exec --process` names: rewritten in place, or replaced by a copy.
 //!
-//! Engines write a file of their own for each exec. People also give a pipe (`<(…)`), `/dev/stdin`
-//! or a symbolic link, and runc reads all of these. A pipe can be read only once, and what a link
-//! leads to can change before the runtime follows it. So the runtime is given a copy that has no
-//! name: a memory file that it inherits and opens below /proc/self/fd. It needs no tidying, which
-//! a process that becomes the runtime by execve(2) could not do.
+//! Engines write a new file for each exec. People also pass a pipe (`<(…)`), `/dev/stdin` or a
+//! symbolic link, and runc reads all of these. A pipe can be read only once, and the target of a
+//! link can change before the runtime opens it. So the runtime gets a copy without a name: a memory
+//! file that it inherits and opens below /proc/self/fd. A memory file needs no clean-up, for which
+//! no process would be left: this one becomes the runtime by execve(2).
 
 use std::ffi::OsString;
 use std::fs::{self, File, Metadata, OpenOptions};
@@ -21,7 +21,7 @@ use crate::bundle::files::{MAX, SpecFile, cannot_read, too_large};
 use crate::error::{Error, Kind, Result};
 use crate::fs::trusted;
 
-/// How long all of a pipe may take: what writes it is started together with us.
+/// How long reading a pipe may take. The process that writes it is started together with this one.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A process file, with its bytes.
@@ -33,26 +33,26 @@ pub struct ProcessFile {
 
 #[derive(Debug)]
 enum Source {
-    /// A file of the caller's alone; the engine removes it by its name, and it may lie in a
-    /// directory that is not ours.
+    /// A file that only the caller can write. It is rewritten in place: the engine removes it by its
+    /// name, and its directory may belong to another user.
     InPlace(SpecFile),
-    /// What was read from a pipe, or through a link.
+    /// The bytes that were read from a pipe, or through a link.
     Read(Vec<u8>),
 }
 
 impl ProcessFile {
-    /// Reads what `exec --process` names.
+    /// Reads the file that `exec --process` names.
     ///
     /// # Errors
-    /// [`Kind::Internal`] where it cannot be read, does not end in time, or is a file that another
-    /// user could change between our writing and the runtime's reading.
+    /// [`Kind::Internal`] where it cannot be read, does not end in time, or where another user could
+    /// change the file before the runtime reads it.
     pub fn open(path: &Path) -> Result<Self> {
         let meta = fs::symlink_metadata(path).map_err(|e| cannot_read(path, &e))?;
         let source = if meta.is_file() {
             let file = SpecFile::open(path.to_owned(), true)?;
             let meta = file.metadata()?;
             if meta.nlink() != 1 {
-                return Err(unfit(path, "it has a second name (hard link)"));
+                return Err(unfit(path, "it has a second hard link"));
             }
             changeable(path, &meta)?;
             Source::InPlace(file)
@@ -80,12 +80,12 @@ impl ProcessFile {
         &self.path
     }
 
-    /// Has the runtime read `text`, or these bytes where there is none. Returns the path that it
-    /// has to be given, if that is another one: of a descriptor from `lowest` on, which what this
-    /// process executes inherits.
+    /// Makes the runtime read `text`, or the same bytes as before if there is none. Returns the path
+    /// for the runtime's command line if that changes: that of a descriptor, `lowest` or higher,
+    /// which stays open across execve(2).
     ///
     /// # Errors
-    /// [`Kind::Internal`]; the process must then not be started.
+    /// [`Kind::Internal`]; the process must not be started then.
     pub fn hand_on(&self, text: Option<&str>, lowest: i32) -> Result<Option<OsString>> {
         match (&self.source, text) {
             (Source::InPlace(_), None) => Ok(None),
@@ -102,9 +102,7 @@ fn unfit(path: &Path, why: &str) -> Error {
         Kind::Internal,
         format!("cannot rewrite {}: {why}", path.display()),
     )
-    .with_remedy(
-        "hand it over by --process /dev/stdin, or as a file that only the caller can write",
-    )
+    .with_remedy("pass it by --process /dev/stdin, or as a file that only the caller can write")
 }
 
 /// Refuses a file that another user could change.
@@ -113,16 +111,18 @@ fn changeable(path: &Path, meta: &Metadata) -> Result<()> {
         return Err(unfit(path, &format!("it belongs to uid {}", meta.uid())));
     }
     if meta.mode() & 0o022 != 0 {
-        return Err(unfit(path, "others can write it"));
+        return Err(unfit(path, "other users can write it"));
     }
     Ok(())
 }
 
-/// All that comes from what is not a plain file itself.
+/// Reads a pipe, a device, or the target of a link.
 fn elsewhere(path: &Path) -> Result<Vec<u8>> {
-    let failed = |e: io::Error| cannot_read(path, &e);
-    // O_NONBLOCK: a named pipe without a writer must not hang us. It holds for this opening alone,
-    // not for a descriptor of the caller's that the path leads to.
+    let failed = |e: io::Error| {
+        cannot_read(path, &e).with_remedy("pass the process as a file, or write all of it at once")
+    };
+    // O_NONBLOCK: a named pipe without a writer must not block this process. The flag applies to
+    // this open file description only, not to a descriptor of the caller that the path leads to.
     let file = OpenOptions::new()
         .read(true)
         .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
@@ -136,12 +136,12 @@ fn elsewhere(path: &Path) -> Result<Vec<u8>> {
     } else if kind.is_fifo() || kind.is_char_device() {
         until_its_end(file, kind.is_fifo())
     } else {
-        Err(io::Error::other("it is neither a file nor a pipe"))
+        Err(io::Error::other("it is neither a regular file nor a pipe"))
     };
     bytes.map_err(failed)?.ok_or_else(|| failed(too_large()))
 }
 
-/// What comes until the end of a pipe or a terminal; `None` where that is too much.
+/// Reads a pipe or a terminal until its end; `None` where that is too much.
 fn until_its_end(mut file: File, is_pipe: bool) -> io::Result<Option<Vec<u8>>> {
     let began = Instant::now();
     let mut bytes = Vec::new();
@@ -149,7 +149,8 @@ fn until_its_end(mut file: File, is_pipe: bool) -> io::Result<Option<Vec<u8>>> {
     let mut over = !is_pipe;
     loop {
         match file.read(&mut chunk) {
-            // A pipe ends when its writers are gone; before the first of them it only looks so.
+            // A pipe ends when its last writer has closed it. Before the first writer opens it, a
+            // read returns 0 as well.
             Ok(0) if over || !bytes.is_empty() => return Ok(Some(bytes)),
             Ok(0) => {}
             Ok(count) => {
@@ -166,7 +167,7 @@ fn until_its_end(mut file: File, is_pipe: bool) -> io::Result<Option<Vec<u8>>> {
         let left = PATIENCE.saturating_sub(began.elapsed());
         if left.is_zero() {
             return Err(io::Error::other(format!(
-                "its end did not come within {} s",
+                "it did not end within {} s",
                 PATIENCE.as_secs()
             )));
         }
@@ -184,8 +185,8 @@ fn until_its_end(mut file: File, is_pipe: bool) -> io::Result<Option<Vec<u8>>> {
     }
 }
 
-/// A memory file with these bytes, which nothing can change any more; its path for this process
-/// and for what it executes.
+/// Copies the bytes to a sealed memory file. Returns its path, which is valid in this process and
+/// in the program that it executes.
 fn copy(bytes: &[u8], lowest: i32) -> io::Result<String> {
     let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
     let mut file = File::from(memfd_create("process.json", flags)?);
@@ -195,8 +196,8 @@ fn copy(bytes: &[u8], lowest: i32) -> io::Result<String> {
         | SealFlag::F_SEAL_SHRINK
         | SealFlag::F_SEAL_SEAL;
     fcntl(&file, FcntlArg::F_ADD_SEALS(seals))?;
-    // It is left open, and not closed by execve(2). Runtimes do that for what they start: all but
-    // the first `--preserve-fds` descriptors, which this one must not be among.
+    // It stays open across execve(2). The runtime closes it for the process that it starts, unless it
+    // is one of the first `--preserve-fds` descriptors.
     let number = fcntl(&file, FcntlArg::F_DUPFD(lowest))?;
     Ok(format!("/proc/self/fd/{number}"))
 }
@@ -218,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_of_our_own_is_rewritten_in_place_and_only_if_nobody_else_can() {
+    fn a_file_of_the_caller_is_rewritten_in_place_unless_another_user_can_write_it() {
         let dir = directory();
         let path = dir.path().join("process.json");
         fs::write(&path, "something long").unwrap();
@@ -231,7 +232,7 @@ mod tests {
             assert!(said.contains(why), "{said}");
         };
         fs::hard_link(&path, dir.path().join("second")).unwrap();
-        refused(&path, "hard link");
+        refused(&path, "second hard link");
         fs::remove_file(dir.path().join("second")).unwrap();
         // Through a link, too.
         let link = dir.path().join("link");
@@ -241,13 +242,13 @@ mod tests {
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
         };
         mode(0o666);
-        refused(&path, "others can write it");
-        refused(&link, "others can write it");
+        refused(&path, "other users can write it");
+        refused(&link, "other users can write it");
         mode(0o600);
         std::os::unix::fs::chown(&path, Some(12), None).unwrap();
         refused(&path, "belongs to uid 12");
         refused(&link, "belongs to uid 12");
-        refused(dir.path(), "neither a file nor a pipe");
+        refused(dir.path(), "neither a regular file nor a pipe");
         refused(&dir.path().join("none"), "does not exist");
     }
 
@@ -306,7 +307,7 @@ mod tests {
         let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&read));
         let began = Instant::now();
         let said = ProcessFile::open(Path::new(&path)).unwrap_err().to_string();
-        assert!(said.contains("its end did not come within 10 s"), "{said}");
+        assert!(said.contains("it did not end within 10 s"), "{said}");
         assert!(began.elapsed() < PATIENCE * 2);
         let said = ProcessFile::open(Path::new("/dev/zero")).unwrap_err();
         assert!(said.to_string().contains("larger than 16 MiB"), "{said}");

@@ -1,4 +1,4 @@
-//! The container state that a hook reads on standard input.
+//! The state of a container, which a hook reads on standard input.
 
 use std::io::Read;
 
@@ -6,13 +6,13 @@ use oci_spec::runtime::State;
 
 use crate::error::{Error, Kind, Result, reason};
 
-/// More than any state; its annotations are bounded by Kubernetes at 256 KiB.
+/// More than any state has: Kubernetes limits annotations to 256 KiB.
 const MAX: u64 = 16 << 20;
 
-/// Reads everything that a hook is given.
+/// Reads all of standard input.
 ///
 /// # Errors
-/// [`Kind::Internal`] where it is too much or cannot be read.
+/// [`Kind::Internal`] where it is too large or cannot be read.
 pub fn input() -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     std::io::stdin()
@@ -36,14 +36,14 @@ pub fn input() -> Result<Vec<u8>> {
 /// Reads the state of a container (runtime-spec, "State").
 ///
 /// # Errors
-/// [`Kind::Internal`] where it is none.
+/// [`Kind::Internal`] where it is not a state.
 pub fn parse(bytes: &[u8]) -> Result<State> {
     serde_json::from_slice(bytes).map_err(|e| {
         Error::new(
             Kind::Internal,
-            format!("standard input is not a container's state: {e}"),
+            format!("standard input is not the state of a container: {e}"),
         )
-        .with_remedy("this program is called by a container runtime, as an OCI hook")
+        .with_remedy("this program is an OCI hook: a container runtime calls it")
     })
 }
 

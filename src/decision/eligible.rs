@@ -1,17 +1,16 @@
 //! Which profiles annotations may name.
 //!
-//! To be loaded is no reason: the kernel also holds the profiles of the host's own programs, and
-//! some of those are made to be left again (`lxc-start` may change to `unconfined`). A pod author
-//! who could name one would trade the engine's default for it, past every admission policy that
-//! watches Kubernetes' own field.
+//! That a profile is loaded is not enough: the kernel also holds the profiles of host programs, and
+//! some of these may change to `unconfined` (`lxc-start`, for example). With such a profile a pod
+//! author could get rid of the engine's default, and no admission policy for Kubernetes' own field
+//! would see it.
 
 use crate::apparmor::name::{Label, ProfileName};
 use crate::error::{Error, Kind, Result, quoted};
 use crate::settings::{self, Settings};
 use crate::wanted::ProfileFacts;
 
-/// The profiles that engines make for containers that name none; they load them themselves, from
-/// no file: moby daemon/apparmor_default.go, cri-o internal/config/apparmor, containerd
+/// The default profiles of engines. The engines load them themselves, and there is no file: moby daemon/apparmor_default.go, cri-o internal/config/apparmor, containerd
 /// internal/cri/server (`appArmorDefaultProfileName`), nerdctl pkg/defaults/defaults_linux.go.
 const ENGINES: [&str; 4] = [
     "docker-default",
@@ -20,25 +19,25 @@ const ENGINES: [&str; 4] = [
     "nerdctl-default",
 ];
 
-/// That of podman and buildah, before its version (containers/common pkg/apparmor).
+/// The default profile of podman and buildah; their version follows (containers/common pkg/apparmor).
 const PODMAN: &str = "containers-default-";
 
-/// An annotation that asks for a profile.
+/// An annotation that requests a profile.
 #[derive(Debug, Clone, Copy)]
 pub struct Asking<'a> {
     /// The profile.
     pub name: &'a ProfileName,
     /// The annotation's key.
     pub key: &'a str,
-    /// What the engine itself chose for this container.
+    /// The label that the engine chose for this container.
     pub engine: Option<&'a Label>,
 }
 
-/// Whether an annotation may name this profile; the rule that lets it, or none where the profile
-/// is nowhere, so that there is nothing to be let.
+/// Whether an annotation may name this profile. Returns the rule that allows it; `None` where the
+/// profile is neither loaded nor has a source, since it is refused for that.
 ///
 /// # Errors
-/// [`Kind::Policy`] with the rule that does not.
+/// [`Kind::Policy`] with the rule that forbids it.
 pub fn may_ask(
     asking: Asking<'_>,
     settings: &Settings,
@@ -46,7 +45,10 @@ pub fn may_ask(
 ) -> Result<Option<String>> {
     let Asking { name, key, engine } = asking;
     let refused = |rule: String, hint: String| {
-        let what = format!("the annotation {} may not ask for {name}", quoted(key));
+        let what = format!(
+            "the annotation {} may not name the profile {name}",
+            quoted(key)
+        );
         Error::new(Kind::Policy, format!("{what}: {rule}")).with_remedy(hint)
     };
     let denies = |pattern: &&settings::Pattern| {
@@ -56,7 +58,7 @@ pub fn may_ask(
     if let Some(pattern) = settings.deny.iter().find(denies) {
         return Err(refused(
             format!("deny has the pattern {:?}", pattern.as_str()),
-            "choose another profile, or change the node's deny".to_owned(),
+            "use another profile, or change deny in /etc/oci-apparmor/config.toml".to_owned(),
         ));
     }
     if !settings.allow.is_empty() {
@@ -67,7 +69,7 @@ pub fn may_ask(
             ))),
             None => Err(refused(
                 "no pattern of allow matches it".to_owned(),
-                "choose another profile, or change the node's allow".to_owned(),
+                "use another profile, or change allow in /etc/oci-apparmor/config.toml".to_owned(),
             )),
         };
     }
@@ -79,15 +81,17 @@ pub fn may_ask(
     }
     let rule = match &facts.source {
         Some(source) => format!(
-            "{} is a profile of the host, not one for containers",
+            "{} is a profile for programs of the host, not for containers",
             source.display()
         ),
-        None => "it is loaded, but has no source among the profiles for containers".to_owned(),
+        None => {
+            "it is loaded, but none of the directories for containers has its source".to_owned()
+        }
     };
     Err(refused(rule, remedy(name, settings, facts)))
 }
 
-/// The rule by which a profile may be named where the node does not list any.
+/// The rule that allows a profile where the list `allow` is empty.
 fn by_default(
     name: &ProfileName,
     engine: Option<&Label>,
@@ -99,16 +103,15 @@ fn by_default(
     }
     let podmans = |rest: &str| rest.starts_with(|first: char| first.is_ascii_digit());
     if ENGINES.contains(&name.as_str()) || name.as_str().strip_prefix(PODMAN).is_some_and(podmans) {
-        return Some("it is an engine's own default".to_owned());
+        return Some("it is the default profile of an engine".to_owned());
     }
-    // Of a stack each part narrows the others: to name one of them would drop the rest. The floor
-    // is there in any case.
+    // One profile of a stack confines less than the stack. The floor is stacked in any case.
     let mut chosen = engine
         .into_iter()
         .flat_map(Label::components)
         .filter(|part| Some(*part) != settings.floor.as_ref());
     if chosen.next() == Some(name) && chosen.next().is_none() {
-        return Some("the engine itself chose it for this container".to_owned());
+        return Some("the engine chose it for this container".to_owned());
     }
     let node = [
         ("default_profile", &settings.default_profile),
@@ -116,25 +119,25 @@ fn by_default(
     ];
     node.into_iter()
         .find(|(_, profile)| profile.as_ref() == Some(name))
-        .map(|(key, _)| format!("it is the node's {key}"))
+        .map(|(key, _)| format!("it is {key} of this node"))
 }
 
-/// How an administrator lets annotations name a profile.
+/// How an administrator allows annotations to name a profile.
 fn remedy(name: &ProfileName, settings: &Settings, facts: &ProfileFacts) -> String {
-    // As a pattern that is for this name alone.
+    // As a pattern that matches this name only.
     let list = format!(
-        "list {:?} in allow, with all else that annotations may name",
+        "add {:?} to allow, together with all other profiles that annotations may name",
         glob::Pattern::escape(name.as_str())
     );
     let Some(first) = settings.profile_directories.first() else {
         return list;
     };
     match &facts.source {
-        // A name with a slash at its start attaches to a program: it is refused there, too.
+        // A name that starts with a slash attaches to a program: that is refused there, too.
         _ if name.as_str().starts_with('/') => list,
         Some(source) if source.parent() == Some(first.as_path()) => list,
         Some(source) => format!(
-            "if it is meant for containers: mv {} {}/; otherwise {list}",
+            "if it is for containers, run: mv {} {}/; otherwise {list}",
             source.display(),
             first.as_path().display()
         ),

@@ -426,7 +426,7 @@ fn a_profile_that_does_not_enforce_is_reported() {
     let spec = silent(Some("p"));
     assert_eq!(
         reports(complaining(), &spec),
-        ["p, which the engine asks for, is in complain mode"]
+        ["the profile p, requested by the engine, is in complain mode"]
     );
     let forced = complaining().complaining("p");
     assert!(reports(forced, &asking(TWO, "p", None))[0].contains(TWO));
@@ -446,7 +446,7 @@ fn a_profile_that_is_nowhere_is_refused_with_where_it_was_looked_for() {
         let refusal = refusal.to_string();
         assert!(
             refusal.contains("k8s.io/p//child")
-                && refusal.contains("the file k8s.io.p in /etc/one, /two"),
+                && refusal.contains("no file k8s.io.p in /etc/one, /two"),
             "{refusal}"
         );
     }
@@ -498,7 +498,7 @@ fn the_trail_names_the_rules() {
         (
             "",
             silent(Some("q")),
-            &["process.apparmorProfile: the engine asks for q"],
+            &["process.apparmorProfile: the engine requests q"],
         ),
         (
             "default_profile = 'default'\nfloor = 'floor'",
@@ -515,7 +515,7 @@ fn the_trail_names_the_rules() {
             sandbox(None),
             &["sandbox_profile: pause"],
         ),
-        ("", silent(None), &["nothing asks for a profile"]),
+        ("", silent(None), &["no profile is requested"]),
     ] {
         let trail = trail(toml, &request);
         assert!(rules.iter().all(|rule| trail.contains(rule)), "{trail}");
@@ -684,26 +684,26 @@ fn what_may_not_be_named_is_refused_with_what_lets_it() {
     let loaded = |name| node("").loaded(name, Mode::Enforce);
     let hosts = line(loaded("lxc").hosts("lxc"), "lxc");
     assert!(
-        hosts.contains("/etc/apparmor.d/lxc is a profile of the host")
+        hosts.contains("/etc/apparmor.d/lxc is a profile for programs of the host")
             && hosts.contains("mv /etc/apparmor.d/lxc /etc/oci-apparmor/profiles/; ")
-            && hosts.contains("list \"lxc\" in allow"),
+            && hosts.contains("add \"lxc\" to allow"),
         "{hosts}"
     );
     let nowhere = line(loaded("k8s.io/x//c"), "k8s.io/x//c");
     assert!(
-        nowhere.contains("it is loaded, but has no source")
-            && nowhere.contains("into /etc/oci-apparmor/profiles as k8s.io.x, or list"),
+        nowhere.contains("it is loaded, but none of the directories")
+            && nowhere.contains("into /etc/oci-apparmor/profiles as k8s.io.x, or add"),
         "{nowhere}"
     );
     let pattern = line(loaded("a*[b"), "a*[b");
-    assert!(pattern.contains(r#"list "a[*][[]b" in allow"#), "{pattern}");
+    assert!(pattern.contains(r#"add "a[*][[]b" to allow"#), "{pattern}");
     let listed = node("allow = ['a[*][[]b']").loaded("a*[b", Mode::Enforce);
     assert_eq!(listed.outcome(&asking(TWO, "a*[b", None)), "a*[b: a*[b!");
     // To move what attaches to a program would not help.
     let program = line(loaded("/usr/bin/lxc-start"), "/usr/bin/lxc-start");
     assert!(
         !program.contains("/etc/oci-apparmor/profiles")
-            && program.contains("; list \"/usr/bin/lxc-start\" in allow"),
+            && program.contains("; add \"/usr/bin/lxc-start\" to allow"),
         "{program}"
     );
 }
@@ -720,16 +720,16 @@ fn the_trail_says_why_a_name_may_be_asked_for() {
         (
             node("").loaded("docker-default", Mode::Enforce),
             "docker-default",
-            "it is an engine's own default",
+            "it is the default profile of an engine",
         ),
         (
             node("default_profile = 'p'").loaded("p", Mode::Enforce),
             "p",
-            "it is the node's default_profile",
+            "it is default_profile of this node",
         ),
     ] {
         let trail = node.decide(&asking(TWO, name, None)).unwrap().trail;
-        let why = format!("{name}: annotations may name it: {rule}");
+        let why = format!("{name}: an annotation may name it: {rule}");
         assert!(trail.contains(&why), "{trail:?}");
     }
 }

@@ -1,25 +1,25 @@
-//! Who a bundle of CRI-O's is. Pure.
+//! Which pod and container a bundle of CRI-O belongs to. Pure.
 //!
-//! CRI-O keeps what it knows in annotations, among those of the pod, so which of them can be
-//! believed is a question of who writes last. As CRI-O 1.37 does it:
+//! CRI-O writes what it knows into the same map as the annotations of the pod. What was written
+//! last can be believed. CRI-O 1.37 writes in this order:
 //!
 //! - **A container** (`internal/factory/container/container.go`, `SpecAddAnnotations`): the pod's
 //!   annotations, then CRI-O's own, then those of the CRI request for the container, then that
 //!   request's labels. The kubelet gives the four labels `io.kubernetes.pod.{name,namespace,uid}`
 //!   and `io.kubernetes.container.name` (its `kuberuntime/labels.go`, `newContainerLabels`);
-//!   other clients may give none, and then a pod's annotation of that name stands there.
-//! - **A restored container** (`server/container_restore.go`, `CRImportCheckpoint`): the same,
-//!   but the request's annotations are those of the checkpoint image, so an image overwrites all
-//!   that CRI-O wrote before. `internal/lib/restore.go`, `ContainerRestore`, then writes `Name`,
+//!   other clients may give none, and then an annotation of the pod can stand there.
+//! - **A restored container** (`server/container_restore.go`, `CRImportCheckpoint`): the same, but
+//!   with the annotations of the checkpoint image in place of those of the request. So an image
+//!   can overwrite all that CRI-O wrote before. `internal/lib/restore.go`, `ContainerRestore`, then writes `Name`,
 //!   `SandboxID` and `SandboxName` once more.
 //! - **A sandbox** (`server/sandbox_run_linux.go`, `runPodSandbox`): CRI-O's own, then the pod's
 //!   annotations, then the labels: those of the pod, with the kubelet's three over them
 //!   (`newPodLabels`; CRI-O adds those that a client leaves out, `populateSandboxLabels`), and
 //!   `io.kubernetes.container.name` as `POD` (`prepareSandboxMetadataAndLabels`).
 //!
-//! What is left is little: the id of a container, which none of these authors knows beforehand;
-//! and that of several words for one thing at least one is not theirs. So words that differ are
-//! refused, and nothing is gained by forging one.
+//! Two facts remain that no pod or image can forge. The id of a container is not known to its
+//! author beforehand. And each name stands in several annotations, of which an author can never
+//! overwrite all: where they differ, the container is refused.
 
 use serde::Deserialize;
 
@@ -41,14 +41,14 @@ const POD_UID: &str = "io.kubernetes.pod.uid";
 /// of Kubernetes has capitals in its name.
 const INFRA: &str = "POD";
 
-/// Whether CRI-O made this bundle. It alone writes a container's id into it, and always; podman
-/// and containerd never do.
+/// Whether CRI-O made this bundle. It always writes the id of the container into it; podman and
+/// containerd never do.
 ///
 /// # Errors
-/// [`Kind::Policy`] where another id stands there: a pod or a checkpoint image has overwritten it.
-pub(super) fn made_it(annotations: &Annotations, caller: Caller<'_>) -> Result<bool> {
+/// [`Kind::Policy`] where it is another id: a pod or a checkpoint image has overwritten it.
+pub(super) fn is_its_bundle(annotations: &Annotations, caller: Caller<'_>) -> Result<bool> {
     match annotations.get(CONTAINER_ID) {
-        // A hook that is not told the id is podman's.
+        // Only podman calls a hook without the id.
         None => Ok(false),
         Some(_) if caller.id.is_empty() => Ok(false),
         Some(id) if id == caller.id => Ok(true),
@@ -59,7 +59,7 @@ pub(super) fn made_it(annotations: &Annotations, caller: Caller<'_>) -> Result<b
     }
 }
 
-/// Puts into `request` who a bundle of CRI-O's is, as far as that can be believed.
+/// Fills in the pod and the container of a bundle of CRI-O, as far as they can be believed.
 ///
 /// # Errors
 /// [`Kind::Policy`] where its annotations contradict each other.
@@ -75,7 +75,7 @@ pub(super) fn identify(
     let owned = |value: Option<&str>| value.map(str::to_owned);
     let sandbox = get(SANDBOX_ID);
     request.sandbox = owned(sandbox);
-    // A container's own id never stands there: what does is written after all that others write.
+    // In a container this annotation is never its own id: CRI-O writes it after all others.
     if sandbox == Some(caller.id) {
         request.is_sandbox = true;
         request.namespace = owned(get(POD_NAMESPACE));
@@ -86,7 +86,7 @@ pub(super) fn identify(
     // A pod can overwrite the id in its sandbox, but not this label.
     if get(CONTAINER_NAME) == Some(INFRA) {
         return Err(forged(format!(
-            "it is a pod's sandbox, but the annotation {SANDBOX_ID} names another one, {}",
+            "this is the sandbox of a pod, but the annotation {SANDBOX_ID} names another one, {}",
             quoted(sandbox.unwrap_or_default())
         )));
     }
@@ -105,7 +105,7 @@ pub(super) fn identify(
     Ok(())
 }
 
-/// What CRI-O keeps of a container's `ContainerMetadata`.
+/// What CRI-O writes of `ContainerMetadata`.
 #[derive(Deserialize)]
 struct Metadata {
     name: Option<String>,
@@ -113,7 +113,7 @@ struct Metadata {
 
 /// Container, pod, namespace and uid in a container's full name: `k8s_CONTAINER_POD_NAMESPACE_UID_N`
 /// (`SetNameAndID`), restored as `k8s_` that name `_POD_NAMESPACE_UID0` (`ContainerRestore`).
-/// None of them has an underscore in Kubernetes; where another client's has, nothing is told.
+/// In Kubernetes none of them has an underscore. Where another client uses one, none is known.
 fn parts(name: &str) -> [Option<&str>; 4] {
     let parts: Vec<&str> = name.split('_').collect();
     let told = match *parts.as_slice() {
@@ -137,7 +137,7 @@ fn parts(name: &str) -> [Option<&str>; 4] {
     told.map_or([None; 4], |told| told.map(Some))
 }
 
-/// What CRI-O says, if no other word for the same thing contradicts it.
+/// The value that CRI-O wrote, if no other annotation for the same thing contradicts it.
 fn agreed(what: &str, said: Option<&str>, others: &[Option<&str>]) -> Result<Option<String>> {
     let Some(said) = said.filter(|word| !word.is_empty()) else {
         return Ok(None);
@@ -145,7 +145,7 @@ fn agreed(what: &str, said: Option<&str>, others: &[Option<&str>]) -> Result<Opt
     match others.iter().flatten().find(|word| **word != said) {
         None => Ok(Some(said.to_owned())),
         Some(other) => Err(forged(format!(
-            "its annotations contradict each other on the {what}: {} and {}",
+            "the annotations contradict each other about the {what}: {} and {}",
             quoted(said),
             quoted(other)
         ))),
@@ -154,8 +154,8 @@ fn agreed(what: &str, said: Option<&str>, others: &[Option<&str>]) -> Result<Opt
 
 fn forged(why: String) -> Error {
     Error::new(Kind::Policy, why).with_remedy(
-        "take annotations that begin with io.kubernetes out of the pod, or do not restore this \
-         checkpoint",
+        "remove the annotations that begin with io.kubernetes from the pod, or do not restore \
+         this checkpoint",
     )
 }
 

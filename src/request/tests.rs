@@ -206,7 +206,7 @@ fn a_key_of_ours_that_nobody_reads_is_refused() {
     for key in ["oci-apparmor/profiles", "oci-apparmor/", "oci-apparmor/app"] {
         let refusal = pod(&[(key, "p")]).refusal();
         assert!(
-            refusal.contains(key) && refusal.contains("are oci-apparmor/profile"),
+            refusal.contains(key) && refusal.contains("use oci-apparmor/profile"),
             "{refusal}"
         );
     }

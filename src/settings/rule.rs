@@ -1,4 +1,4 @@
-//! `[[rule]]`: what a node demands and allows in some namespaces, where that differs.
+//! `[[rule]]`: what differs in some Kubernetes namespaces.
 
 use std::borrow::Cow;
 
@@ -7,7 +7,7 @@ use serde::Deserialize;
 use crate::apparmor::name::ProfileName;
 use crate::settings::{Pattern, Settings};
 
-/// What holds in some Kubernetes namespaces instead of the node's own keys of these names.
+/// The keys that replace those of the node in some Kubernetes namespaces.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rule {
@@ -28,8 +28,8 @@ pub struct Rule {
 }
 
 impl Settings {
-    /// What holds for a container of this namespace: the first rule that is for it, over the
-    /// node's own keys. Without a namespace there is no rule.
+    /// The settings for a container of this namespace: those of the node, with the keys of the
+    /// first rule that matches. Without a namespace no rule matches.
     #[must_use]
     pub fn in_namespace(&self, namespace: Option<&str>) -> Cow<'_, Self> {
         let is_for = |rule: &&Rule| {
@@ -51,7 +51,7 @@ impl Settings {
         })
     }
 
-    /// The profiles that the configuration names, and by which key.
+    /// The profiles that the configuration names, each with its key.
     pub fn profiles(&self) -> impl Iterator<Item = (&'static str, &ProfileName)> {
         let own = [
             ("default_profile", &self.default_profile),

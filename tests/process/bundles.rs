@@ -13,13 +13,13 @@ const CREATE: &[&str] = &["create", "--bundle", BUNDLE, "c1"];
 fn a_bundle_that_runtimes_may_read_differently() {
     let Some(node) = node() else { return };
     for (json, why) in [
-        ("", "it is not the JSON"),
+        ("", "unexpected JSON"),
         (
             "{\"process\":{},\"annotations\":{\"oci-apparmor/prof",
-            "it is not the JSON",
+            "unexpected JSON",
         ),
-        ("{}", "it has no \"process\""),
-        (r#"{"process":null}"#, "it has no \"process\""),
+        ("{}", "it has no field \"process\""),
+        (r#"{"process":null}"#, "it has no field \"process\""),
         (r#"{"process":{},"process":{}}"#, "\"process\" twice"),
         (
             r#"{"process":{},"Process":{}}"#,
@@ -33,7 +33,7 @@ fn a_bundle_that_runtimes_may_read_differently() {
             r#"{"process":{"apparmorProfile":"p","apparmorProfile":"p"}}"#,
             "twice",
         ),
-        (r#"{"process":{"apparmorProfile":1}}"#, "is not a text"),
+        (r#"{"process":{"apparmorProfile":1}}"#, "is not a string"),
         (
             r#"{"process":{},"annotations":{"a":"1","a":"1"}}"#,
             "\"a\" twice",

@@ -80,7 +80,7 @@ impl<'n> Call<'n> {
         words.extend(self.environment);
         words.extend(self.words);
         let mut command = self.node.enter(&self.directory, &self.prelude, &words);
-        // By way of a file: nobody has to write while the program reads.
+        // By way of a file, so that nothing has to be written while the program reads.
         let input = self.input.map(|bytes| {
             let path = self.node.path("/run/input");
             fs::write(&path, bytes).unwrap();
@@ -219,6 +219,6 @@ pub(crate) fn to_the_end(mut stream: impl Read + Send + 'static) -> Vec<u8> {
     });
     receiver
         .recv_timeout(Duration::from_secs(30))
-        .expect("somebody holds the pipe")
+        .expect("the pipe is still held open")
         .unwrap()
 }

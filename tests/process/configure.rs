@@ -29,7 +29,7 @@ fn refused(node: &Node, words: &[&str], code: i32) -> String {
 }
 
 #[test]
-fn an_engine_is_told_and_a_person_what_to_run() {
+fn an_engine_is_configured_and_its_restart_command_printed() {
     let Some(node) = node() else { return };
     for (engine, restart) in [
         ("containerd", "systemctl restart containerd"),
@@ -91,7 +91,7 @@ fn a_program_that_no_engine_could_call_is_not_configured() {
 }
 
 #[test]
-fn nothing_is_taken_back_while_containers_need_it() {
+fn unconfigure_is_refused_while_containers_need_the_wrapper() {
     let Some(node) = node() else { return };
     for engine in ["containerd", "podman", "docker"] {
         done(&node, &["configure", engine, "--programs", PROGRAMS]);
@@ -158,7 +158,7 @@ fn among(node: &Node, processes: &str, words: &[&str]) -> Outcome {
 
 /// What asked for nothing has no record, and is stopped and deleted through us all the same.
 #[test]
-fn containers_without_a_record_need_it_too() {
+fn containers_without_a_record_need_the_wrapper_too() {
     let Some(node) = node() else { return };
     let task = "/run/containerd/io.containerd.runtime.v2.task/k8s.io";
     let docker = "/run/docker/containerd/daemon/io.containerd.runtime.v2.task/moby";

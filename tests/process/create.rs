@@ -334,7 +334,7 @@ fn restore_gets_the_label_from_criu() {
         let line = node.refused(&restore(&[other, "c3"]));
         assert!(line.contains("contradicts the label p"), "{line}");
     }
-    // Whose labels nobody could look at.
+    // Where the labels could not be looked at afterwards.
     for words in [&["restore", "c3"][..], &["restore", "--detach", "c3"]] {
         let line = node.refused(words);
         assert!(line.contains("can only be verified"), "{line}");
@@ -355,7 +355,7 @@ fn restore_gets_the_label_from_criu() {
 }
 
 #[test]
-fn an_engine_that_ignores_its_children_gets_its_containers_too() {
+fn an_engine_that_ignores_sigchld_gets_its_containers_too() {
     let Some(node) = node() else { return };
     node.source("q");
     node.bundle(ASKS.replace("\"p\"", "\"q\""));
@@ -416,7 +416,7 @@ fn without_root_a_loaded_profile_is_used_and_none_is_loaded() {
 /// An unprivileged container of LXC, or one in which an engine is nested: root of a user
 /// namespace, without a login's directory, or with one that goes when root logs out.
 #[test]
-fn root_of_a_user_namespace_has_the_run_of_its_system() {
+fn root_of_a_user_namespace_keeps_its_records_in_run() {
     let Some(node) = node() else { return };
     node.write("/run/user/0/file", "");
     node.write("/run/user/1000/file", "");

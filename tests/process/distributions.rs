@@ -75,7 +75,7 @@ fn configure<'w>(more: &[&'w str]) -> Vec<&'w str> {
 }
 
 #[test]
-fn what_a_distribution_makes_anew_is_not_edited_but_its_template() {
+fn the_template_of_a_generated_file_is_edited_and_not_the_file() {
     let Some(node) = node() else { return };
     let made = format!("{K3S}/config.toml");
     let template = format!("{K3S}/config-v3.toml.tmpl");
@@ -175,7 +175,7 @@ fn the_file_that_containerd_runs_with_is_the_one_that_is_changed() {
 }
 
 #[test]
-fn what_was_configured_and_is_lost_is_a_failure() {
+fn a_configuration_that_was_lost_is_a_failure_of_check() {
     let Some(node) = node() else { return };
     for (engine, file) in [
         ("containerd", "/etc/containerd/config.toml"),
@@ -235,7 +235,7 @@ fn programs(node: &Node, name: &str, script: &str) -> String {
 }
 
 #[test]
-fn docker_has_the_last_word_before_anything_is_written() {
+fn docker_validates_a_change_before_it_is_written() {
     let Some(node) = node() else { return };
     let docker = ["configure", "docker", "--programs", PROGRAMS];
     let default = [&docker[..], &["--set-default"]].concat();
@@ -283,7 +283,7 @@ fn docker_has_the_last_word_before_anything_is_written() {
 }
 
 #[test]
-fn containerd_has_the_last_word_before_anything_is_written() {
+fn containerd_validates_a_change_before_it_is_written() {
     let Some(node) = node() else { return };
     let main = "/etc/containerd/config.toml";
     let dropin = "/etc/containerd/conf.d/9.toml";

@@ -142,9 +142,9 @@ fn a_process_that_others_could_change_or_misread_is_refused() {
     };
     refused("it does not exist");
     for (text, why) in [
-        ("", "it is not the JSON"),
-        ("{\"args\":", "it is not the JSON"),
-        ("[]", "it is not the JSON"),
+        ("", "unexpected JSON"),
+        ("{\"args\":", "unexpected JSON"),
+        ("[]", "unexpected JSON"),
         (r#"{"apparmorProfile":"p","apparmorProfile":"p"}"#, "twice"),
         (r#"{"ApparmorProfile":"q"}"#, "as apparmorProfile"),
     ] {
@@ -160,19 +160,19 @@ fn a_process_that_others_could_change_or_misread_is_refused() {
     refused("belongs to uid 1000");
     fresh("{}");
     node.chmod(PROCESS, 0o666);
-    refused("others can write it");
+    refused("other users can write it");
     // What a link leads to is read with the same eyes.
     node.remove(PROCESS);
     node.link("/run/second", PROCESS);
     node.chmod("/run/second", 0o666);
-    refused("others can write it");
+    refused("other users can write it");
     node.chmod("/run/second", 0o600);
     node.write("/run/second", r#"{"ApparmorProfile":"q"}"#);
     refused("as apparmorProfile");
     // A pipe that nothing is ever written to.
     node.remove(PROCESS);
     nix::unistd::mkfifo(&node.path(PROCESS), nix::sys::stat::Mode::S_IRWXU).unwrap();
-    refused("its end did not come");
+    refused("it did not end");
 }
 
 #[test]
@@ -236,7 +236,7 @@ fn a_container_that_asked_for_nothing_is_left_alone() {
 }
 
 #[test]
-fn a_lost_record_is_made_anew_from_what_the_runtime_remembers() {
+fn a_lost_record_is_rebuilt_from_the_runtimes_state() {
     let Some(node) = node() else { return };
     node.load("floor", "enforce");
     for name in ["runc", "crun", "youki"] {
@@ -262,7 +262,7 @@ fn a_lost_record_is_made_anew_from_what_the_runtime_remembers() {
 }
 
 #[test]
-fn a_container_from_before_us_gets_what_it_asked_for() {
+fn a_container_older_than_the_wrapper_gets_the_profile_it_asked_for() {
     let Some(node) = node() else { return };
     for (config, expected) in [
         (ASKS, Some("p")),
@@ -294,7 +294,7 @@ fn a_container_from_before_us_gets_what_it_asked_for() {
 /// A container that `create` would have refused is not one of ours: its health checks go on, as
 /// the container was made.
 #[test]
-fn a_container_that_could_not_be_ours_is_as_it_was_made() {
+fn a_container_that_create_would_refuse_keeps_the_label_it_was_made_with() {
     let Some(node) = node() else { return };
     node.load("q", "enforce");
     node.load("host", "enforce");
@@ -371,7 +371,7 @@ fn a_container_that_could_not_be_ours_is_as_it_was_made() {
 }
 
 #[test]
-fn what_the_runtime_remembers_and_cannot_be_read_is_refused() {
+fn runtime_state_that_cannot_be_read_is_refused() {
     let Some(node) = running() else { return };
     const STATE: &str = "/run/runc/c1/state.json";
     node.remove("/run/oci-apparmor");
@@ -428,7 +428,7 @@ fn a_record_that_we_did_not_write_is_none() {
     node.chmod("/run/forged", 0o666);
     fs::rename(node.path("/run/forged"), &path).unwrap();
     is_ours("mode");
-    // In a directory that somebody else can write, even one of ours may be another's.
+    // In a directory that others can write, even a file of ours may have been put there by others.
     for directory in [
         path.parent().unwrap().to_owned(),
         node.path("/run/oci-apparmor/containers"),
@@ -491,7 +491,7 @@ fn a_root_has_one_record_however_it_is_spelled() {
 }
 
 #[test]
-fn a_profile_that_went_is_loaded_again_and_that_is_told() {
+fn a_removed_profile_is_loaded_again_and_reported() {
     let Some(node) = node() else { return };
     node.source("q");
     node.bundle(ASKS.replace("\"p\"", "\"q\""));
@@ -515,7 +515,7 @@ fn a_profile_that_went_is_loaded_again_and_that_is_told() {
 }
 
 #[test]
-fn a_profile_that_confines_no_more_is_refused() {
+fn a_profile_that_no_longer_enforces_is_refused() {
     let Some(node) = node() else { return };
     let q = node.load("q", "enforce");
     node.bundle(ASKS.replace("\"p\"", "\"q\""));

@@ -3,9 +3,9 @@
 use serde_json::json;
 
 use crate::call::{Outcome, one_line};
+use crate::compiled_policy::{blob, blob_with};
 use crate::create::ASKS;
 use crate::node::{BUNDLE, Node, node};
-use crate::policy::{blob, blob_with};
 
 const LABELLED: &str =
     r#"{"annotations":{"oci-apparmor/profile":"p"},"process":{"apparmorProfile":"p"}}"#;

@@ -1,8 +1,8 @@
 //! A profile that is missing, or does not enforce, is loaded before its container is made.
 
+use crate::compiled_policy::{blob, blob_with, tagged};
 use crate::create::ASKS;
 use crate::node::{Node, node};
-use crate::policy::{blob, blob_with, tagged};
 
 fn asks(profile: &str) -> String {
     ASKS.replace("\"p\"", &format!("\"{profile}\""))
@@ -112,7 +112,7 @@ fn a_profile_that_complains_is_put_right_where_it_is_ours() {
     node.bundle(asks("q"));
     node.done(&["create", "c1"]);
     assert_eq!(node.loaded_blob(), blob("q"));
-    // Somebody else's source is not ours to load again.
+    // A source of the distribution is not loaded again.
     node.load("r", "complain");
     node.write("/etc/apparmor.d/r", "profile r {}\n");
     node.bundle(asks("r"));

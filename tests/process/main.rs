@@ -14,33 +14,34 @@
     clippy::unwrap_used
 )]
 
-mod broken;
+#[path = "../support/mod.rs"]
+mod support;
+
+mod broken_configuration;
 mod bundles;
 mod call;
-mod cli;
-mod commands;
+mod caller_environment;
+mod check_engines;
+mod command_output;
+mod compiled_policy;
 mod configure;
 mod create;
-mod crio;
-mod cycles;
+mod crio_bundles;
 mod distributions;
 mod exec;
-mod handed_on;
 mod hook;
-#[path = "../support/installed.rs"]
-mod installed;
-mod interrupted;
-mod kept;
-mod killed;
-mod life;
-mod lint;
+mod leftovers;
+mod lint_command;
 mod loading;
-mod manifests;
+mod manifest_sources;
 mod node;
-mod pods;
-mod policy;
-mod refusals;
+mod passed_through;
+mod pod_records;
+mod profile_commands;
+mod record_lifecycle;
+mod refusal_messages;
+mod runtime_choice;
 mod sandbox;
-mod surroundings;
-mod tidying;
-mod wiring;
+mod start_faults;
+mod system_call_faults;
+mod unload_and_gc;

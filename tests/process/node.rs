@@ -14,8 +14,8 @@ use std::sync::OnceLock;
 use serde_json::Value;
 
 use crate::call::{Call, Outcome, Recorded, one_line};
-use crate::installed;
-use crate::policy::blob;
+use crate::compiled_policy::blob;
+use crate::support::installed;
 
 /// Where a bundle is, unless a test says otherwise.
 pub(crate) const BUNDLE: &str = "/run/bundle";
@@ -119,7 +119,10 @@ impl Node {
         node.write("/sys/kernel/security/apparmor/revision", "1\n");
         for name in ["runc", "crun", "youki"] {
             for directory in ["/run/bin", "/usr/libexec/crio"] {
-                node.program(&format!("{directory}/{name}"), include_str!("stand_in.sh"));
+                node.program(
+                    &format!("{directory}/{name}"),
+                    include_str!("stand_in_runtime.sh"),
+                );
             }
             node.link(PROGRAM, &format!("/run/libexec/{name}"));
         }
@@ -129,7 +132,10 @@ impl Node {
                 &format!("/run/libexec/{name}"),
             );
         }
-        node.program("/run/bin/apparmor_parser", include_str!("parser.sh"));
+        node.program(
+            "/run/bin/apparmor_parser",
+            include_str!("stand_in_parser.sh"),
+        );
         node.settings("");
         node
     }

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
+use crate::compiled_policy::blob;
 use crate::node::{BUNDLE, Node, node};
-use crate::policy::blob;
 
 /// The sandbox `s1` with these annotations.
 fn sandbox(node: &Node, annotations: &Value) -> String {
@@ -55,7 +55,7 @@ fn a_sandbox_is_not_touched_and_its_containers_profiles_are_loaded() {
     // What cannot be loaded is only told.
     let syslog = node.syslog().join("\n");
     assert!(
-        syslog.contains("preloading denied") && syslog.contains("preloading nowhere"),
+        syslog.contains("loading denied") && syslog.contains("loading nowhere"),
         "{syslog}"
     );
     let record = node.record("s1");
@@ -83,9 +83,9 @@ fn no_more_than_sixteen_profiles_are_loaded_ahead() {
     assert_eq!(node.compilations().len(), 16);
 }
 
-/// Pods can name what they like; files in `/run` are memory of the node.
+/// Pods can name what they like; files in `/run` take memory of the node.
 #[test]
-fn names_without_a_profile_leave_nothing_behind() {
+fn annotations_that_name_no_profile_leave_nothing_behind() {
     let Some(node) = node() else { return };
     let state = || {
         let mut all = vec![node.path("/run/oci-apparmor")];
@@ -107,14 +107,14 @@ fn names_without_a_profile_leave_nothing_behind() {
     }
     sandbox(&node, &annotations);
     let syslog = node.syslog().join("\n");
-    assert!(syslog.contains("preloading unknown15"), "{syslog}");
+    assert!(syslog.contains("loading unknown15"), "{syslog}");
     assert_eq!(state(), [node.record_file("s1")]);
     node.done(&["delete", "s1"]);
     // Nor does a container, or a command.
     let asked = json!({"container.oci-apparmor/app": "unknown0"});
     create(&node, "c1", "container", &asked);
     let why = node.refused(&["create", "c1"]);
-    assert!(why.contains("is neither loaded nor found"), "{why}");
+    assert!(why.contains("is not loaded, and there is no file"), "{why}");
     for command in ["load", "unload"] {
         let done = node.call_program("/run/libexec/oci-apparmor", &[command, "unknown0"]);
         assert_eq!(done.outcome().code, Some(3), "{command}");
@@ -144,7 +144,7 @@ fn a_sandbox_has_the_profile_that_the_node_gives_it() {
 }
 
 #[test]
-fn a_container_carries_what_its_sandbox_did() {
+fn a_container_must_carry_the_annotations_of_its_sandbox() {
     let Some(node) = node() else { return };
     node.load("q", "enforce");
     let of_pod = json!({
@@ -204,7 +204,7 @@ fn a_container_carries_what_its_sandbox_did() {
 }
 
 #[test]
-fn a_record_of_the_sandbox_that_cannot_be_relied_on_is_no_way_out() {
+fn a_damaged_record_of_the_sandbox_refuses_its_containers() {
     let Some(node) = node() else { return };
     node.load("q", "enforce");
     sandbox(&node, &json!({"oci-apparmor/profile": "p"}));

@@ -5,23 +5,16 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-/// What cargo built, by the names that it is installed under.
-const BUILT: [(&str, &str); 3] = [
-    ("oci-apparmor", env!("CARGO_BIN_EXE_oci-apparmor")),
-    ("oci-apparmor-hook", env!("CARGO_BIN_EXE_oci-apparmor-hook")),
-    (
-        "oci-apparmor-runtime",
-        env!("CARGO_BIN_EXE_oci-apparmor-runtime"),
-    ),
-];
+use super::programs::{PROGRAMS, program};
 
 /// Installs all programs into `directory`, by a rename over what may be in use.
 pub(crate) fn install(directory: &Path) {
     fs::create_dir_all(directory).unwrap();
     own(directory);
-    for (name, built) in BUILT {
+    for name in PROGRAMS {
+        let built = program(name);
         let installed = directory.join(name);
-        if is_newer(&installed, Path::new(built)) {
+        if is_newer(&installed, &built) {
             continue;
         }
         let new = directory.join(format!(".{name}.{}", std::process::id()));
@@ -39,7 +32,7 @@ fn is_newer(installed: &Path, built: &Path) -> bool {
     installed.len() == built.len() && installed.modified().unwrap() > built.modified().unwrap()
 }
 
-/// Makes it the caller's, who is root where anything is trusted at all.
+/// Makes it the caller's: root's, where anything is trusted at all.
 fn own(path: &Path) {
     let me = nix::unistd::geteuid().as_raw();
     std::os::unix::fs::lchown(path, Some(me), Some(nix::unistd::getegid().as_raw())).unwrap();

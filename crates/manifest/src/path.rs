@@ -1,9 +1,9 @@
-//! Paths of a manifest: patterns of AppArmor's language that are one path, wherever they are put.
+//! Paths of a manifest: patterns of AppArmor's language.
 //!
-//! A path is pasted into a rule. So what is accepted must be one token to the lexer of
-//! apparmor_parser (`parser_lex.l`) and one well-formed pattern to its regular expressions
-//! (`parser_regex.c`). Everything that is not known to be so is refused; a path with white space
-//! or a comma is put into quotes, in which patterns and variables still work (`apparmor.d(5)`).
+//! A path is copied into a rule. It must be one token to the lexer of apparmor_parser
+//! (`parser_lex.l`) and one well-formed pattern to its regular expressions (`parser_regex.c`);
+//! anything else is refused. A path with a blank or a comma is put in quotes, in which patterns
+//! and variables still work (`apparmor.d(5)`).
 
 use std::iter::Peekable;
 use std::str::CharIndices;
@@ -11,34 +11,34 @@ use std::str::CharIndices;
 /// The longest path that a process can name (`PATH_MAX`).
 const MAX: usize = 4096;
 
-/// How deep `{a,{b,c}}` may nest; apparmor_parser itself stops at 50.
+/// How deep `{a,{b,c}}` may nest. apparmor_parser allows 50.
 const MAX_NESTING: usize = 10;
 
-/// A path as it stands in a rule.
+/// A checked path, as it is written in a rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Path(String);
 
 impl Path {
-    /// Checks a path from outside.
+    /// Checks a path of a manifest.
     ///
     /// # Errors
-    /// The rule that it breaks, as a clause.
+    /// The rule that it breaks, as a predicate: `has '}' without '{'`.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         if text.is_empty() {
-            return Err("it is empty".to_owned());
+            return Err("is empty".to_owned());
         }
         if text.len() > MAX {
-            return Err(format!("it is longer than {MAX} bytes"));
+            return Err(format!("is longer than {MAX} bytes"));
         }
         let after_variable = text
             .strip_prefix("@{")
             .and_then(|rest| rest.split_once('}'))
             .map(|(_, rest)| rest);
         if !after_variable.unwrap_or(text).starts_with('/') {
-            return Err("it does not start with '/' or with a variable and '/'".to_owned());
+            return Err("does not start with '/' or with a variable and '/'".to_owned());
         }
         if text.split('/').any(|part| part == "..") {
-            return Err("it has a '..' part, which no path of the kernel has".to_owned());
+            return Err("has the part '..', which no path in the kernel has".to_owned());
         }
         pattern(text)?;
         let quotes = text.contains([' ', ',']);
@@ -49,43 +49,43 @@ impl Path {
         }))
     }
 
-    /// The path, in quotes where it needs them.
+    /// The path, in quotes if it needs them.
     pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// Goes through a pattern, and says what is wrong with it.
+/// Checks a pattern; the error is a predicate.
 fn pattern(text: &str) -> Result<(), String> {
-    // For each open brace, whether it has a comma yet.
+    // For each open brace, whether a comma was seen inside it.
     let mut braces: Vec<bool> = Vec::new();
     let mut rest = text.char_indices().peekable();
     while let Some((_, c)) = rest.next() {
         match c {
             '@' if rest.next_if(|(_, c)| *c == '{').is_some() => variable(&mut rest)?,
             '{' if braces.len() == MAX_NESTING => {
-                return Err(format!("its braces nest deeper than {MAX_NESTING}"));
+                return Err(format!("nests braces deeper than {MAX_NESTING}"));
             }
             '{' => braces.push(false),
             ',' => match braces.last_mut() {
                 Some(comma) => *comma = true,
-                None => return Err("it has ',' outside of '{…}', which ends a rule".to_owned()),
+                None => return Err("has ',' outside '{…}', where it ends a rule".to_owned()),
             },
             '}' => match braces.pop() {
                 Some(true) => {}
-                Some(false) => return Err("it has '{…}' without ',' in it".to_owned()),
-                None => return Err("it has '}' without '{'".to_owned()),
+                Some(false) => return Err("has '{…}' without ',' inside".to_owned()),
+                None => return Err("has '}' without '{'".to_owned()),
             },
             '[' => class(&mut rest)?,
             'a'..='z' | 'A'..='Z' | '0'..='9' => {}
             '/' | '_' | '.' | '-' | '+' | '@' | ':' | '=' | '~' | '%' | '*' | '?' | ' ' => {}
-            ']' => return Err("it has ']' without '['".to_owned()),
-            c => return Err(format!("it has {c:?}, which may not stand in a path here")),
+            ']' => return Err("has ']' without '['".to_owned()),
+            c => return Err(format!("has {c:?}, which is not allowed in a path")),
         }
     }
     match braces.is_empty() {
         true => Ok(()),
-        false => Err("it has '{' without '}'".to_owned()),
+        false => Err("has '{' without '}'".to_owned()),
     }
 }
 
@@ -100,13 +100,13 @@ fn variable(rest: &mut Peekable<CharIndices<'_>>) -> Result<(), String> {
             _ => break,
         }
     }
-    Err("it has '@{' that does not begin a variable such as @{PROC}".to_owned())
+    Err("has '@{' that does not start a variable such as @{PROC}".to_owned())
 }
 
 /// The rest of `[a-z_]` or `[^0-9]`.
 fn class(rest: &mut Peekable<CharIndices<'_>>) -> Result<(), String> {
     let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '.';
-    let bad = || "it has '[…]' that is not made of letters, digits, '_', '.' and ranges".to_owned();
+    let bad = || "has '[…]' that is not letters, digits, '_', '.' and ascending ranges".to_owned();
     rest.next_if(|(_, c)| *c == '^');
     let mut members = 0_usize;
     loop {

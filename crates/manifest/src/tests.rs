@@ -5,6 +5,8 @@ use serde_json::{Value, json};
 
 use super::*;
 
+const GROUP: &str = "security-profiles-operator.x-k8s.io";
+
 fn api(version: &str) -> String {
     format!("{GROUP}/{version}")
 }
@@ -22,7 +24,7 @@ fn with(name: &str, spec: &Value) -> Manifest {
     }))
 }
 
-/// The rules of a text: what stands in the lines between the first and the last.
+/// The rules of a text: the lines after its preamble, without the last.
 fn rules(text: &str) -> Vec<String> {
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!(lines.first(), Some(&"#include <tunables/global>"));
@@ -39,8 +41,8 @@ fn rules(text: &str) -> Vec<String> {
         .collect()
 }
 
-/// A rule of files as its words, read as the parser's lexer does: one path, in quotes or without
-/// white space, and one mode.
+/// A file rule as the lexer of apparmor_parser reads it: whether it denies, one path (in quotes or
+/// without white space) and one access mode.
 fn words(rule: &str) -> (bool, String, String) {
     let (denied, rule) = match rule.strip_prefix("deny ") {
         Some(rest) => (true, rest),
@@ -126,6 +128,172 @@ fn numbers_and_booleans_are_no_strings() {
     }
 }
 
+/// A manifest in block style, with these lines in front of `spec` and in it.
+fn lines(version: &str, before: &str, spec: &str) -> Manifest {
+    let api = api(version);
+    let yaml = format!(
+        "apiVersion: {api}\nkind: AppArmorProfile\nmetadata:\n  name: x\n{before}spec:\n{spec}"
+    );
+    read(yaml.as_bytes()).unwrap().remove(0)
+}
+
+#[test]
+fn what_is_not_read_may_be_anything() {
+    for before in [
+        "  labels: {a: 1, a: 2}\n",
+        "  annotations: {a: &x yes, b: *x, c: !!binary aGk=}\n",
+        "  namespace: 12\n  ownerReferences: {[a]: b}\n",
+        "status:\n  <<: {}\n  a: 1\n  a: 2\n",
+        "status: [1, 2]\n",
+    ] {
+        let manifest = lines("v1", before, "  mode: Enforce\n");
+        assert!(manifest.rendered.is_ok(), "{before}: {manifest:?}");
+    }
+}
+
+#[test]
+fn null_is_absent_wherever_a_field_is_known() {
+    for (version, spec) in [
+        ("v1", "  null\n"),
+        ("v1", "  mode: null\n  state: ~\n  abstract:\n"),
+        (
+            "v1",
+            "  abstract: {executable: null, filesystem: {readOnlyPaths: null}, network: ~}\n",
+        ),
+        (
+            "v1",
+            "  abstract: {capability: {allowedCapabilities: null}, ptrace: null}\n",
+        ),
+        (
+            "v1alpha1",
+            "  policy: null\n  complainMode: null\n  disabled: null\n",
+        ),
+        (
+            "v1alpha1",
+            "  abstract: {network: {allowRaw: null, allowedProtocols: null}}\n",
+        ),
+    ] {
+        let manifest = lines(version, "status: null\n", spec);
+        assert!(manifest.rendered.is_ok(), "{spec}: {manifest:?}");
+    }
+    for spec in [
+        "  enforce: null\n",
+        "  abstract: {filesystem: {readOnlyPaths: [null]}}\n",
+    ] {
+        assert!(lines("v1", "", spec).rendered.is_err(), "{spec}");
+    }
+    let manifest = lines("v1", "sepc: null\n", "  mode: Enforce\n");
+    assert!(manifest.rendered.is_err(), "{manifest:?}");
+}
+
+#[test]
+fn a_refusal_names_the_field_its_line_and_the_reason() {
+    for (version, spec, refusal) in [
+        (
+            "v1",
+            "  mode: complain\n",
+            r#"spec.mode (line 6): must be Enforce or Complain, not "complain""#,
+        ),
+        (
+            "v1",
+            "  state: on\n",
+            "spec.state (line 6): must be Enabled or Disabled, not on",
+        ),
+        (
+            "v1",
+            "  mode: 1\n",
+            "spec.mode (line 6): must be Enforce or Complain, not the number 1",
+        ),
+        (
+            "v1",
+            "  abstract:\n    network:\n      allowRaw:\n        \"true\"\n",
+            r#"spec.abstract.network.allowRaw (line 8): must be true or false, not the string "true""#,
+        ),
+        (
+            "v1",
+            "  abstract:\n    filesystem:\n      readOnlyPaths:\n      - /a\n      - no\n",
+            "spec.abstract.filesystem.readOnlyPaths[1] (line 10): must be a string, not no, which \
+             YAML 1.1 reads as a boolean; put it in quotes",
+        ),
+        (
+            "v1",
+            "  abstract:\n    filesystem:\n      readOnlyPaths: [/a, {b: c}]\n",
+            "spec.abstract.filesystem.readOnlyPaths[1] (line 8): must be a string, not an object",
+        ),
+        (
+            "v1",
+            "  abstract:\n    ptrace: {allowedAccess: [write]}\n",
+            "spec.abstract.ptrace.allowedAccess[0] (line 7): must be read, readby, trace or \
+             tracedby, not \"write\"",
+        ),
+        (
+            "v1",
+            "  abstract:\n    network:\n      allowedProtocols: {allowTCP: true}\n",
+            "spec.abstract.network.allowedProtocols.allowTCP (line 8): unknown field; the known \
+             fields are allowTcp, allowUdp",
+        ),
+        (
+            "v1",
+            "  mode: Enforce\n  state: Enabled\n  mode: Enforce\n",
+            r#"spec (line 8): the key "mode" occurs twice"#,
+        ),
+        (
+            "v1",
+            "  ? [a]\n  : b\n",
+            "spec (line 6): a key is not a string",
+        ),
+        (
+            "v1",
+            "  !x mode: Enforce\n",
+            r#"spec (line 6): the tag "!x" is not supported; remove the tag"#,
+        ),
+        (
+            "v1",
+            "  - mode\n",
+            "spec (line 5): must be an object, not a list",
+        ),
+        (
+            "v1alpha1",
+            "  disabled: true\n  state: Enabled\n",
+            "spec.state (line 7): contradicts spec.disabled",
+        ),
+        (
+            "v1alpha1",
+            "  policy: x\n  abstract: {filesystem: {}}\n",
+            "spec.policy (line 6): cannot be combined with spec.abstract",
+        ),
+        (
+            "v2",
+            "  {}\n",
+            r#"apiVersion (line 1): must be security-profiles-operator.x-k8s.io/v1 or v1alpha1, not "security-profiles-operator.x-k8s.io/v2""#,
+        ),
+    ] {
+        let manifest = lines(version, "", spec);
+        assert_eq!(manifest.name.as_deref(), Some("x"));
+        assert_eq!(
+            manifest.rendered.unwrap_err().to_string(),
+            refusal,
+            "{spec}"
+        );
+    }
+    let e = read(b"kind: Pod\n---\na: ]\n").unwrap_err();
+    assert!(e.to_string().starts_with("line 3: not valid YAML: "), "{e}");
+}
+
+#[test]
+fn names_have_an_error_kind_of_their_own() {
+    let kind = |name: &Value| {
+        let manifest = one(&json!({
+            "apiVersion": api("v1"), "kind": "AppArmorProfile", "metadata": {"name": name},
+        }));
+        manifest.rendered.unwrap_err().kind()
+    };
+    assert_eq!(kind(&json!("a/b")), ErrorKind::Name);
+    assert_eq!(kind(&json!("")), ErrorKind::Name);
+    assert_eq!(kind(&json!(1)), ErrorKind::Invalid);
+    assert_eq!(kind(&json!(null)), ErrorKind::Invalid);
+}
+
 #[test]
 fn complain_mode_has_no_deny_rule_and_enforce_mode_has_all_of_them() {
     let spec = |mode: &str| {
@@ -164,7 +332,7 @@ fn depth_and_number_of_values_are_bounded() {
     assert!(read(format!("[{}]", "a,".repeat(300_000)).as_bytes()).is_err());
 }
 
-/// Anything, but mostly what is nearly a path or nearly gets out of one.
+/// Any text, but mostly text that is almost a path, or that would end a rule.
 fn hostile() -> impl Strategy<Value = String> {
     prop_oneof![
         4 => "/[a-c/._*?+@:=~%-]{0,12}",
@@ -184,8 +352,7 @@ fn list() -> impl Strategy<Value = Vec<String>> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
-    /// Whatever stands in the fields: a text that comes out has the rules of these fields, each
-    /// once, and no other.
+    /// Whatever the fields have: the text has the rules of these fields, each once, and no others.
     #[test]
     fn nothing_is_smuggled(
         name in prop_oneof![3 => "[a-z]{3}", 1 => hostile()],
@@ -253,7 +420,7 @@ proptest! {
         prop_assert_eq!(net.len(), wanted);
     }
 
-    /// No bytes make it panic.
+    /// No input makes it panic.
     #[test]
     fn any_bytes_are_read_or_refused(bytes: Vec<u8>, text in "[a-z:\\-\\[\\]{},&*!|>'\"%@#? \n]{0,60}") {
         let _ = read(&bytes);

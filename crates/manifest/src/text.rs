@@ -3,12 +3,12 @@
 
 use std::fmt::{Display, Write};
 
+use crate::api::{Network, PtraceRule, Rules};
 use crate::path::Path;
-use crate::rules::{Abstract, Network, Ptrace};
 
-/// What no profile of the operator may do in enforce mode, whatever it allows. Up to 0.8.4 it also
-/// denied mount and most of /sys; a manifest does not say which operator it was written for, and
-/// those of later ones need what was denied (its commits 652a546b1 and 12b4b3d01).
+/// What the operator denies in every profile in enforce mode. Up to 0.8.4 it also denied mount
+/// and most of /sys. A manifest does not say for which operator it was written, and manifests for
+/// later operators need what was denied (commits 652a546b1 and 12b4b3d01 of the operator).
 pub(crate) const DENIED: [&str; 9] = [
     "@{PROC}/* w",
     "@{PROC}/{[^1-9],[^1-9][^0-9],[^1-9s][^0-9y][^0-9s],[^1-9][^0-9][^0-9][^0-9]*}/** w",
@@ -22,9 +22,10 @@ pub(crate) const DENIED: [&str; 9] = [
 ];
 
 /// The text of a profile, made of rules.
-pub(crate) fn of(name: &str, complain: bool, rules: &Abstract) -> String {
+pub(crate) fn of(name: &str, complain: bool, rules: &Rules) -> String {
     let mode = if complain { "complain" } else { "enforce" };
-    // A deny rule is enforced in complain mode too, and silently: complain mode has none.
+    // The kernel enforces deny rules in complain mode too, without a log entry, so a profile in
+    // complain mode has none.
     let mut text = Text {
         text: format!(
             "#include <tunables/global>\n\
@@ -33,8 +34,11 @@ pub(crate) fn of(name: &str, complain: bool, rules: &Abstract) -> String {
         ),
         denies: !complain,
     };
-    // The operator's way to allow mounting: there is no field for it.
-    let mounts = rules.capabilities.contains(&"sys_rawio");
+    // There is no field for mounting: the operator allows it with this capability.
+    let mounts = rules
+        .capabilities
+        .iter()
+        .any(|capability| capability.0 == "sys_rawio");
     text.paths(&rules.executables, "ixr");
     text.paths(&rules.libraries, "mr");
     if mounts {
@@ -53,7 +57,7 @@ pub(crate) fn of(name: &str, complain: bool, rules: &Abstract) -> String {
         rules
             .capabilities
             .iter()
-            .map(|name| format!("capability {name}")),
+            .map(|capability| format!("capability {}", capability.0)),
     );
     if mounts {
         text.rules(["mount", "remount", "umount"]);
@@ -63,7 +67,7 @@ pub(crate) fn of(name: &str, complain: bool, rules: &Abstract) -> String {
     text.text
 }
 
-fn ptrace(rule: &Ptrace) -> String {
+fn ptrace(rule: &PtraceRule) -> String {
     let access = rule.access.join(", ");
     match &rule.peer {
         Some(peer) => format!("ptrace ({access}) peer={peer}"),
@@ -101,7 +105,7 @@ impl Text {
     fn network(&mut self, network: &Network) {
         match network.raw {
             true => self.rules(["network raw"]),
-            // Not only where it says false: the operator copies the field to a plain boolean.
+            // A missing allowRaw denies too: the operator copies the field to a plain boolean.
             false => self.deny(["network raw"]),
         }
         if network.tcp {

@@ -1,201 +1,277 @@
-//! YAML (and so JSON) as a tree, as far as a manifest needs it.
+//! YAML, and so JSON, as a tree of values with their lines.
 //!
-//! Read by Kubernetes' rules where readers of YAML disagree, and not at all where a wrong guess
-//! could change a policy: such a value is [`Node::Unusable`], with the reason, and a manifest that
-//! has one where it matters is refused. Aliases are among them. So no value is ever larger than
-//! its own text, and the "billion laughs" of YAML cannot be told here.
+//! A construct that readers of YAML understand differently (an alias, a tag, a key that occurs
+//! twice) is [`Value::Refused`] in its place. A manifest is refused only if it has one in a field
+//! that is read. Aliases are not followed, so a tree is never larger than its text.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
-use granit_parser::{Event, Parser, ScalarStyle, Tag, options};
+use granit_parser::{ErrorKind, Event, Parser, ScalarStyle, ScanError, Tag, options};
 
-use crate::error::{Error, Result, cut, quoted};
+use crate::error::{Error, Result, Segment, cut, quoted};
+use crate::scalar::plain;
 
-/// How deep values may stand in each other; manifests need less than 20 levels.
+/// How deep values may nest. Manifests have less than 20 levels.
 const MAX_DEPTH: usize = 64;
 
-/// The most values in a file. A list of every profile of a big cluster has some ten thousands.
+/// The most values in a file. A list of all profiles of a large cluster has some ten thousand.
 const MAX_VALUES: usize = 200_000;
 
-/// One value.
+/// One value, and the line on which it or its key starts.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Node {
-    /// Nothing, `~` or `null`.
-    Null,
-    /// `true` or `false`.
-    Flag(bool),
-    /// Text.
-    Text(String),
-    /// A list.
-    List(Vec<Node>),
-    /// An object.
-    Object(BTreeMap<String, Node>),
-    /// What is not used here, and why.
-    Unusable(String),
+pub(crate) struct Node {
+    pub(crate) line: usize,
+    pub(crate) value: Value,
 }
 
-/// A list or an object whose end was not seen yet.
-enum Open {
-    List(Vec<Node>, Option<String>),
-    Object {
-        entries: BTreeMap<String, Node>,
-        key: Option<String>,
-        /// Why the object as a whole cannot be used.
-        bad: Option<String>,
-    },
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Value {
+    /// Nothing, `~` or `null`.
+    Null,
+    /// `true` or `false` without quotes.
+    Flag(bool),
+    /// A number without quotes. No field of a manifest is a number.
+    Number(String),
+    /// A word without quotes that is a boolean in YAML 1.1 and text in YAML 1.2.
+    Ambiguous(String),
+    Text(String),
+    List(Vec<Node>),
+    Object(BTreeMap<String, Node>),
+    Refused(Refusal),
+}
+
+/// What is not read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    Alias,
+    Tag(String),
+    /// An object with this key twice. Readers differ in which of the two they take.
+    Twice(String),
+    /// An object with a key that is a list, an object or an alias.
+    Key,
+}
+
+impl Node {
+    /// The value of a key, if this is an object that has it.
+    pub(crate) fn get(&self, key: &str) -> Option<&Self> {
+        match &self.value {
+            Value::Object(entries) => entries.get(key),
+            _ => None,
+        }
+    }
+
+    /// The text, if it is one.
+    pub(crate) fn text(&self) -> Option<&str> {
+        match &self.value {
+            Value::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The line of the value at this path, or of the last value on the way that is there.
+    pub(crate) fn line_of(&self, path: &[Segment]) -> usize {
+        let mut node = self;
+        for segment in path {
+            let next = match (segment, &node.value) {
+                (Segment::Key(key), Value::Object(entries)) => entries.get(key),
+                (Segment::Index(index), Value::List(items)) => items.get(*index),
+                _ => None,
+            };
+            let Some(next) = next else { break };
+            node = next;
+        }
+        node.line
+    }
 }
 
 /// The documents of a file.
 ///
 /// # Errors
-/// Where it is no YAML, nests too deep or holds too much.
+/// Where the file is not YAML, nests too deep or has too many values.
 pub(crate) fn documents(text: &str) -> Result<Vec<Node>> {
     let options = options! {
         flow_nesting_limit: MAX_DEPTH,
         block_nesting_limit: MAX_DEPTH,
     };
-    let mut documents = Vec::new();
-    let mut open: Vec<Open> = Vec::new();
-    let mut root = None;
+    let mut documents = Documents::default();
     let mut values = 0_usize;
     for event in Parser::new_from_str_with_options(text, options) {
-        let (event, _) = event.map_err(|e| no_yaml(&cut(&e.to_string(), 300)))?;
+        let (event, span) = event.map_err(|e| not_yaml(&e))?;
         if event.is_node() {
             values = values.saturating_add(1);
             if values > MAX_VALUES {
-                return Err(no_yaml(&format!("it has more than {MAX_VALUES} values")));
+                return Err(Error::new(format!("more than {MAX_VALUES} values"))
+                    .with_remedy("split the file"));
             }
         }
-        let done = match event {
-            Event::DocumentStart(..) => {
-                root = None;
-                continue;
-            }
+        documents.take(event, span.start.line());
+    }
+    Ok(documents.done)
+}
+
+fn not_yaml(e: &ScanError) -> Error {
+    let error = match e.kind() {
+        ErrorKind::RecursionLimitExceeded => {
+            Error::new(format!("nests deeper than {MAX_DEPTH} levels"))
+        }
+        _ => Error::new(format!("not valid YAML: {}", cut(&e.info(), 300))),
+    };
+    error.with_line(e.marker().line())
+}
+
+/// The documents that are read so far.
+#[derive(Default)]
+struct Documents {
+    done: Vec<Node>,
+    /// The root of the current document, once it is complete.
+    root: Option<Node>,
+    /// The lists and objects that the next event is inside of, the innermost last.
+    open: Vec<Open>,
+}
+
+/// A list or an object that is not complete.
+struct Open {
+    line: usize,
+    items: Items,
+    /// The first reason to refuse it as a whole, and its line.
+    refused: Option<(Refusal, usize)>,
+}
+
+enum Items {
+    List(Vec<Node>),
+    Object {
+        entries: BTreeMap<String, Node>,
+        /// The key whose value is next, and its line.
+        key: Option<(String, usize)>,
+    },
+}
+
+impl Documents {
+    fn take(&mut self, event: Event<'_>, line: usize) {
+        match event {
+            Event::DocumentStart(..) => self.root = None,
             Event::DocumentEnd => {
-                documents.push(root.take().unwrap_or(Node::Null));
-                continue;
+                let root = self.root.take();
+                self.done.push(root.unwrap_or(Node {
+                    line,
+                    value: Value::Null,
+                }));
             }
             Event::SequenceStart(_, _, tag) => {
-                open.push(Open::List(Vec::new(), tagged(tag.as_deref())));
-                continue;
+                self.enter(Items::List(Vec::new()), line, tag.as_deref());
             }
             Event::MappingStart(_, _, tag) => {
-                open.push(Open::Object {
-                    entries: BTreeMap::new(),
-                    key: None,
-                    bad: tagged(tag.as_deref()),
-                });
-                continue;
+                let (entries, key) = (BTreeMap::new(), None);
+                self.enter(Items::Object { entries, key }, line, tag.as_deref());
             }
-            Event::SequenceEnd | Event::MappingEnd => match open.pop() {
-                Some(open) => closed(open),
-                None => continue,
-            },
-            Event::Scalar(text, style, _, tag) => match (open.last_mut(), tagged(tag.as_deref())) {
-                (
-                    Some(Open::Object {
-                        key: key @ None,
-                        bad,
-                        ..
-                    }),
-                    tagged,
-                ) => {
-                    if tagged.is_some() {
-                        *bad = tagged;
-                    }
-                    *key = Some(text.into_owned());
-                    continue;
+            Event::SequenceEnd | Event::MappingEnd => {
+                if let Some(open) = self.open.pop() {
+                    self.add(open.close());
                 }
-                (_, Some(bad)) => Node::Unusable(bad),
-                (_, None) if style == ScalarStyle::Plain => plain(&text),
-                (_, None) => Node::Text(text.into_owned()),
-            },
-            Event::Alias(_) => {
-                Node::Unusable("it is an alias (*NAME), which is not followed here".to_owned())
             }
-            _ => continue,
+            Event::Scalar(text, style, _, tag) => self.scalar(&text, style, line, tag.as_deref()),
+            Event::Alias(_) => self.add(Node {
+                line,
+                value: Value::Refused(Refusal::Alias),
+            }),
+            _ => {}
+        }
+    }
+
+    fn enter(&mut self, items: Items, line: usize, tag: Option<&Tag>) {
+        self.open.push(Open {
+            line,
+            items,
+            refused: tag.map(|tag| (refused_tag(tag), line)),
+        });
+    }
+
+    fn scalar(&mut self, text: &str, style: ScalarStyle, line: usize, tag: Option<&Tag>) {
+        if let Some(open) = self.open.last_mut()
+            && let Items::Object {
+                key: key @ None, ..
+            } = &mut open.items
+        {
+            *key = Some((text.to_owned(), line));
+            if let Some(tag) = tag {
+                open.refused.get_or_insert((refused_tag(tag), line));
+            }
+            return;
+        }
+        let value = match (tag, style) {
+            (Some(tag), _) => Value::Refused(refused_tag(tag)),
+            (None, ScalarStyle::Plain) => plain(text),
+            (None, _) => Value::Text(text.to_owned()),
         };
-        match open.last_mut() {
-            None => root = Some(done),
-            Some(Open::List(items, _)) => items.push(done),
-            Some(Open::Object { entries, key, bad }) => match key.take() {
-                Some(name) => match entries.entry(name) {
-                    Entry::Vacant(place) => {
-                        place.insert(done);
+        self.add(Node { line, value });
+    }
+
+    /// Puts a complete value where it belongs.
+    fn add(&mut self, mut node: Node) {
+        let Some(open) = self.open.last_mut() else {
+            self.root = Some(node);
+            return;
+        };
+        match &mut open.items {
+            Items::List(items) => items.push(node),
+            Items::Object { entries, key } => match key.take() {
+                Some((name, line)) => {
+                    if !matches!(node.value, Value::Refused(_)) {
+                        node.line = line;
                     }
-                    // Readers differ in which one they take.
-                    Entry::Occupied(place) => {
-                        *bad = Some(format!("it has {} twice", quoted(place.key())));
+                    match entries.entry(name) {
+                        Entry::Vacant(place) => drop(place.insert(node)),
+                        Entry::Occupied(place) => {
+                            let twice = Refusal::Twice(place.key().clone());
+                            open.refused.get_or_insert((twice, line));
+                        }
                     }
-                },
-                // An alias, a list or an object in the place of a key; its value follows.
+                }
+                // This value is the key; the next one is its value.
                 None => {
-                    *key = Some(String::new());
-                    *bad = Some("it has a key that is no text".to_owned());
+                    *key = Some((String::new(), node.line));
+                    open.refused.get_or_insert((Refusal::Key, node.line));
                 }
             },
         }
     }
-    Ok(documents)
 }
 
-fn no_yaml(why: &str) -> Error {
-    Error::new(format!("it cannot be read as YAML: {why}"))
-}
-
-fn closed(open: Open) -> Node {
-    match open {
-        Open::List(_, Some(bad)) | Open::Object { bad: Some(bad), .. } => Node::Unusable(bad),
-        Open::List(items, None) => Node::List(items),
-        Open::Object { entries, .. } => Node::Object(entries),
-    }
-}
-
-/// Why a tagged value is not used: what `!!binary` or `!x` make of it is the reader's affair.
-fn tagged(tag: Option<&Tag>) -> Option<String> {
-    tag.map(|tag| format!("it has the tag {}", quoted(&tag.original())))
-}
-
-/// What a word without quotes is to Kubernetes, which reads YAML 1.1, and to readers of YAML 1.2.
-fn plain(word: &str) -> Node {
-    match word {
-        "" | "~" | "null" | "Null" | "NULL" => Node::Null,
-        "true" | "True" | "TRUE" => Node::Flag(true),
-        "false" | "False" | "FALSE" => Node::Flag(false),
-        "y" | "Y" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" | "n" | "N" | "no" | "No" | "NO"
-        | "off" | "Off" | "OFF" => Node::Unusable(format!(
-            "{word}, without quotes, is a boolean to some readers of YAML and a word to others"
-        )),
-        _ if is_number(word) => {
-            Node::Unusable(format!("{} has no quotes and is a number", quoted(word)))
+impl Open {
+    fn close(self) -> Node {
+        if let Some((refusal, line)) = self.refused {
+            return Node {
+                line,
+                value: Value::Refused(refusal),
+            };
         }
-        _ => Node::Text(word.to_owned()),
+        let value = match self.items {
+            Items::List(items) => Value::List(items),
+            Items::Object { entries, .. } => Value::Object(entries),
+        };
+        Node {
+            line: self.line,
+            value,
+        }
     }
 }
 
-/// Whether any reader takes the word for a number.
-fn is_number(word: &str) -> bool {
-    let unsigned = word.trim_start_matches(['+', '-']);
-    if matches!(unsigned.to_ascii_lowercase().as_str(), ".inf" | ".nan") {
-        return true;
+fn refused_tag(tag: &Tag) -> Refusal {
+    Refusal::Tag(tag.original())
+}
+
+impl Refusal {
+    /// The error that a manifest with this value has.
+    pub(crate) fn error(&self) -> Error {
+        match self {
+            Self::Alias => {
+                Error::new("an alias is not followed").with_remedy("write the value here")
+            }
+            Self::Tag(tag) => Error::new(format!("the tag {} is not supported", quoted(tag)))
+                .with_remedy("remove the tag"),
+            Self::Twice(key) => Error::new(format!("the key {} occurs twice", quoted(key))),
+            Self::Key => Error::new("a key is not a string"),
+        }
     }
-    let digits: String = unsigned.chars().filter(|c| *c != '_').collect();
-    let of_base = |prefix: &str, base: u32| {
-        digits
-            .strip_prefix(prefix)
-            .is_some_and(|rest| !rest.is_empty() && rest.chars().all(|c| c.is_digit(base)))
-    };
-    if of_base("0x", 16) || of_base("0o", 8) || of_base("0b", 2) {
-        return true;
-    }
-    // Rust's grammar of floats is that of YAML, with words that must not count.
-    let floats = digits.starts_with(|c: char| c.is_ascii_digit() || c == '.')
-        && digits.parse::<f64>().is_ok();
-    // 1:30 is ninety to YAML 1.1.
-    let sexagesimal = digits.contains(':')
-        && digits
-            .split(':')
-            .all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit() || b == b'.'));
-    floats || sexagesimal
 }

@@ -157,7 +157,7 @@ fn a_client_without_labels_is_told_by_the_words_of_cri_o() {
     ] {
         let odd = [odd[0], (METADATA, metadata)];
         let container = bundle("/b", &[&asks, unlabelled(), &odd]);
-        assert!(container.refusal().contains("tells no container names"));
+        assert!(container.refusal().contains("gives no container names"));
     }
 }
 
@@ -213,7 +213,7 @@ fn only_the_id_makes_it_a_bundle_of_cri_os() {
         let guessed = [(CONTAINER_ID, "guessed")];
         let refusal = bundle(path, &[OURS, FORGED_CRI, &guessed]).refusal();
         assert!(
-            refusal.contains(CONTAINER_ID) && refusal.contains("take annotations"),
+            refusal.contains(CONTAINER_ID) && refusal.contains("remove the annotations"),
             "{refusal}"
         );
     }

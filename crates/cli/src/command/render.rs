@@ -49,7 +49,7 @@ fn refused(e: &manifest::Error) -> Error {
         ErrorKind::Invalid => Kind::DoesNotCompile,
         ErrorKind::Name => Kind::Policy,
     };
-    let error = Error::new(kind, e.why());
+    let error = Error::new(kind, e.reason());
     match e.remedy() {
         Some(remedy) => error.with_remedy(remedy),
         None => error,

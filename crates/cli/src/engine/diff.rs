@@ -111,12 +111,12 @@ mod tests {
         let new = "a\nb\nc\nd\nE\nf\ng\nh\ni\nj\nk\nl\nm\nn";
         assert_eq!(
             unified("x", "y", old, new),
-            "--- x\n+++ y\n:: -2,7 +2,7 ::\n b\n c\n d\n-e\n+E\n f\n g\n h\n\
-             :: -11,3 +11,4 ::\n k\n l\n m\n+n\n\\ No newline at end of file\n"
+            "--- x\n+++ y\n@@ -2,7 +2,7 @@\n b\n c\n d\n-e\n+E\n f\n g\n h\n\
+             @@ -11,3 +11,4 @@\n k\n l\n m\n+n\n\\ No newline at end of file\n"
         );
         assert_eq!(
             unified("/dev/null", "y", "", "a\n"),
-            "--- /dev/null\n+++ y\n:: -0,0 +1 ::\n+a\n"
+            "--- /dev/null\n+++ y\n@@ -0,0 +1 @@\n+a\n"
         );
         assert_eq!(unified("x", "y", "a\n", "a\n"), "");
     }

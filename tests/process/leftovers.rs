@@ -1,0 +1,91 @@
+//! Hundreds of containers, one after the other and several at once: nothing is left of them.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::create::ASKS;
+use crate::node::{Node, node};
+
+/// How many at once, and how many each one after the other.
+const WORKERS: usize = 4;
+const EACH: usize = 225;
+
+/// All files of the node, with their sizes.
+fn files(node: &Node) -> BTreeMap<PathBuf, u64> {
+    fn add(directory: &Path, all: &mut BTreeMap<PathBuf, u64>) {
+        for entry in fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            let meta = path.symlink_metadata().unwrap();
+            // A directory's size depends on what was in it; what is remembered has times in it.
+            let varies = meta.is_dir() || path.parent().unwrap().ends_with("oci-apparmor/profiles");
+            let size = if varies { 0 } else { meta.len() };
+            if meta.is_dir() {
+                add(&path, all);
+            }
+            all.insert(path, size);
+        }
+    }
+    let mut all = BTreeMap::new();
+    add(&node.path("/"), &mut all);
+    all
+}
+
+/// Lets containers come and go, `count` by each of these workers.
+#[track_caller]
+fn cycles(node: &Node, workers: usize, count: usize) {
+    let words = [
+        "unshare",
+        "-pf",
+        "--mount-proc",
+        "--kill-child",
+        "sh",
+        "/run/leftovers.sh",
+        "/run/libexec/runc",
+        "/run/bundles",
+        &workers.to_string(),
+        &count.to_string(),
+    ];
+    let words = words.map(str::to_owned);
+    let output = node.enter("/", "", &words).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(
+        (&output.stdout[..], &output.stderr[..]),
+        (&b""[..], &b""[..])
+    );
+}
+
+#[test]
+fn nothing_is_left_of_nine_hundred_containers() {
+    let Some(node) = node() else { return };
+    node.source("q");
+    node.program("/run/bin/runc", include_str!("stand_in_fast.sh"));
+    node.program("/run/leftovers.sh", include_str!("leftovers.sh"));
+    fs::create_dir_all(node.path("/run/runc")).unwrap();
+    for worker in 0..WORKERS {
+        for name in ["config", "config.json"] {
+            let file = format!("/run/bundles/{worker}/{name}");
+            fs::create_dir_all(node.path(&file).parent().unwrap()).unwrap();
+            node.write(&file, ASKS.replace("\"p\"", "\"q\""));
+        }
+    }
+    // What is there once for all: the loaded profile, its locks, what is remembered of it.
+    cycles(&node, 1, 5);
+    // What has rested for two seconds is remembered.
+    std::thread::sleep(Duration::from_millis(2100));
+    cycles(&node, 1, 5);
+    let before = files(&node);
+    let policy = node.loaded_blob();
+    assert_eq!(node.records(), [""; 0]);
+
+    cycles(&node, WORKERS, EACH);
+    let after = files(&node);
+    let new: Vec<_> = after
+        .iter()
+        .filter(|(p, size)| before.get(*p) != Some(size))
+        .collect();
+    assert!(new.is_empty() && after.len() == before.len(), "{new:?}");
+    assert_eq!(node.loaded_blob(), policy);
+    assert_eq!(node.compilations().len(), 1);
+}
