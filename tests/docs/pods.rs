@@ -139,7 +139,7 @@ fn outcome(name: &str, pod: &Pod, containerd: bool) -> Outcome {
     let of_engine = field.unwrap_or("default-of-the-engine");
     let request = request::read(&annotations, Some(of_engine), caller).unwrap();
     let loaded = named_by_sandbox(&request, 16);
-    if containerd && field.is_some_and(|f| loaded.iter().all(|name| name.as_str() != f)) {
+    if containerd && field.is_some_and(|f| loaded.iter().all(|(_, name)| name.as_str() != f)) {
         return Outcome::NotFound;
     }
     match request.asked {
