@@ -37,7 +37,7 @@ use std::time::{Duration, Instant};
 use oci_apparmor::apparmor::kernel::Kernel;
 use oci_apparmor::apparmor::name::ProfileName;
 use oci_apparmor::node::Node;
-use oci_apparmor::profiles::{Store, Word};
+use oci_apparmor::profiles::{Reload, Store};
 use support::containers::{
     Bundle, CLI, CONFIG, loaded, profile_text, run, source, unload, world, wrapper,
 };
@@ -180,7 +180,7 @@ fn main() {
             ..Contender::process(words(&["/bin/busybox", "true"]))
         },
         Contender::new("the load step, in a process that runs", || {
-            Store::new(&node).load(&name, Word::Person).unwrap();
+            Store::new(&node).load(&name, Reload::Always).unwrap();
         }),
         Contender::new("the write alone", || {
             Kernel::default().replace(&policy).unwrap()

@@ -13,7 +13,7 @@ use crate::bundle::files::SpecFile;
 use crate::decision::{self, Asking, Decision, Facts};
 use crate::error::{Kind, Result};
 use crate::node::Node;
-use crate::profiles::{Against, Ensured, Store};
+use crate::profiles::{Check, Ensured, Store};
 use crate::report;
 use crate::request::{self, Caller, Key, Request};
 use crate::wanted::{Component, ProfileFacts, Wanted};
@@ -95,7 +95,7 @@ impl<'n> Admission<'n> {
         decision
             .components
             .iter()
-            .map(|component| self.store.ensure(component, Against::Source))
+            .map(|component| self.store.ensure(component, Check::Content))
             .collect()
     }
 
@@ -121,7 +121,7 @@ impl<'n> Admission<'n> {
             let done = store
                 .facts_of(&component.name)
                 .and_then(|facts| self.may_ask(&component.name, key, None, &facts))
-                .and_then(|()| store.ensure(&component, Against::Source));
+                .and_then(|()| store.ensure(&component, Check::Content));
             if let Err(e) = done {
                 report::notice(&format!("loading {} for a pod: {e}", component.name));
             }

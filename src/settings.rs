@@ -16,7 +16,7 @@ use serde::Deserialize;
 use crate::apparmor::name::ProfileName;
 use crate::child::Limits;
 use crate::error::{Error, Kind, Result};
-use crate::fs::trusted::{self, Refusal};
+use crate::fs::trusted::{self, TrustError};
 
 pub use rule::Rule;
 pub use runtimes::{RuntimeKind, RuntimeSettings};
@@ -212,7 +212,7 @@ impl Configuration {
 fn read(path: &Path) -> Result<Option<Vec<u8>>> {
     match trusted::read(path, MAX) {
         Ok(bytes) => Ok(Some(bytes)),
-        Err(Refusal::Missing) if !is_dangling(path) => Ok(None),
+        Err(TrustError::Missing) if !is_dangling(path) => Ok(None),
         Err(refusal) => Err(refusal
             .about(path, Kind::Configuration)
             .with_remedy("repair or remove the file; until then no container starts")),

@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use oci_apparmor::apparmor::text::Text;
+use oci_apparmor::apparmor::text::ProfileText;
 use oci_apparmor_manifest as manifest;
 
 fuzz_target!(|data: &[u8]| {
@@ -11,7 +11,7 @@ fuzz_target!(|data: &[u8]| {
         return;
     };
     for rendered in manifests.into_iter().filter_map(|m| m.rendered.ok()) {
-        let scanned = Text::scan(&rendered.text);
+        let scanned = ProfileText::scan(&rendered.text);
         // What `spec.policy` holds is the compiler's to judge.
         if data.windows(6).any(|word| word == b"policy") {
             continue;

@@ -1,4 +1,5 @@
-//! The kernel's AppArmor and its compiler. This room knows nothing of containers.
+//! AppArmor: names and labels, the kernel's interface, compiled policy, and the parser. Nothing
+//! here knows about containers.
 
 pub mod blob;
 pub mod confinement;

@@ -1,9 +1,9 @@
-//! The host's `apparmor_parser`: the only compiler of AppArmor's language.
+//! The host's `apparmor_parser`, the compiler of AppArmor's language.
 //!
-//! It compiles as this host would (its `parser.conf`, base directory and abi pins). It gets our
-//! own copy of the source on standard input, so that what was checked is what is compiled, and so
-//! that its look-ups by file name (`disable/`, `force-complain/`, its cache) cannot be hit by
-//! chance. It runs with an empty environment, and under limits.
+//! It compiles as on this host otherwise: with its `parser.conf`, base directory and pinned abi.
+//! It gets the source on standard input: it compiles the bytes that were checked, and it cannot
+//! look up the file's name in `disable/`, `force-complain/` or its cache. It runs with an empty
+//! environment, and under limits.
 
 use std::path::{Path, PathBuf};
 
@@ -12,7 +12,7 @@ use crate::child::{self, Cause, Limit, Limits, Output};
 use crate::error::{Error, Kind, Result};
 use crate::fs::trusted;
 
-/// Where the parser is looked for.
+/// The usual paths of the parser.
 const PATHS: [&str; 2] = ["/sbin/apparmor_parser", "/usr/sbin/apparmor_parser"];
 
 /// The parser of this host.
@@ -22,38 +22,38 @@ pub struct Parser {
     limits: Limits,
 }
 
-/// Where the parser may be: at `configured`, else in the usual places.
+/// Where the parser is looked for: at `configured`, otherwise in the usual places.
 #[must_use]
 pub fn candidates(configured: Option<&Path>) -> Vec<&Path> {
     configured.map_or(PATHS.map(Path::new).to_vec(), |path| vec![path])
 }
 
-/// What a source compiles to.
+/// The result of compiling a source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Compiled {
-    /// The policy; plain (see [`blob::plain`]), or compressed where the parser cannot do without.
+    /// The policy; compressed only if the parser cannot write it plain (see [`blob::plain`]).
     pub policy: Vec<u8>,
-    /// What the parser had to say about it, at most 64 KiB.
+    /// The warnings of the parser, at most 64 KiB.
     pub warnings: String,
 }
 
-/// A run of the parser that failed: what it says about the profile, or the limit that it met.
+/// A run of the parser that failed: it rejected the profile, exceeded a limit, or did not start.
 #[derive(Debug)]
-pub struct Failure(child::Failure);
+pub struct ParserFailure(child::Failure);
 
 /// The result of one run of the parser.
-pub type Run<T> = std::result::Result<T, Failure>;
+pub type Run<T> = std::result::Result<T, ParserFailure>;
 
-impl Failure {
-    /// Whether the parser itself rejects the profile; else it met a limit, or did not run.
+impl ParserFailure {
+    /// Whether the parser rejected the profile.
     #[must_use]
-    pub fn is_its_own(&self) -> bool {
+    pub fn is_rejection(&self) -> bool {
         matches!(self.0.cause, Cause::Exit { .. })
     }
 }
 
-impl From<Failure> for Error {
-    fn from(Failure(failure): Failure) -> Self {
+impl From<ParserFailure> for Error {
+    fn from(ParserFailure(failure): ParserFailure) -> Self {
         let remedy = failure.limit().map(|limit| match limit {
             Limit::Time(_) | Limit::ProcessorTime(_) => {
                 "simplify the profile, or raise parser_timeout"
@@ -69,10 +69,10 @@ impl From<Failure> for Error {
 }
 
 impl Parser {
-    /// Finds it, at `configured` or in the usual places; each run may use `limits`.
+    /// Finds the parser at `configured`, or in the usual places. Each run has these limits.
     ///
     /// # Errors
-    /// Where there is none, or one that somebody else could have put there.
+    /// [`Kind::Internal`] if there is none, or none that only root can have installed.
     pub fn find(configured: Option<&Path>, limits: Limits) -> Result<Self> {
         let mut failure = None;
         for path in candidates(configured) {
@@ -86,28 +86,27 @@ impl Parser {
             .with_remedy("install the package apparmor (apparmor-parser on other distributions)"))
     }
 
-    /// The program that runs.
+    /// The path of the program.
     #[must_use]
     pub fn program(&self) -> &Path {
         &self.program
     }
 
-    /// Compiles `source` and loads nothing.
+    /// Compiles `source` without loading it.
     ///
     /// # Errors
-    /// [`Failure`] with the parser's own message, or the limit that it met.
+    /// [`ParserFailure`], with the parser's message or the limit that it exceeded.
     pub fn compile(&self, source: &[u8], complain: bool) -> Run<Compiled> {
         self.compile_with(source, complain, &[])
     }
 
-    /// The same, with more options.
     fn compile_with(&self, source: &[u8], complain: bool, more: &[&str]) -> Run<Compiled> {
         let complain: &[&str] = if complain { &["-C"] } else { &[] };
         let arguments = [&["-Q", "-K", "-S"], complain, more].concat();
         let mut compiled = self.run(&arguments, source)?;
         if blob::compressed(&compiled.stdout) {
-            // Only parsers that compress know the option (AppArmor 5). One that does not heed it
-            // leaves what there was.
+            // Only parsers that compress (AppArmor 5) know this option. If it has no effect, the
+            // compressed policy is kept.
             let arguments = [&arguments[..], &["--zstd-compress-level=0"]].concat();
             if let Ok(plain) = self.run(&arguments, source)
                 && blob::plain(&plain.stdout).is_some()
@@ -121,12 +120,12 @@ impl Parser {
         })
     }
 
-    /// Compiles `source` as [`Parser::compile`] does, to hear all that the parser can say about it;
-    /// for a kernel with `features` (a file as in `/etc/apparmor.d/abi`) instead of this one.
+    /// Compiles `source` like [`Parser::compile`], with all warnings of the parser; with
+    /// `features` (a file as in `/etc/apparmor.d/abi`), for another kernel than this one.
     ///
     /// # Errors
-    /// As for [`Parser::compile`]; the message names the file of the error, `/dev/stdin` for
-    /// `source` itself.
+    /// As for [`Parser::compile`]; the message names the file with the error, or `/dev/stdin`
+    /// for `source`.
     pub fn lint(&self, source: &[u8], complain: bool, features: Option<&Path>) -> Run<Compiled> {
         let features = features.map(|f| format!("--kernel-features={}", f.display()));
         let more: Vec<&str> = ["--warn=rule-not-enforced", "--warn=rule-downgraded"]
@@ -134,23 +133,24 @@ impl Parser {
             .chain(features.as_deref())
             .collect();
         match self.compile_with(source, complain, &more) {
-            // A second run would meet the same limit.
-            Err(e) if !e.is_its_own() => return Err(e),
+            // A second run would exceed the same limit.
+            Err(e) if !e.is_rejection() => return Err(e),
             Err(_) => {}
             done => return done,
         }
         // Parsers before 3.0 do not know these options.
         self.compile(source, complain).map_err(|e| {
-            // Without a name for its input it does not tell an include's line 3 from ours.
+            // Without a name for its input, the message does not say whether the line is in the
+            // source or in an include.
             match self.compile_with(source, complain, &["/dev/stdin"]) {
-                Err(named) if named.is_its_own() => named,
+                Err(named) if named.is_rejection() => named,
                 _ => e,
             }
         })
     }
 
-    /// What `source` includes, directly or not, in the order in which the parser comes to it: each
-    /// as it is written, `<abstractions/base>` or `"/path"`, whether there is such a file or not.
+    /// The targets of all includes of `source`, also indirect ones, in the order of the parser and
+    /// as written: `<abstractions/base>` or `"/path"`. The files need not exist.
     ///
     /// # Errors
     /// As for [`Parser::compile`].
@@ -158,7 +158,7 @@ impl Parser {
         included(&self.flattened(source)?)
     }
 
-    /// `source` with the text of what it includes in the place of each include.
+    /// `source`, with the text of the included file in place of each include.
     ///
     /// # Errors
     /// As for [`Parser::compile`].
@@ -166,9 +166,8 @@ impl Parser {
         Ok(self.run(&["-p", "-Q", "-K"], source)?.stdout)
     }
 
-    /// The profiles that `source` declares, as the parser reads them.
-    ///
-    /// It does not expand variables in names, so compiled policy is asked where it can be walked.
+    /// The names of the profiles that `source` declares. Variables in names are not expanded, so
+    /// [`blob::walk`] is better where the compiled policy is available.
     ///
     /// # Errors
     /// As for [`Parser::compile`].
@@ -180,10 +179,10 @@ impl Parser {
             .collect())
     }
 
-    /// Compiles `source` and loads it, replacing what it names.
+    /// Compiles and loads `source`, and replaces loaded profiles of the same names.
     ///
     /// # Errors
-    /// As for [`Parser::compile`], and where the kernel refuses.
+    /// As for [`Parser::compile`], and if the kernel refuses the policy.
     pub fn replace(&self, source: &[u8], complain: bool) -> Run<()> {
         let complain: &[&str] = if complain { &["-C"] } else { &[] };
         self.run(&[&["-r", "-K"], complain].concat(), source)
@@ -193,7 +192,7 @@ impl Parser {
     /// The first line of `apparmor_parser --version`.
     ///
     /// # Errors
-    /// Where it does not run.
+    /// [`ParserFailure`] if it does not run.
     pub fn version(&self) -> Run<String> {
         let output = self.run(&["--version"], b"")?;
         Ok(String::from_utf8_lossy(&output.stdout)
@@ -205,25 +204,28 @@ impl Parser {
     }
 
     fn run(&self, arguments: &[&str], input: &[u8]) -> Run<Output> {
-        // In one process: else it forks a worker for each file, which would outlive its parent,
-        // and whose end by a limit its parent reports as nothing but "exit status 10".
+        // In one process: a forked worker would outlive the parser, and if a limit ended it, the
+        // parser would only report "exit status 10".
         let arguments = [arguments, &["-j0"]].concat();
-        child::run(&self.program, &arguments, input, self.limits).map_err(Failure)
+        child::run(&self.program, &arguments, input, self.limits).map_err(ParserFailure)
     }
 }
 
-/// The line that the parser puts in front of what it includes (`-p`, parser_lex.l).
+/// How a line begins that the parser writes before an included text (`-p`, parser_lex.l).
 const MARKER: &[u8] = b"##included ";
 
-/// What the marker lines of a flattened source name.
+/// The include targets in a flattened source.
 fn included(flattened: &[u8]) -> Result<Vec<String>> {
     flattened
         .split(|byte| *byte == b'\n')
         .filter_map(|line| line.strip_prefix(MARKER))
         .map(|target| {
             String::from_utf8(target.trim_ascii_end().to_vec()).map_err(|_| {
-                Error::new(Kind::DoesNotCompile, "the name of an include is not UTF-8")
-                    .with_remedy("rename that file")
+                Error::new(
+                    Kind::DoesNotCompile,
+                    "the name of an included file is not UTF-8",
+                )
+                .with_remedy("rename the file")
             })
         })
         .collect()

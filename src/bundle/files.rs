@@ -1,12 +1,13 @@
 //! Files of a bundle: checked when they are opened, and replaced as a whole or not at all.
 
-use std::fs::{self, File, Metadata, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
+use std::fs::{File, Metadata, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Kind, Result, reason};
-use crate::fs::{temporary, trusted};
+use crate::fs::replace::{self, Options};
+use crate::fs::{bounded, temporary};
 
 /// The largest document that is read; real ones are some 20 KiB.
 pub(super) const MAX: u64 = 16 << 20;
@@ -61,7 +62,7 @@ impl SpecFile {
         if !meta.is_file() {
             return Err(failed(&io::Error::other("it is not a regular file")));
         }
-        let bytes = trusted::bounded(&file, MAX)
+        let bytes = bounded::read(&file, MAX)
             .map_err(|e| failed(&e))?
             .ok_or_else(|| failed(&too_large()))?;
         Ok(Self { path, file, bytes })
@@ -99,32 +100,10 @@ impl SpecFile {
         let temporary = self
             .path
             .with_file_name(format!(".config.json.{}", temporary::mark()));
-        let result = self.write_and_rename(&temporary, text);
-        if result.is_err() {
-            // Best effort; a name of ours that is left over is taken over by the next attempt.
-            let _ = fs::remove_file(&temporary);
-        }
-        result.map_err(|e| Error::io("write", &self.path, &e).with_remedy("nothing was changed"))
-    }
-
-    fn write_and_rename(&self, temporary: &Path, text: &str) -> io::Result<()> {
-        let meta = self.file.metadata()?;
-        match fs::remove_file(temporary) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
-            _ => {}
-        }
-        let mut new = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(temporary)?;
-        new.write_all(text.as_bytes())?;
-        let own = new.metadata()?;
-        if (own.uid(), own.gid()) != (meta.uid(), meta.gid()) {
-            fchown(&new, Some(meta.uid()), Some(meta.gid()))?;
-        }
-        new.set_permissions(fs::Permissions::from_mode(meta.mode() & 0o7777))?;
-        fs::rename(temporary, &self.path)
+        let options = self.file.metadata().map(|old| Options::like(&old));
+        let replaced = options
+            .and_then(|options| replace::replace(&self.path, &temporary, text.as_bytes(), options));
+        replaced.map_err(|e| Error::io("write", &self.path, &e).with_remedy("nothing was changed"))
     }
 
     /// Overwrites it in place.
@@ -141,6 +120,8 @@ impl SpecFile {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
     fn bundle(text: &str) -> tempfile::TempDir {
         let dir = tempfile::tempdir().unwrap();

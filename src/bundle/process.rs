@@ -19,7 +19,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::bundle::files::{MAX, SpecFile, cannot_read, too_large};
 use crate::error::{Error, Kind, Result};
-use crate::fs::trusted;
+use crate::fs::bounded;
 
 /// How long reading a pipe may take. The process that writes it is started together with this one.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -132,7 +132,7 @@ fn elsewhere(path: &Path) -> Result<Vec<u8>> {
     let kind = meta.file_type();
     let bytes = if kind.is_file() {
         changeable(path, &meta)?;
-        trusted::bounded(&file, MAX)
+        bounded::read(&file, MAX)
     } else if kind.is_fifo() || kind.is_char_device() {
         until_its_end(file, kind.is_fifo())
     } else {

@@ -22,8 +22,8 @@ use crate::containers::id;
 use crate::containers::record::{ContainerKey, Record};
 use crate::containers::{records, records_lock};
 use crate::error::{Error, Kind, Result, quoted};
+use crate::fs::digest;
 use crate::fs::run;
-use crate::profiles::digest;
 use crate::request::{self, Caller, Engine, Request};
 
 /// The version of the format.
@@ -186,7 +186,7 @@ fn file(namespace: Option<&str>, pod: Option<&str>, uid: Option<&str>) -> Result
     let (Some(namespace), Some(pod), Some(uid)) = (namespace, pod, uid) else {
         return Ok(None);
     };
-    let name = digest(format!("{namespace}\0{pod}\0{uid}").as_bytes());
+    let name = digest::short(format!("{namespace}\0{pod}\0{uid}").as_bytes());
     Ok(Some(directory()?.join(name)))
 }
 

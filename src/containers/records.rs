@@ -10,8 +10,7 @@ use serde::Deserialize;
 use crate::containers::record::{self, ContainerKey, Record};
 use crate::containers::records_lock::{self, directory};
 use crate::error::{Error, Result};
-use crate::fs::run;
-use crate::profiles::digest;
+use crate::fs::{digest, run};
 
 /// Larger than any record: Kubernetes limits annotations to 256 KiB.
 const MAX: u64 = 1 << 20;
@@ -19,7 +18,7 @@ const MAX: u64 = 1 << 20;
 /// The file of a container's record. Different spellings of a root give one file.
 fn file(key: ContainerKey<'_>) -> Result<PathBuf> {
     let root = resolved(key.root);
-    let root = digest(root.as_os_str().as_bytes());
+    let root = digest::short(root.as_os_str().as_bytes());
     Ok(directory()?.join(root).join(key.id))
 }
 

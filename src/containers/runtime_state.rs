@@ -11,7 +11,7 @@ use serde::Deserialize;
 use crate::containers::procfs::Stat;
 use crate::containers::record::ContainerKey;
 use crate::error::{Error, Kind, Result, reason};
-use crate::fs::trusted;
+use crate::fs::bounded;
 use crate::settings::RuntimeKind;
 use crate::user_namespace;
 
@@ -177,7 +177,7 @@ fn path_exists(path: &Path) -> Result<bool> {
 
 fn read_json<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<T> {
     let bytes = File::open(path)
-        .and_then(|file| trusted::bounded(&file, MAX))
+        .and_then(|file| bounded::read(&file, MAX))
         .map_err(|e| unreadable(path, &reason(&e)))?
         .ok_or_else(|| unreadable(path, "it is larger than 16 MiB"))?;
     serde_json::from_slice(&bytes).map_err(|e| unreadable(path, &e.to_string()))

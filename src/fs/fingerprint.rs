@@ -1,31 +1,32 @@
-//! Whether a file is still what it was, by stat(2) alone.
+//! Whether a file has changed, by stat(2) alone.
 
 use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-/// How much older than its reading a file must be for its stamp to prove anything. A file that is
-/// written twice within one tick of its file system's clock has one ctime; ticks are 10 ms on
+/// How long a file must have been unchanged before it is read for its fingerprint to be reliable.
+/// Two writes within one tick of the file system's clock give the same ctime; a tick is 10 ms on
 /// Linux's own file systems, and up to 2 s elsewhere.
 const TICK: Duration = Duration::from_secs(2);
 
-/// Device, inode, size, mtime and ctime; the times as seconds and nanoseconds. `None`: absent.
+/// Device, inode, size, mtime and ctime of a file; the times as seconds and nanoseconds. `None`
+/// stands for a file that does not exist.
 ///
-/// ctime is what makes it reliable: any write, rename or change of owner moves it, and no program
-/// can set it back, as `touch`, `cp -p`, `rsync -t` and `tar` set back an mtime. It holds within
-/// one boot: device numbers change, and images of a node may be built with fixed times.
+/// ctime makes it reliable: every write, rename or change of owner sets it, and no program can set
+/// it back, as `touch`, `cp -p`, `rsync -t` and `tar` do with mtime. It is valid within one boot:
+/// device numbers change, and images of a node may be built with fixed times.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Stamp(Option<[i64; 7]>);
+pub(crate) struct Fingerprint(Option<[i64; 7]>);
 
-impl Stamp {
-    /// What is not there.
+impl Fingerprint {
+    /// The fingerprint of a file that does not exist.
     pub(crate) const ABSENT: Self = Self(None);
 
-    /// The stamp of what was opened.
+    /// The fingerprint of a file that was opened.
     pub(crate) fn of(meta: &Metadata) -> Self {
         Self(Some([
             meta.dev().cast_signed(),
@@ -38,10 +39,10 @@ impl Stamp {
         ]))
     }
 
-    /// The stamp of whatever `path` leads to.
+    /// The fingerprint of the file at `path`; symbolic links are followed.
     ///
     /// # Errors
-    /// Where that cannot be told.
+    /// Those of stat(2), except that the file does not exist.
     pub(crate) fn at(path: &Path) -> io::Result<Self> {
         match fs::metadata(path) {
             Ok(meta) => Ok(Self::of(&meta)),
@@ -51,7 +52,8 @@ impl Stamp {
         }
     }
 
-    /// Whether whatever changes after `read` will have another stamp.
+    /// Whether every change after `read`, the time at which the file was read, changes the
+    /// fingerprint.
     pub(crate) fn is_settled(&self, read: SystemTime) -> bool {
         let Some([.., seconds, nanoseconds]) = self.0 else {
             return true;
@@ -67,51 +69,67 @@ impl Stamp {
     }
 }
 
+/// Whether all files still have these fingerprints.
+pub(crate) fn unchanged(files: &[(PathBuf, Fingerprint)]) -> bool {
+    files
+        .iter()
+        .all(|(path, then)| Fingerprint::at(path).is_ok_and(|now| now == *then))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::fs::File;
 
     #[test]
-    fn every_way_to_change_a_file_changes_its_stamp() {
+    fn every_way_to_change_a_file_changes_its_fingerprint() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("f");
         let old = UNIX_EPOCH + Duration::from_secs(1);
         let write = |text: &str| {
             fs::write(&path, text).unwrap();
-            // As cp -p and rsync -t do.
+            // `cp -p` and `rsync -t` also set mtime.
             File::options()
                 .write(true)
                 .open(&path)
                 .unwrap()
                 .set_modified(old)
                 .unwrap();
-            // The clock of a file system ticks every 1 to 10 ms.
+            // One tick of the file system's clock is 1 to 10 ms.
             std::thread::sleep(Duration::from_millis(20));
         };
-        assert_eq!(Stamp::at(&path).unwrap(), Stamp::ABSENT);
-        assert_eq!(Stamp::at(&path.join("below")).unwrap(), Stamp::ABSENT);
+        assert_eq!(Fingerprint::at(&path).unwrap(), Fingerprint::ABSENT);
+        assert_eq!(
+            Fingerprint::at(&path.join("below")).unwrap(),
+            Fingerprint::ABSENT
+        );
         write("one");
-        let one = Stamp::at(&path).unwrap();
-        assert_eq!(Stamp::at(&path).unwrap(), one);
-        assert_eq!(Stamp::at(&path.join("below")).unwrap(), Stamp::ABSENT);
+        let one = Fingerprint::at(&path).unwrap();
+        assert_eq!(Fingerprint::at(&path).unwrap(), one);
+        assert_eq!(
+            Fingerprint::at(&path.join("below")).unwrap(),
+            Fingerprint::ABSENT
+        );
         write("two");
-        let two = Stamp::at(&path).unwrap();
+        let two = Fingerprint::at(&path).unwrap();
         assert_ne!(two, one);
         let other = dir.path().join("g");
         fs::copy(&path, &other).unwrap();
         fs::rename(&other, &path).unwrap();
-        assert_ne!(Stamp::at(&path).unwrap(), two);
+        assert_ne!(Fingerprint::at(&path).unwrap(), two);
     }
 
     #[test]
     fn a_file_that_was_just_written_is_not_settled() {
         let dir = tempfile::tempdir().unwrap();
-        let stamp = Stamp::at(dir.path()).unwrap();
+        let fingerprint = Fingerprint::at(dir.path()).unwrap();
         let now = SystemTime::now();
-        assert!(!stamp.is_settled(now));
-        assert!(stamp.is_settled(now + Duration::from_secs(3)));
-        assert!(!stamp.is_settled(UNIX_EPOCH), "its time lies in the future");
-        assert!(Stamp::ABSENT.is_settled(now));
+        assert!(!fingerprint.is_settled(now));
+        assert!(fingerprint.is_settled(now + Duration::from_secs(3)));
+        assert!(
+            !fingerprint.is_settled(UNIX_EPOCH),
+            "the ctime is in the future"
+        );
+        assert!(Fingerprint::ABSENT.is_settled(now));
     }
 }

@@ -1,6 +1,12 @@
-//! Files: checked opens, one way to replace a file, and `/run/oci-apparmor`.
+//! Files: which of them can be trusted, how one is replaced, and `/run/oci-apparmor`.
 
+pub mod bounded;
+pub mod digest;
 pub mod fingerprint;
+pub mod own;
+pub mod replace;
 pub mod run;
 pub mod temporary;
+pub mod tree;
+pub mod trust;
 pub mod trusted;

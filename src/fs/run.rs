@@ -1,52 +1,53 @@
-//! `/run/oci-apparmor`: the records and locks of this boot; `docs/formats.md` has the layout.
+//! `/run/oci-apparmor`: records and locks, valid for this boot. `docs/formats.md` has the layout.
 
 use std::env;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::fs::{self, DirBuilder, File};
+use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Kind, Result};
-use crate::fs::{temporary, trusted};
+use crate::fs::replace::{self, Options};
+use crate::fs::{own, temporary};
 use crate::user_namespace;
 
-/// The node's own, below a `/run` that is its root's.
+/// The directory of the node, for root.
 const NODE: &str = "/run/oci-apparmor";
 
-/// The run-time directory that a login gives to root (`pam_systemd(8)`), also in a container that
-/// is a system of its own. It goes with the last session, and services do not have it.
-const OF_ROOTS_SESSIONS: &str = "/run/user/0";
+/// The runtime directory of root's login sessions (`pam_systemd(8)`), also in a system container.
+/// It is removed with the last session, and services do not have it.
+const ROOT_SESSIONS: &str = "/run/user/0";
 
-/// The directory of this user: the node's own, or a rootless user's.
+/// The directory of this user: that of the node, or one in `$XDG_RUNTIME_DIR`.
 ///
 /// # Errors
-/// Where a rootless user has no run-time directory.
+/// [`Kind::Internal`] if a rootless user has no runtime directory.
 pub fn path() -> Result<PathBuf> {
-    let own = env::var_os("XDG_RUNTIME_DIR")
+    let xdg = env::var_os("XDG_RUNTIME_DIR")
         .map(PathBuf::from)
         .filter(|p| p.is_absolute());
     let root = nix::unistd::geteuid().is_root();
-    // Engines that run as root may carry a caller's XDG_RUNTIME_DIR; there is one node.
+    // An engine that runs as root may have inherited XDG_RUNTIME_DIR from its caller; records
+    // must not depend on that.
     if root && user_namespace::is_initial() {
         return Ok(PathBuf::from(NODE));
     }
-    // A system of its own in a user namespace (an unprivileged container of LXC, a nested engine)
-    // has one /run for all, which belongs to its root.
-    let is_system = || root && trusted::own_directory_as_it_is(Path::new("/run")).is_ok();
-    match own {
-        // A rootless engine's user namespace has its user's directory, even where /run is its own
-        // as well (RootlessKit copies it up).
-        Some(own) if own != Path::new(OF_ROOTS_SESSIONS) || !is_system() => {
-            Ok(own.join("oci-apparmor"))
+    // A system in a user namespace (unprivileged LXC, a nested engine) has its own /run, which
+    // belongs to the root of the namespace.
+    let is_system = || root && own::check_directory(Path::new("/run")).is_ok();
+    match xdg {
+        // A rootless engine's user namespace keeps the directory of its user, even if /run is its
+        // own as well (RootlessKit's --copy-up=/run).
+        Some(xdg) if xdg != Path::new(ROOT_SESSIONS) || !is_system() => {
+            Ok(xdg.join("oci-apparmor"))
         }
-        None if !is_system() => Err(nowhere()),
+        None if !is_system() => Err(no_directory()),
         _ => Ok(PathBuf::from(NODE)),
     }
 }
 
-/// The refusal of what needs a record where there is no place for one.
-fn nowhere() -> Error {
-    // In a user namespace, the number that its root has outside of it.
+fn no_directory() -> Error {
+    // For root of a user namespace, the uid outside of it is needed.
     let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
     let outside = map.split_whitespace().nth(1).unwrap_or_default();
     let user = match nix::unistd::geteuid().as_raw() {
@@ -55,21 +56,20 @@ fn nowhere() -> Error {
     };
     Error::new(
         Kind::Internal,
-        "there is no place for the records of containers: XDG_RUNTIME_DIR is not set",
+        "there is no directory for container records: XDG_RUNTIME_DIR is not set",
     )
-    .with_remedy(format!(
-        "set it to a directory of this user: export XDG_RUNTIME_DIR=/run/user/{user}"
-    ))
+    .with_remedy(format!("run: export XDG_RUNTIME_DIR=/run/user/{user}"))
 }
 
-/// One of our own files of at most `max` bytes; `None` where there is none that can be relied on.
+/// Reads one of our files, at most `max` bytes. `None` if it does not exist, or if another user
+/// could have written it or put it there.
 #[must_use]
 pub fn read(path: &Path, max: u64) -> Option<Vec<u8>> {
-    // In a directory that others can write, a file of ours may be there under another's name.
+    // In a directory that others can write, our file may have been renamed or replaced.
     let base = self::path().ok()?;
-    let ours = |directory: &Path| trusted::own_directory_as_it_is(directory).is_ok();
+    let is_own = |directory: &Path| own::check_directory(directory).is_ok();
     let directories = path.ancestors().skip(1);
-    if !directories.take_while(|d| d.starts_with(&base)).all(ours) {
+    if !directories.take_while(|d| d.starts_with(&base)).all(is_own) {
         return None;
     }
     let file = File::options()
@@ -77,14 +77,13 @@ pub fn read(path: &Path, max: u64) -> Option<Vec<u8>> {
         .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
         .open(path)
         .ok()?;
-    // A file that is not ours was not put there by us.
-    trusted::own_file(&file, max)
+    own::read(&file, max)
 }
 
-/// What is in one of our own directories; nothing where there is none.
+/// The entries of one of our directories; none if it does not exist.
 ///
 /// # Errors
-/// Where it cannot be listed.
+/// [`Kind::Internal`] if it cannot be read.
 pub fn list(directory: &Path) -> Result<Vec<PathBuf>> {
     match fs::read_dir(directory) {
         Ok(entries) => Ok(entries.filter_map(|e| Some(e.ok()?.path())).collect()),
@@ -93,14 +92,14 @@ pub fn list(directory: &Path) -> Result<Vec<PathBuf>> {
     }
 }
 
-/// Takes one of our own files away by one step, to be looked at and removed; `None` where there is
-/// none any more.
+/// Moves one of our files to a private name, so that it can be examined and removed without a
+/// race. `None` if it no longer exists.
 ///
 /// # Errors
-/// Where it cannot be moved.
+/// [`Kind::Internal`] if it cannot be moved.
 pub fn take(path: &Path) -> Result<Option<PathBuf>> {
     let directory = self::path()?.join("tmp");
-    trusted::own_directory(&directory, 0o700)?;
+    own::directory(&directory, 0o700)?;
     let aside = directory.join(temporary::mark());
     match fs::rename(path, &aside) {
         Ok(()) => Ok(Some(aside)),
@@ -109,10 +108,10 @@ pub fn take(path: &Path) -> Result<Option<PathBuf>> {
     }
 }
 
-/// Puts back a file that was taken, unless there is a newer one by now.
+/// Moves a file that was taken back to `path`, unless there is a newer file by now.
 ///
 /// # Errors
-/// Where that fails.
+/// [`Kind::Internal`] if that fails.
 pub fn put_back(aside: &Path, path: &Path) -> Result<()> {
     match fs::hard_link(aside, path) {
         Err(e) if e.kind() != io::ErrorKind::AlreadyExists => {
@@ -123,51 +122,27 @@ pub fn put_back(aside: &Path, path: &Path) -> Result<()> {
     fs::remove_file(aside).map_err(|e| Error::io("remove", aside, &e))
 }
 
-/// Writes one of our own files, whole or not at all, and the directories above it.
+/// Replaces one of our files in one step, and creates the directories above it. Nothing is
+/// synced: `/run` does not survive a reboot.
 ///
 /// # Errors
-/// Where that is not possible; what was there before is then still there.
+/// [`Kind::Internal`] if it cannot be written; the old contents are then still there.
 pub fn replace(target: &Path, bytes: &[u8]) -> Result<()> {
     let base = path()?;
-    // What is below can only be ours.
-    trusted::own_directory(&base, 0o700)?;
+    // If this directory is ours, so is everything below it.
+    own::directory(&base, 0o700)?;
     let directory = base.join("tmp");
     let temporary = directory.join(temporary::mark());
-    let make = |directory: &Path| {
-        let mut builder = fs::DirBuilder::new();
-        builder.recursive(true).mode(0o700).create(directory)
-    };
-    let open = || {
-        OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&temporary)
-    };
-    let written = (|| -> io::Result<()> {
-        let mut file = match open() {
-            // Left over by a process of this mark that was killed.
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
-                fs::remove_file(&temporary)?;
-                open()?
-            }
-            Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                make(&directory)?;
-                open()?
-            }
-            other => other?,
-        };
-        file.write_all(bytes)?;
-        match (fs::rename(&temporary, target), target.parent()) {
-            (Err(e), Some(parent)) if e.kind() == io::ErrorKind::NotFound => {
-                make(parent)?;
-                fs::rename(&temporary, target)
-            }
-            (other, _) => other,
+    let write = || replace::replace(target, &temporary, bytes, Options::private());
+    let written = match write() {
+        // The directories usually exist, so they are only created after a failure.
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            let create = |path: &Path| DirBuilder::new().recursive(true).mode(0o700).create(path);
+            create(&directory)
+                .and_then(|()| target.parent().map_or(Ok(()), create))
+                .and_then(|()| write())
         }
-    })();
-    written.map_err(|e| {
-        let _ = fs::remove_file(&temporary);
-        Error::io("write", target, &e)
-    })
+        other => other,
+    };
+    written.map_err(|e| Error::io("write", target, &e))
 }

@@ -1,8 +1,10 @@
-//! Who may work on a profile. Whoever removes it holds its lock alone; whoever relies on it holds
-//! it together with others, until the container's record speaks for it. Whoever loads it relies
-//! on it too, and holds a second lock alone, so that the others wait and find it done.
+//! Locks on profiles, so that no profile is removed while a container starts under it, and so
+//! that many simultaneous starts load a missing profile only once.
+//!
+//! Each profile has two locks. Unloading holds the first one exclusively; a start holds it shared
+//! until the container's record exists. Loading also holds the second one exclusively.
 
-use std::fs::{File, TryLockError};
+use std::fs::{self, File, TryLockError};
 use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
@@ -12,33 +14,33 @@ use std::time::{Duration, Instant};
 
 use crate::apparmor::name::ProfileName;
 use crate::error::{Error, Result};
-use crate::fs::{run, trusted};
-use crate::profiles::digest;
+use crate::fs::{digest, own, run};
 
-/// A hold on a profile; it ends with this value, with the process, or when that becomes another
-/// program. A dead holder blocks nobody.
+/// A lock that is held. It is released when this value is dropped, when the process ends, and
+/// when the process executes another program.
 #[derive(Debug)]
-pub struct Lock(#[expect(dead_code, reason = "it is held, not used")] File);
+pub struct Lock(#[expect(dead_code, reason = "the open file holds the lock")] File);
 
-/// One of flock(2)'s operations, tried once.
-type AtOnce = fn(&File) -> std::result::Result<(), TryLockError>;
+/// A non-blocking flock(2).
+type TryLock = fn(&File) -> std::result::Result<(), TryLockError>;
 
-/// A lock, not yet held.
+/// A lock file.
 #[derive(Debug)]
-pub(crate) struct Locks {
+pub(crate) struct LockFile {
     path: PathBuf,
+    /// When waiting for it ends.
     deadline: Option<Instant>,
 }
 
-impl Locks {
-    /// The lock of those who rely on a profile or one of its children, against who removes it.
-    /// All waiting together ends after `limit`: one that hangs must not hang the node.
+impl LockFile {
+    /// The first lock of a profile, which is also that of its children. Waiting ends after
+    /// `limit`, so that one process that hangs does not block the node.
     pub(crate) fn of(name: &ProfileName, limit: Duration) -> Result<Self> {
-        Self::named(&digest(name.root().as_str()), limit)
+        Self::named(&digest::short(name.root().as_str()), limit)
     }
 
-    /// The lock of who loads the profile, against others who would do the same.
-    pub(crate) fn loading(&self, limit: Duration) -> Self {
+    /// The second lock of the same profile.
+    pub(crate) fn for_loading(&self, limit: Duration) -> Self {
         let mut path = self.path.clone().into_os_string();
         path.push("-load");
         Self {
@@ -47,28 +49,28 @@ impl Locks {
         }
     }
 
-    /// The lock of this name.
+    /// The lock file with this name.
     pub(crate) fn named(name: &str, limit: Duration) -> Result<Self> {
         let directory = run::path()?.join("locks");
-        trusted::own_directory(&directory, 0o700)?;
+        own::directory(&directory, 0o700)?;
         Ok(Self {
             path: directory.join(name),
             deadline: Instant::now().checked_add(limit),
         })
     }
 
-    /// The lock together with others; waits for whoever has it alone.
+    /// Locks it shared; waits while another process holds it exclusively.
     pub(crate) fn shared(&self) -> Result<Lock> {
         self.wait(File::try_lock_shared, File::lock_shared)
     }
 
-    /// The lock alone; waits for everybody.
-    pub(crate) fn alone(&self) -> Result<Lock> {
+    /// Locks it exclusively; waits while another process holds it.
+    pub(crate) fn exclusive(&self) -> Result<Lock> {
         self.wait(File::try_lock, File::lock)
     }
 
-    /// The lock alone, if nobody has it now.
-    pub(crate) fn alone_at_once(&self) -> Result<Option<Lock>> {
+    /// Locks it exclusively, or returns `None` if another process holds it.
+    pub(crate) fn try_exclusive(&self) -> Result<Option<Lock>> {
         let file = self.open()?;
         Ok(match self.attempt(&file, File::try_lock)? {
             true => self.held(file)?,
@@ -76,11 +78,11 @@ impl Locks {
         })
     }
 
-    fn wait(&self, at_once: AtOnce, how: fn(&File) -> io::Result<()>) -> Result<Lock> {
+    fn wait(&self, try_lock: TryLock, lock: fn(&File) -> io::Result<()>) -> Result<Lock> {
         loop {
             let mut file = self.open()?;
-            if !self.attempt(&file, at_once)? {
-                file = self.queue(file, how)?;
+            if !self.attempt(&file, try_lock)? {
+                file = self.block(file, lock)?;
             }
             if let Some(lock) = self.held(file)? {
                 return Ok(lock);
@@ -88,28 +90,28 @@ impl Locks {
         }
     }
 
-    fn attempt(&self, file: &File, at_once: AtOnce) -> Result<bool> {
-        match at_once(file) {
+    fn attempt(&self, file: &File, try_lock: TryLock) -> Result<bool> {
+        match try_lock(file) {
             Ok(()) => Ok(true),
             Err(TryLockError::WouldBlock) => Ok(false),
             Err(TryLockError::Error(e)) => Err(self.failed(&e)),
         }
     }
 
-    /// Waits in the kernel. To look again and again instead would take the processor away from
-    /// the one compiler that hundreds may be waiting for.
-    fn queue(&self, file: File, how: fn(&File) -> io::Result<()>) -> Result<File> {
+    /// Waits for the lock in flock(2). Polling would take processor time from the one compiler
+    /// that hundreds of processes may be waiting for.
+    fn block(&self, file: File, lock: fn(&File) -> io::Result<()>) -> Result<File> {
         let (sender, receiver) = mpsc::channel();
-        let lock = move || loop {
-            match how(&file) {
+        let wait = move || loop {
+            match lock(&file) {
                 Ok(()) => return Ok(file),
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(e) => return Err(e),
             }
         };
-        // flock(2) has no time limit, so it gets a thread, which may be left behind in it.
+        // flock(2) has no time limit. The thread stays in it if the time is over.
         thread::Builder::new()
-            .spawn(move || drop(sender.send(lock())))
+            .spawn(move || drop(sender.send(wait())))
             .map_err(|e| self.failed(&e))?;
         let left = self.deadline.map_or(Duration::ZERO, |deadline| {
             deadline.saturating_duration_since(Instant::now())
@@ -117,10 +119,10 @@ impl Locks {
         match receiver.recv_timeout(left) {
             Ok(locked) => locked.map_err(|e| self.failed(&e)),
             Err(_) => {
-                let busy = io::Error::other("another process keeps working on it");
+                let busy = io::Error::other("another process holds the lock");
                 Err(self
                     .failed(&busy)
-                    .with_remedy(format!("find it: fuser {}", self.path.display())))
+                    .with_remedy(format!("run: fuser -v {}", self.path.display())))
             }
         }
     }
@@ -138,15 +140,15 @@ impl Locks {
             .truncate(false)
             .open(&self.path);
         match opened {
-            // What was there before can be held all the same, and `exec` writes nothing else.
+            // An existing file can be locked without write access, and `exec` writes nothing else.
             Err(e) if e.kind() == io::ErrorKind::ReadOnlyFilesystem => options.open(&self.path),
             opened => opened,
         }
         .map_err(|e| self.failed(&e))
     }
 
-    /// The lock, of which `file` is held; unless gc has removed it meanwhile: a lock on a removed
-    /// file excludes nobody.
+    /// The lock on `file`. `None` if `gc` has removed the file: a lock on a removed file excludes
+    /// no other process.
     fn held(&self, file: File) -> Result<Option<Lock>> {
         let meta = file.metadata().map_err(|e| self.failed(&e))?;
         Ok((meta.nlink() > 0).then_some(Lock(file)))
@@ -157,22 +159,21 @@ impl Locks {
     }
 }
 
-/// Removes the files of locks that nobody holds; whoever comes next makes a new one. Returns how
-/// many.
+/// Removes the lock files that no process holds. Returns how many.
 ///
 /// # Errors
-/// Where they cannot be listed.
-pub(crate) fn tidy() -> Result<u64> {
+/// If they cannot be listed or locked.
+pub(crate) fn gc() -> Result<u64> {
     let directory = run::path()?.join("locks");
     let mut count: u64 = 0;
     for path in run::list(&directory)? {
-        let locks = Locks {
+        let file = LockFile {
             path,
             deadline: None,
         };
-        // It is removed while it is held, so that whoever opened it before sees that it is gone.
-        let held = locks.alone_at_once()?;
-        if held.is_some() && std::fs::remove_file(&locks.path).is_ok() {
+        // It is removed under the lock: a process that has opened it then sees that it is gone.
+        let held = file.try_exclusive()?;
+        if held.is_some() && fs::remove_file(&file.path).is_ok() {
             count = count.saturating_add(1);
         }
     }

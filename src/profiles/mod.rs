@@ -1,23 +1,16 @@
-//! From a profile's name to that profile in the kernel. This room knows nothing of runtimes.
+//! From the name of a profile to that profile in the kernel. Nothing here knows about runtimes.
+//!
+//! `source` finds the text of a profile, `compile` makes policy of it, and `store` compares that
+//! with the kernel and loads it.
 
 pub mod compile;
 pub mod lock;
-pub mod remembered;
 pub mod source;
+mod state;
 pub mod store;
 
-use sha2::{Digest, Sha256};
-
 pub use lock::Lock;
-pub use source::{Source, disabled, forced_to_complain};
-pub use store::drift::Drift;
-pub use store::ensure::{Against, Change, Ensured, Store, Word};
-pub use store::mode::{Linked, ModeSet};
-pub use store::tidy::Tidied;
-
-/// The first half of a SHA-256, in hexadecimal: a file name for any text.
-#[must_use]
-pub fn digest(text: impl AsRef<[u8]>) -> String {
-    let hash: [u8; 32] = Sha256::digest(text.as_ref()).into();
-    compile::cache::hexadecimal(hash.get(..16).unwrap_or_default())
-}
+pub use source::{Disabled, Source, disabled, forced_to_complain};
+pub use store::{
+    Action, Check, Collected, Drift, Ensured, LinkChange, ModeChange, Reload, ReloadReason, Store,
+};

@@ -464,7 +464,10 @@ fn what_a_sandbox_names_is_bounded_and_checked() {
         let mut sandbox = pod(&[]).read().unwrap();
         sandbox.keys = bundle("", &[keys]).annotations;
         let names = named_by_sandbox(&sandbox, max);
-        names.iter().map(ToString::to_string).collect::<Vec<_>>()
+        names
+            .iter()
+            .map(|(_, name)| name.to_string())
+            .collect::<Vec<_>>()
     };
     let keys = [
         (

@@ -15,7 +15,7 @@ use crate::containers::record::{ContainerKey, Record, RecordedProfile};
 use crate::containers::{labels, records, runtime_state};
 use crate::error::{Error, Kind, Result};
 use crate::node::Node;
-use crate::profiles::{Against, Source, Store};
+use crate::profiles::{Check, Source, Store};
 use crate::report;
 use crate::runtime::argv::CommandLine;
 use crate::runtime::handoff::{self, Handoff};
@@ -87,7 +87,7 @@ fn ensure(store: &Store<'_>, node: &Node, record: &mut Record, has_record: bool)
         if may_complain && Source::complains(&recorded.name, &node.settings) {
             component.wanted = Wanted::Any;
         }
-        let ensured = store.ensure(&component, Against::Mode)?;
+        let ensured = store.ensure(&component, Check::Mode)?;
         if has_record && ensured.loaded.directory != recorded.directory {
             report::notice(&format!(
                 "container {}: the profile {} was removed while the container ran, so its \

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::containers::record::ContainerKey;
 use crate::error::{Error, Kind, Result};
-use crate::fs::trusted::{self, Refusal};
+use crate::fs::trusted::{self, TrustError};
 use crate::runtime::own_binary;
 use crate::settings::{self, RuntimeKind, RuntimeSettings};
 
@@ -66,7 +66,7 @@ pub fn program(kind: RuntimeKind, settings: &RuntimeSettings) -> Result<Option<R
     if let Some(path) = settings.program(kind) {
         let program = trusted::program(path).map_err(|refusal| {
             let exit = match refusal {
-                Refusal::Missing => Kind::NotFound,
+                TrustError::Missing => Kind::NotFound,
                 _ => Kind::Configuration,
             };
             refusal
@@ -142,7 +142,7 @@ fn missing(what: &str, settings: &RuntimeSettings) -> Error {
         RuntimeKind::ALL.iter().find_map(|kind| {
             let path = directory.as_path().join(kind.name());
             match (what.contains(kind.name()), trusted::program(&path)) {
-                (true, Err(Refusal::Untrusted(why))) => {
+                (true, Err(TrustError::Untrusted(why))) => {
                     Some(format!("; {} is not trusted: {why}", path.display()))
                 }
                 _ => None,

@@ -10,7 +10,7 @@ use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use crate::fs::trusted;
+use crate::fs::bounded;
 
 /// Contained in the wrapper's program and in no other.
 static MARKER: &[u8] = b"<oci-apparmor-runtime: a wrapper of low-level runtimes>";
@@ -29,7 +29,7 @@ pub(super) fn keep_marker() {
 /// Whether the file at `path` is a build of the wrapper.
 #[must_use]
 pub fn is_wrapper(path: &Path) -> bool {
-    let bytes = File::open(path).and_then(|file| trusted::bounded(&file, MAX));
+    let bytes = File::open(path).and_then(|file| bounded::read(&file, MAX));
     let Ok(Some(bytes)) = bytes else {
         return false;
     };

@@ -151,7 +151,7 @@ fn names_that_are_taken_or_cannot_be() {
     )]);
     refused(&image, &["docker", "--runtime-name", "mine"], 5);
     let image = Image::of(&[("/etc/crio/crio.conf.d/99-oci-apparmor.conf", "[crio]\n")]);
-    assert!(refused(&image, &["crio"], 5).contains("not of our making"));
+    assert!(refused(&image, &["crio"], 5).contains("did not create it"));
     for name in ["runc", "", "Upper", "a/b", "a-", "a b", &"a".repeat(64)] {
         refused(&Image::new(), &["docker", "--runtime-name", name], 2);
     }

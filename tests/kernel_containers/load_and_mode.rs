@@ -194,7 +194,7 @@ fn a_mode_that_cannot_be_set_leaves_the_profile_as_it_is() {
     assert!(
         refused
             .err
-            .contains(&format!("{PROFILES}/own itself says flags=(complain)")),
+            .contains(&format!("{PROFILES}/own itself sets flags=(complain)")),
         "{refused:?}"
     );
     assert_eq!(loaded("own"), None);
@@ -297,7 +297,7 @@ fn a_watch_loads_what_changes_with_one_capability_and_ends_when_told() {
     assert_eq!(loaded("first").unwrap(), "first (complain)");
     fs::create_dir_all(LINKS).unwrap();
     symlink(path("second"), Path::new(LINKS).join("second")).unwrap();
-    watch.says("second: reloaded: it enforces, and is to complain now");
+    watch.says("second: reloaded: it enforces and must be in complain mode");
     assert_eq!(loaded("second").unwrap(), "second (complain)");
     // With on_drift = "refuse" only a person's command replaces a profile.
     fs::write(CONFIG, "on_drift = \"refuse\"\n").unwrap();

@@ -129,7 +129,7 @@ fn a_system_in_a_user_namespace_keeps_its_records_in_its_own_run() {
     let asks = bundle(&[("oci-apparmor/profile", "user")]);
     let path = asks.path.to_str().unwrap();
     system(&format!("{elsewhere}; oci run -d -b {path} user")).refused(&[
-        "there is no place for the records",
+        "there is no directory for container records",
         "export XDG_RUNTIME_DIR=/run/user/1000",
     ]);
     unload("user");

@@ -196,7 +196,7 @@ fn a_child_whose_name_cannot_be_written_down_stops_the_container() {
     replace(&blob);
     asking.refused(&[
         "its child \"unwritable//o\\\"d\"",
-        "cannot be closed",
+        "cannot be replaced by an empty profile",
         "unload",
     ]);
     assert_eq!(status(name)["drift"], "unknown");

@@ -24,7 +24,10 @@ fn the_compiler_and_its_configuration_count() {
     let mends = format!("sed 's,{A},{B},' | /sbin/apparmor_parser \"$@\"");
     compiler(&mends);
     let said = asking.created();
-    assert!(said.contains("what compiles it has changed"), "{said}");
+    assert!(
+        said.contains("its configuration or the kernel has changed"),
+        "{said}"
+    );
     assert_eq!((compilations(), readable(name, &PATHS)), (2, vec![B]));
     // And back: what the first one made is still there, and still its own.
     compiler("exec /sbin/apparmor_parser \"$@\"");

@@ -201,7 +201,7 @@ fn a_wait_for_a_stopped_process_ends_with_a_refusal() {
     compiler("exec /sbin/apparmor_parser \"$@\"");
     let start = Instant::now();
     let asking = Asking::for_profile("stop");
-    asking.refused(&["cannot lock", "keeps working on it", "fuser"]);
+    asking.refused(&["cannot lock", "another process holds the lock", "fuser"]);
     let waited = start.elapsed().as_secs();
     assert!((6..20).contains(&waited), "{waited} s");
     assert!(!may_read("stop", "/probe"));

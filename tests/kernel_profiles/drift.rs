@@ -31,7 +31,7 @@ fn the_text_of_a_source_counts_and_not_its_times() {
     ages(&path);
     let said = asking.created();
     assert!(
-        said.contains("was loaded again") && said.contains("file has changed"),
+        said.contains("was reloaded") && said.contains("file has changed"),
         "{said}"
     );
     assert_eq!(readable(name, &PATHS), [B]);
@@ -204,7 +204,7 @@ fn a_later_link_in_disable_or_force_complain_counts_for_the_next_container() {
         assert_eq!(loaded(name).unwrap(), "said (complain)");
         fs::remove_file(format!("{complain}/{name}")).unwrap();
         let said = asking.created();
-        assert!(said.contains("is to enforce now"), "{said}");
+        assert!(said.contains("must enforce"), "{said}");
         assert_eq!(loaded(name).unwrap(), "said (enforce)");
     }
     assert_eq!(compilations(), 2);
@@ -269,7 +269,7 @@ fn a_profile_that_others_replaced_is_loaded_again() {
         assert!(is_right(), "{what}: {said}");
         assert_eq!(loaded(name).unwrap(), "theirs (enforce)");
         assert_eq!(
-            said.contains("somebody else has loaded it"),
+            said.contains("another program has loaded it"),
             *what != "removed",
             "{what}"
         );
@@ -285,8 +285,8 @@ fn a_profile_that_others_replaced_is_loaded_again() {
     settle_for("on_drift = \"refuse\"");
     for (what, tamper) in &tampering[1..4] {
         tamper();
-        asking.refused(&["somebody else has loaded it", "on_drift"]);
-        asking.refused(&["somebody else has loaded it", "on_drift"]);
+        asking.refused(&["another program has loaded it", "on_drift"]);
+        asking.refused(&["another program has loaded it", "on_drift"]);
         assert!(!is_right() || *what == "complaining", "{what}");
         by_the_tool(&family(A), &["-r"]);
         asking.created();
@@ -318,7 +318,7 @@ fn a_container_does_not_wait_for_ever_while_two_programs_replace_a_profile() {
         for _ in 0..5 {
             let done = asking.create();
             assert!(
-                done.code == 0 || done.err.contains("does not hold it"),
+                done.code == 0 || done.err.contains("has not loaded it"),
                 "{done:?}"
             );
         }

@@ -62,7 +62,7 @@ fn running_containers_follow_their_profile_and_outlive_its_source() {
         asked.says("b");
         let ((next, done), said) = noticed(|| Container::create(runtime, &asking(name), "next"));
         assert!(
-            done.code == 0 && said.contains("was loaded again"),
+            done.code == 0 && said.contains("was reloaded"),
             "{done:?} {said}"
         );
         asked.says("a");

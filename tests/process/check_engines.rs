@@ -105,7 +105,7 @@ fn containerd_as_it_should_be_and_each_mistake() {
         fails(
             &node,
             "containerd",
-            &["does not pass all", &format!("add {pattern} to")],
+            &["does not pass on all", &format!("add {pattern} to")],
         );
     }
     node.write(
@@ -115,7 +115,7 @@ fn containerd_as_it_should_be_and_each_mistake() {
     fails(
         &node,
         "containerd",
-        &["does not pass all", "\"container.oci-apparmor/*\""],
+        &["does not pass on all", "\"container.oci-apparmor/*\""],
     );
     node.write(
         CONTAINERD,
@@ -222,19 +222,14 @@ fn containerd_and_its_drop_ins() {
     node.write(CONTAINERD, "version = 2\n");
     let found = about(&node, "containerd");
     assert!(
-        found
-            .iter()
-            .any(|(v, t)| v == "failure" && t.contains("50-ours.toml is imported by no file")),
+        found.iter().any(|(v, t)| v == "failure"
+            && t.contains("containerd does not import /etc/containerd/conf.d/50-ours.toml")),
         "{found:#?}"
     );
 
     node.write(CONTAINERD, "version = 2\nimports = [\"conf.d/*.toml\"]\n");
     node.write("/etc/containerd/conf.d/60-other.toml", "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\".containerd]\nsnapshotter = \"native\"\n");
-    warns(
-        &node,
-        "containerd",
-        &["replaces it under containerd before 2.1"],
-    );
+    warns(&node, "containerd", &["containerd before 2.1 ignores it"]);
 }
 
 #[test]
@@ -312,7 +307,7 @@ fn a_file_in_another_place_that_was_configured_is_checked_too() {
     assert_eq!(about(&node, "containerd").len(), 2);
     let text = node.text(elsewhere).replace("\"oci-apparmor/*\", ", "");
     node.write(elsewhere, text);
-    fails(&node, "k3s", &["does not pass all"]);
+    fails(&node, "k3s", &["does not pass on all"]);
     node.write("/etc/oci-apparmor/engines/containerd-x.json", "{}");
     fails(&node, "containerd-x", &["cannot be used"]);
 }
@@ -345,7 +340,7 @@ fn crio_and_its_mistakes() {
         "{found:#?}"
     );
     node.write(CRIO, format!("{right}runtime_type = \"vm\"\n"));
-    fails(&node, "/etc/crio", &["of the type \"vm\""]);
+    fails(&node, "/etc/crio", &["runtime_type \"vm\""]);
 }
 
 /// A file of `hooks/`, as `install.sh` fills it in.

@@ -396,7 +396,7 @@ fn without_root_a_loaded_profile_is_used_and_none_is_loaded() {
     assert!(
         outcome
             .stderr
-            .contains("an administrator must run: oci-apparmor load q"),
+            .contains("run as root on the host: oci-apparmor load q"),
         "{}",
         outcome.stderr
     );
@@ -507,7 +507,7 @@ fn without_a_place_for_records_only_what_needs_one_is_refused() {
             assert_eq!(outcome.code, Some(1));
             let line = one_line(&outcome.stderr);
             assert!(
-                line.contains("there is no place for the records of containers: XDG_RUNTIME_DIR")
+                line.contains("there is no directory for container records: XDG_RUNTIME_DIR")
                     && line.ends_with(": export XDG_RUNTIME_DIR=/run/user/1000"),
                 "{line}"
             );
@@ -524,7 +524,10 @@ fn without_a_place_for_records_only_what_needs_one_is_refused() {
             &["--root=/run/runc", "exec", "c1", "sh"],
         ] {
             let line = call(words).stderr;
-            assert!(line.contains("there is no place for the records"), "{line}");
+            assert!(
+                line.contains("there is no directory for container records"),
+                "{line}"
+            );
         }
         node.remove("/run/runc/c1");
     }

@@ -154,7 +154,7 @@ fn a_process_that_others_could_change_or_misread_is_refused() {
     }
     fresh("{}");
     fs::hard_link(node.path(PROCESS), node.path("/run/second")).unwrap();
-    refused("second name");
+    refused("second hard link");
     fresh("{}");
     node.chown(PROCESS, 1000);
     refused("belongs to uid 1000");

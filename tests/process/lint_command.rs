@@ -68,7 +68,7 @@ fn a_finding_has_its_line_and_a_remedy() {
     good(&node);
     node.write("/run/parser/q/text", "abi <abi/3.0>,\nprofile q {\n}\n");
     let remedy = "add: signal (receive) peer={unconfined,runc,crun,podman},";
-    let text = "the profile \"q\" receives no SIGTERM and SIGKILL from unconfined, runc, crun, \
+    let text = "the profile \"q\" does not allow SIGTERM and SIGKILL from unconfined, runc, crun, \
                 podman: stop and kill fail";
     let outcome = lint(&node, &["q"]);
     assert_eq!(outcome.code, Some(0));

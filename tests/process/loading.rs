@@ -222,7 +222,7 @@ fn a_source_that_cannot_be_used_is_refused() {
     node.write("/run/parser/q/appears", "never");
     node.bundle(asks("q"));
     let line = node.refused(&["create", "c1"]);
-    assert!(line.contains("does not hold it"), "{line}");
+    assert!(line.contains("has not loaded it"), "{line}");
     node.write("/sys/kernel/security/apparmor/.replace", "");
 
     node.write("/run/parser/q/appears", "-Q");

@@ -125,7 +125,7 @@ fn a_change_of_one_manifest_leaves_what_is_remembered_of_others() {
         }
         std::thread::sleep(std::time::Duration::from_millis(2100));
         let line = create("both", "c6").stderr;
-        assert!(line.contains("define it"), "{line}");
+        assert!(line.contains("define the same profile"), "{line}");
         node.write(gives_way, manifest("two", "mode: Enforce"));
         compiles(&node, "both", 0);
         let id = format!("c-{}", stays.len());
@@ -164,16 +164,22 @@ fn manifests_that_cannot_be_rendered_are_refused() {
     node.write(other, manifest("same", "mode: Complain"));
     refused(
         "same",
-        "other.yml and /etc/oci-apparmor/profiles/team.yaml define it",
+        "other.yml and /etc/oci-apparmor/profiles/team.yaml define the same profile",
     );
     node.remove(other);
     node.source("same");
-    refused("same", "/etc/oci-apparmor/profiles/same defines it as well");
+    refused(
+        "same",
+        "/etc/oci-apparmor/profiles/same defines the same profile",
+    );
     node.remove("/etc/oci-apparmor/profiles/same");
     // A file that cannot be read any more does not fall back to what it said.
     node.write(FILE, "{");
     refused("same", "oci-apparmor: ");
-    refused("elsewhere", "team.yaml cannot be read");
+    refused(
+        "elsewhere",
+        "cannot read /etc/oci-apparmor/profiles/team.yaml",
+    );
     node.write(FILE, manifest("same", "mode: Enforce"));
     node.chmod(FILE, 0o666);
     refused("same", "not trusted");

@@ -324,7 +324,7 @@ fn a_mode_that_cannot_be_set_changes_nothing() {
     node.link("../q", &format!("{LINKS}/q"));
     let line = refused(&node, &["mode", "q", "enforce"], 5);
     assert!(
-        line.contains("/etc/oci-apparmor/profiles/q itself says flags=(complain)"),
+        line.contains("/etc/oci-apparmor/profiles/q itself sets flags=(complain)"),
         "{line}"
     );
     assert!(node.exists(&format!("{LINKS}/q")));
@@ -333,7 +333,7 @@ fn a_mode_that_cannot_be_set_changes_nothing() {
     turn(&node, "q", 0);
     node.write(&format!("{LINKS}/q"), "mine");
     let line = refused(&node, &["mode", "q", "enforce"], 5);
-    assert!(line.contains("is not a link"), "{line}");
+    assert!(line.contains("is not a symbolic link"), "{line}");
     assert_eq!(node.text(&format!("{LINKS}/q")), "mine");
     node.remove(&format!("{LINKS}/q"));
     // It does not compile, or the kernel does not take it.
@@ -343,7 +343,7 @@ fn a_mode_that_cannot_be_set_changes_nothing() {
     turn(&node, "q", 1);
     node.write("/run/parser/q/appears", "never");
     let line = refused(&node, &["mode", "q", "complain"], 8);
-    assert!(line.contains("does not hold it"), "{line}");
+    assert!(line.contains("has not loaded it"), "{line}");
     assert!(!node.exists(&format!("{LINKS}/q")));
 
     node.chmod(LINKS, 0o777);
@@ -358,7 +358,7 @@ fn a_mode_that_cannot_be_set_changes_nothing() {
     assert_eq!(read_only.code, Some(8), "{read_only:?}");
     let line = one_line(&read_only.stderr);
     assert!(
-        line.contains("cannot make the link") && line.contains("; "),
+        line.contains("cannot create the link") && line.contains("; "),
         "{line}"
     );
 

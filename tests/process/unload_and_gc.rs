@@ -119,7 +119,7 @@ fn a_profile_in_use_is_not_unloaded() {
     };
     refused("nosuch", 3, "the profile nosuch is not loaded");
     refused("unconf", 5, "is refused");
-    refused("p//child", 5, "goes with its parent");
+    refused("p//child", 5, "is unloaded together with its parent");
 
     // A container waits for its start; then its runtime's state cannot be read.
     node.settings("floor = 'f'");
@@ -162,7 +162,7 @@ fn a_profile_in_use_is_not_unloaded() {
     assert_eq!(node.text(remove), "p");
     assert_eq!(outcome.code, Some(8), "{outcome:?}");
     assert!(
-        outcome.stderr.contains("somebody loaded it again"),
+        outcome.stderr.contains("another program loaded it again"),
         "{outcome:?}"
     );
 }

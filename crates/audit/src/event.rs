@@ -1,129 +1,75 @@
-//! One event in a line of a log: kernel messages (`dmesg`, `journalctl -k`), auditd's
-//! `audit.log`, or the journal's own audit lines.
-//!
-//! The kernel writes `key=value` pairs (`audit_pre()`, security/apparmor/audit.c). A value is in
-//! quotes, or a plain word, or, where it holds a blank, a quote or what cannot be printed, in
-//! hexadecimal without quotes (`audit_log_untrustedstring()`, kernel/audit.c). So a container,
-//! which chooses names of files and commands, cannot put pairs of its own into a line.
+//! One event in a line of a log: of the kernel (`dmesg`, `journalctl -k`), of auditd (`audit.log`), or
+//! of journald, which writes audit events as well.
 
 use std::collections::BTreeMap;
 
-/// What begins the pairs of an event.
+use crate::fields;
+use crate::verdict::Verdict;
+
+/// The first pair of each event.
 const START: &str = "apparmor=\"";
 
-/// The longest line that is looked at; the kernel's own records have at most 8970 bytes
+/// The longest line that is read, in bytes. Records of the kernel have at most 8970 bytes
 /// (`MAX_AUDIT_MESSAGE_LENGTH`, include/linux/audit.h).
 const MAX_LINE: usize = 16 << 10;
 
-/// Keys whose values the kernel takes from outside, and may write in hexadecimal.
-const UNTRUSTED: [&str; 9] = [
-    "comm",
-    "label",
-    "name",
-    "namespace",
-    "peer",
-    "profile",
-    "srcname",
-    "target",
-    "trans",
-];
-
-/// What was made of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Verdict {
-    /// The process was refused something.
-    Denied,
-    /// The profile complains: it was let, and would be refused by one that enforces.
-    Allowed,
-    /// The process was killed for it.
-    Killed,
-    /// A rule says that it is to be reported (`audit`).
-    Audited,
-    /// Something else: a profile that was loaded, an error.
-    Other,
-}
-
-impl Verdict {
-    /// What people call it.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Denied => "denied",
-            Self::Allowed => "allowed",
-            Self::Killed => "killed",
-            Self::Audited => "audited",
-            Self::Other => "other",
-        }
-    }
-
-    fn of(word: &str) -> Self {
-        match word {
-            "DENIED" => Self::Denied,
-            "ALLOWED" => Self::Allowed,
-            "KILLED" => Self::Killed,
-            "AUDIT" => Self::Audited,
-            _ => Self::Other,
-        }
-    }
-}
-
-/// An event.
+/// One event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
-    /// What was made of it.
+    /// What AppArmor did.
     pub verdict: Verdict,
-    /// When, in seconds since 1970 with milliseconds, and its number: `1795342738.894:7`. The
-    /// journal's own lines have none.
-    pub stamp: Option<String>,
+    /// The time in seconds since 1970, and the serial number of the event: `1795342738.894:7`.
+    /// `None` in lines that journald writes about audit events.
+    pub timestamp: Option<String>,
     fields: BTreeMap<String, String>,
 }
 
 impl Event {
-    /// The event in a line; `None` where there is none.
+    /// Reads a line; `None` if it has no event of AppArmor.
     #[must_use]
     pub fn parse(line: &str) -> Option<Self> {
         if line.len() > MAX_LINE {
             return None;
         }
         let (before, pairs) = line.split_at(line.find(START)?);
-        let stamp = match before.strip_suffix("): ") {
+        let timestamp = match before.strip_suffix("): ") {
             Some(before) => {
-                let (_, stamp) = before.rsplit_once("audit(")?;
-                let is_stamp = |c: char| c.is_ascii_digit() || ".:".contains(c);
-                Some(stamp).filter(|s| s.chars().all(is_stamp))?
+                let (_, timestamp) = before.rsplit_once("audit(")?;
+                let is_timestamp = |c: char| c.is_ascii_digit() || ".:".contains(c);
+                Some(timestamp).filter(|s| s.chars().all(is_timestamp))?
             }
-            // Anything else may be text of another program.
+            // Anything else may be a message of another program.
             None if before.ends_with("AVC ") => "",
             None => return None,
         };
-        let fields = fields(pairs)?;
+        let fields = fields::parse(pairs)?;
         let event = Self {
             verdict: Verdict::of(fields.get("apparmor")?),
-            stamp: (!stamp.is_empty()).then(|| stamp.to_owned()),
+            timestamp: (!timestamp.is_empty()).then(|| timestamp.to_owned()),
             fields,
         };
         (event.profile().is_some() && event.field("operation").is_some()).then_some(event)
     }
 
-    /// A field, decoded.
+    /// The value of a key, decoded.
     #[must_use]
     pub fn field(&self, key: &str) -> Option<&str> {
         self.fields.get(key).map(String::as_str)
     }
 
-    /// The profile whose rule decided; of a stack, the one that refused.
+    /// The profile whose rule decided. In a stack, that is the profile that refused.
     #[must_use]
     pub fn profile(&self) -> Option<&str> {
         self.field("profile").or(self.field("label"))
     }
 
-    /// What was tried, without what it was tried on: `open`, `capable`, `mount`.
+    /// The operation: `open`, `capable`, `mount`.
     #[must_use]
     pub fn operation(&self) -> &str {
         self.field("operation").unwrap_or_default()
     }
 
-    /// What it was tried on: a path, a capability, a kind of socket, another process.
+    /// The object of the operation: a path, a capability, a type of socket, another process.
     #[must_use]
     pub fn object(&self) -> String {
         let all: &[&str] = if self.field("capname").is_some() {
@@ -137,7 +83,7 @@ impl Event {
         };
         let words = all.iter().filter_map(|key| {
             let value = self.field(key)?;
-            // The first is the object; the others say what of it.
+            // The first is the object itself; the others are details.
             Some(match Some(key) == all.first() {
                 true => value.to_owned(),
                 false => format!("{key}={value}"),
@@ -146,64 +92,11 @@ impl Event {
         words.collect::<Vec<_>>().join(" ")
     }
 
-    /// The permissions that the profile does not give: `r`, `wc`, `send`.
+    /// The permissions that the profile does not grant: `r`, `wc`, `send`.
     #[must_use]
     pub fn denied(&self) -> &str {
         self.field("denied_mask").unwrap_or_default()
     }
-}
-
-/// The pairs of an event; `None` where they do not end as they should.
-fn fields(mut rest: &str) -> Option<BTreeMap<String, String>> {
-    let mut fields = BTreeMap::new();
-    // auditd puts its own translations behind a group separator.
-    let blank = |c: char| c == ' ' || c == '\n' || c == '\r' || c == '\u{1d}';
-    loop {
-        rest = rest.trim_start_matches(blank);
-        let Some((key, value)) = rest.split_once('=') else {
-            return rest.is_empty().then_some(fields);
-        };
-        let is_key = |c: char| c.is_ascii_alphanumeric() || c == '_';
-        if key.is_empty() || !key.chars().all(is_key) {
-            return None;
-        }
-        let text;
-        (text, rest) = match value.strip_prefix('"') {
-            Some(quoted) => {
-                let (text, behind) = quoted.split_once('"')?;
-                (text.to_owned(), behind)
-            }
-            None => {
-                let (word, behind) = value.split_at(value.find(blank).unwrap_or(value.len()));
-                let encoded = UNTRUSTED.contains(&key).then(|| hexadecimal(word));
-                let plain = || word.to_owned();
-                (encoded.flatten().unwrap_or_else(plain), behind)
-            }
-        };
-        // The first counts: what comes later is not the kernel's.
-        fields.entry(key.to_owned()).or_insert(text);
-    }
-}
-
-/// The text that these digits stand for; `None` where they are none.
-fn hexadecimal(digits: &str) -> Option<String> {
-    if digits.is_empty() || !digits.len().is_multiple_of(2) {
-        return None;
-    }
-    let digit = |byte: &u8| {
-        char::from(*byte)
-            .to_digit(16)
-            .and_then(|d| u8::try_from(d).ok())
-    };
-    let bytes: Option<Vec<u8>> = digits
-        .as_bytes()
-        .chunks_exact(2)
-        .map(|pair| match pair {
-            [high, low] => Some(digit(high)?.checked_mul(16)?.checked_add(digit(low)?)?),
-            _ => None,
-        })
-        .collect();
-    Some(String::from_utf8_lossy(&bytes?).into_owned())
 }
 
 #[cfg(test)]
@@ -224,22 +117,22 @@ mod tests {
     fn a_line_of_each_log() {
         let kernel = event(FILE);
         assert_eq!(kernel.verdict, Verdict::Denied);
-        assert_eq!(kernel.stamp.as_deref(), Some("1795342738.894:7"));
+        assert_eq!(kernel.timestamp.as_deref(), Some("1795342738.894:7"));
         assert_eq!(kernel.profile(), Some("web"));
         assert_eq!(kernel.field("pid"), Some("103"));
-        let said = (kernel.operation(), &*kernel.object(), kernel.denied());
-        assert_eq!(said, ("open", "/etc/shadow", "r"));
+        let shown = (kernel.operation(), &*kernel.object(), kernel.denied());
+        assert_eq!(shown, ("open", "/etc/shadow", "r"));
 
         let pairs = FILE.split_once("): ").unwrap().1;
         let auditd = format!("type=AVC msg=audit(1795342738.894:7): {pairs}\u{1d}FSUID=\"root\"\n");
         assert_eq!(event(&auditd).object(), "/etc/shadow");
         let journal = event(&format!("Nov 23 00:00:00 node audit[103]: AVC {pairs}"));
-        assert_eq!(journal.stamp, None);
+        assert_eq!(journal.timestamp, None);
         assert_eq!(journal.fields, kernel.fields);
     }
 
     #[test]
-    fn what_was_tried_and_on_what() {
+    fn the_object_of_each_operation() {
         for (pairs, object) in [
             (
                 "operation=\"capable\" profile=\"p\" capability=21  capname=\"sys_admin\"",
@@ -279,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn other_lines_are_none() {
+    fn other_lines_are_no_events() {
         let pairs = FILE.split_once("): ").unwrap().1;
         for line in [
             "",
@@ -298,7 +191,7 @@ mod tests {
     }
 
     proptest! {
-        // What a container names is never taken for a pair of the kernel's.
+        // A name that a container chooses never becomes a pair.
         #[test]
         fn names_stay_names(name in "[ -~\\n\u{e9}]{0,40}") {
             let plain = |c: char| c.is_ascii_graphic() && c != '"';

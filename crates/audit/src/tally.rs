@@ -1,72 +1,73 @@
-//! Events that say the same, counted.
+//! Counts events that are about the same access.
 
 use std::collections::BTreeMap;
 
-use crate::event::{Event, Verdict};
+use crate::event::Event;
+use crate::verdict::Verdict;
 
-/// How many different ones are kept; a container that tries all paths must not fill the memory.
+/// How many different keys are kept. A container that tries every path must not fill the memory.
 const MAX: usize = 10_000;
 
-/// What events that are counted as one have in common.
+/// What events have in common that are counted together.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct What {
+pub struct EventKey {
     /// The profile whose rule decided.
     pub profile: String,
-    /// What was made of it.
+    /// What AppArmor did.
     pub verdict: Verdict,
-    /// What was tried.
+    /// The operation.
     pub operation: String,
-    /// What it was tried on.
+    /// The object of the operation.
     pub object: String,
-    /// The permissions that are missing.
+    /// The permissions that the profile does not grant.
     pub denied: String,
 }
 
-/// How often, and by whom at last.
+/// How often such an event occurred.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Seen {
-    /// How many events.
+pub struct Occurrences {
+    /// The number of events.
     pub count: u64,
-    /// The stamp of the last one.
-    pub stamp: Option<String>,
-    /// The name of the last one's command.
+    /// The timestamp of the last one, as [`Event::timestamp`].
+    pub timestamp: Option<String>,
+    /// The name of the command that caused the last one.
     pub comm: Option<String>,
 }
 
-/// Counts events; see [`MAX`].
+/// A count of events. It keeps at most 10 000 different keys.
 #[derive(Debug, Default)]
 pub struct Tally {
-    seen: BTreeMap<What, Seen>,
-    /// Events that would have been one too many.
+    counts: BTreeMap<EventKey, Occurrences>,
+    /// The number of events that were not counted because there were too many keys.
     pub left_out: u64,
 }
 
 impl Tally {
-    /// Counts the event of a line, if it has one that tells of a rule.
+    /// Counts the event in a line, if it has one about an access.
     pub fn add(&mut self, line: &str) {
         let Some(event) = Event::parse(line).filter(|e| e.verdict != Verdict::Other) else {
             return;
         };
-        let what = What {
+        let key = EventKey {
             profile: event.profile().unwrap_or_default().to_owned(),
             verdict: event.verdict,
             operation: event.operation().to_owned(),
             object: event.object(),
             denied: event.denied().to_owned(),
         };
-        if self.seen.len() >= MAX && !self.seen.contains_key(&what) {
+        if self.counts.len() >= MAX && !self.counts.contains_key(&key) {
             self.left_out = self.left_out.saturating_add(1);
             return;
         }
-        let seen = self.seen.entry(what).or_default();
-        seen.count = seen.count.saturating_add(1);
-        seen.comm = event.field("comm").map(str::to_owned);
-        seen.stamp = event.stamp;
+        let occurrences = self.counts.entry(key).or_default();
+        occurrences.count = occurrences.count.saturating_add(1);
+        occurrences.comm = event.field("comm").map(str::to_owned);
+        occurrences.timestamp = event.timestamp;
     }
 
-    /// All, by profile.
-    pub fn iter(&self) -> impl Iterator<Item = (&What, &Seen)> {
-        self.seen.iter()
+    /// All keys with their counts, sorted by profile.
+    pub fn iter(&self) -> impl Iterator<Item = (&EventKey, &Occurrences)> {
+        self.counts.iter()
     }
 }
 
@@ -75,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_same_is_counted_and_too_much_left_out() {
+    fn equal_events_are_counted_and_too_many_left_out() {
         let mut tally = Tally::default();
         let line = |serial: u32, name: u32| {
             format!(
@@ -89,12 +90,16 @@ mod tests {
         tally.add("audit(1.2:3): apparmor=\"STATUS\" operation=\"profile_load\" profile=\"unconfined\" name=\"p\"");
         tally.add("something else");
         let all: Vec<_> = tally.iter().collect();
-        let [(what, seen)] = all[..] else {
+        let [(key, occurrences)] = all[..] else {
             panic!("{all:?}")
         };
-        assert_eq!((&*what.object, &*what.denied), ("/0", "r"));
+        assert_eq!((&*key.object, &*key.denied), ("/0", "r"));
         assert_eq!(
-            (seen.count, seen.stamp.as_deref(), seen.comm.as_deref()),
+            (
+                occurrences.count,
+                occurrences.timestamp.as_deref(),
+                occurrences.comm.as_deref()
+            ),
             (3, Some("1.2:2"), Some("c2"))
         );
 

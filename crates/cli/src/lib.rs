@@ -1,8 +1,21 @@
-//! `oci-apparmor`: the command line for people, one file per command.
+//! `oci-apparmor`: the command line for people.
+//!
+//! A module imports only modules that stand below it in this table, and never a file that imports
+//! it.
+//!
+//! | module | what | touches the system |
+//! |---|---|---|
+//! | `command` | one file for each command: reads, asks the modules below, prints | yes |
+//! | `checks` | what `check` looks at: engines, hooks, and what `configure` wrote | reads |
+//! | `watch` | what `load --all --watch` waits for | reads |
+//! | [`engine`] | the configuration of containerd, CRI-O, podman and docker | yes; its own table says which file |
+//! | [`lint`] | problems in profiles for containers | no |
 
+mod checks;
 mod command;
 pub mod engine;
-pub mod lint;
+mod lint;
+mod watch;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -12,7 +25,7 @@ use clap::{Parser, Subcommand};
 
 use crate::command::{
     check, configure, denials, explain, gc, lint as lint_command, living, load, mode, ps, render,
-    status, unconfigure, unload, watch,
+    status, unconfigure, unload, watch as watch_command,
 };
 use oci_apparmor::error::{Error, Kind, Result};
 use oci_apparmor::report;
@@ -198,7 +211,7 @@ pub fn main() -> ExitCode {
             json,
         } => lint_command::run(files, *strict, *json),
         Command::Status { names, all, json } => status::run(names, *all, *json),
-        Command::Load { watch: true, .. } => watch::run(),
+        Command::Load { watch: true, .. } => watch_command::run(),
         Command::Load { names, json, .. } => load::run(names, *json),
         Command::Mode { name, mode } => mode::run(name, *mode),
         Command::Configure(arguments) => configure::configure(arguments),

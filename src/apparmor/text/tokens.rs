@@ -1,8 +1,6 @@
-//! Words, and what separates them, as the parser's lexer has it (parser_lex.l).
+//! The tokens of a text, as the parser's lexer reads them (parser_lex.l).
 
-use super::assigns;
-
-/// A word, or what separates words; with the line on which it begins.
+/// A token; words and includes have the line on which they begin.
 #[derive(Debug)]
 pub(super) enum Token {
     Word(usize, String),
@@ -13,12 +11,21 @@ pub(super) enum Token {
     Newline,
 }
 
+/// Whether a statement begins with the assignment of a variable: `@{x} = a b` or `@{x}+=c`.
+pub(super) fn assigns(text: &str) -> bool {
+    let rest = text.strip_prefix("@{").and_then(|t| t.split_once('}'));
+    rest.is_some_and(|(_, rest)| {
+        let rest = rest.trim_start();
+        rest.starts_with('=') || rest.starts_with("+=")
+    })
+}
+
 /// The tokens of a text.
 pub(super) struct Tokens<'t> {
     rest: std::iter::Peekable<std::str::Chars<'t>>,
     line: usize,
-    /// The words of this statement, as far as they tell whether it is an assignment: the values
-    /// of one may begin with a brace, which opens a block elsewhere.
+    /// The first words of the statement, to recognise an assignment: there a word may begin with
+    /// `{`, which opens a block elsewhere.
     begun: String,
 }
 
@@ -39,7 +46,7 @@ impl<'t> Tokens<'t> {
         c
     }
 
-    /// What is left of this line.
+    /// The rest of the line.
     fn line_end(&mut self) -> String {
         let mut text = String::new();
         while let Some(c) = self.rest.next_if(|c| *c != '\n') {
@@ -48,7 +55,7 @@ impl<'t> Tokens<'t> {
         text
     }
 
-    /// What stands behind the word `include`: `if exists`, and the target.
+    /// The target that follows the word `include`, with or without `if exists`.
     fn target(&mut self) -> String {
         let mut text = String::new();
         while let Some(c) = self.rest.next_if(|c| *c != '\n') {
@@ -65,7 +72,7 @@ impl<'t> Tokens<'t> {
         bare.unwrap_or(text).to_owned()
     }
 
-    /// One word; `None` where there is none before the next separator.
+    /// One word; empty if a separator follows.
     fn word(&mut self) -> String {
         let mut word = String::new();
         let mut braces: usize = 0;
@@ -79,7 +86,7 @@ impl<'t> Tokens<'t> {
                     continue;
                 }
                 '(' if word.ends_with('=') || word.chars().all(|c| c.is_ascii_alphabetic()) => {
-                    // `signal (send, receive)` with or without the blank.
+                    // `signal(send)` means `signal (send)`.
                     if !word.is_empty() && !word.ends_with('=') {
                         break;
                     }
@@ -112,14 +119,14 @@ impl<'t> Tokens<'t> {
         word
     }
 
-    /// Whether the comma that is next belongs to a name: something other than white space follows.
+    /// Whether the next comma is part of a name, because no white space follows it.
     fn joins(&self) -> bool {
         let mut ahead = self.rest.clone();
         ahead.next();
         ahead.next().is_some_and(|c| !c.is_whitespace() && c != '}')
     }
 
-    /// Up to `end`, which is dropped, as are the quotes in a group.
+    /// Reads up to `end` into `word`, without `end` and without quotes.
     fn until(&mut self, end: char, word: &mut String) {
         while let Some(c) = self.bump() {
             match c {

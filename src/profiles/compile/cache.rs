@@ -1,12 +1,11 @@
-//! Compiled policy that is kept, by what it was compiled from.
+//! The cache of compiled policy, by what the policy was compiled from.
 //!
-//! The compiler's own cache goes by base name and mtime, and hands out another profile's policy,
-//! or yesterday's, without a word. Here the key is a digest of everything that the policy depends
-//! on, so an entry is never out of date; and an entry says of itself what it must be, so a torn
-//! one is noticed. Entries of several kernels lie side by side.
+//! The parser's own cache looks entries up by base name and mtime; it can silently return the
+//! policy of another profile or an outdated one. Here the key is a digest of everything that the
+//! policy depends on, so an entry is never outdated. An entry contains a digest of itself, so a
+//! damaged one is recognised. Policy for several kernels can be in the cache.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::fs::{self, File};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -14,60 +13,23 @@ use std::time::{Duration, SystemTime};
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
-use crate::fs::{temporary, trusted};
+use crate::fs::replace::{self, Options};
+use crate::fs::{own, temporary};
+use crate::profiles::compile::key::{CacheKey, FORMAT};
 
-/// How every entry begins; its digest and the policy follow.
-const MAGIC: &[u8] = b"oci-apparmor policy 1\n";
-
-/// The largest entry: the largest policy and what stands before it.
+/// The largest entry: the largest policy, and the bytes before it.
 const MAX: u64 = (32 << 20) + 64;
 
-/// How much later a use is worth a write.
-const RECENTLY: Duration = Duration::from_secs(60);
+/// The time of the last use is only written if it is older than this.
+const USE_INTERVAL: Duration = Duration::from_secs(60);
 
-/// What a temporary file's name begins with; its [`mark`](temporary::mark) follows.
+/// How the names of temporary files begin; a [`mark`](temporary::mark) follows.
 const TEMPORARY: &str = "tmp-";
 
-/// The cache of one node.
+/// The cache of this node.
 #[derive(Debug)]
 pub(crate) struct Cache<'s> {
     directory: &'s Path,
-}
-
-/// The name of an entry.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Key([u8; 32]);
-
-impl Key {
-    /// The key of what is compiled from a content by a toolchain.
-    pub(crate) fn of(content: &[u8; 32], toolchain: &[u8; 32], complain: bool) -> Self {
-        let mut digest = Sha256::new_with_prefix(MAGIC);
-        digest.update(content);
-        digest.update(toolchain);
-        digest.update([u8::from(complain)]);
-        Self(digest.finalize().into())
-    }
-
-    /// The key of this file name.
-    pub(crate) fn parse(name: &str) -> Option<Self> {
-        let mut bytes = [0; 32];
-        for (place, byte) in bytes.iter_mut().enumerate() {
-            let start = place.checked_mul(2)?;
-            let digits = name.get(start..start.checked_add(2)?)?;
-            *byte = u8::from_str_radix(digits, 16).ok()?;
-        }
-        Some(Self(bytes)).filter(|key| key.file_name() == name)
-    }
-
-    /// The name of its file.
-    pub(crate) fn file_name(&self) -> String {
-        hexadecimal(&self.0)
-    }
-}
-
-/// Bytes as lower-case hexadecimal digits.
-pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 impl<'s> Cache<'s> {
@@ -75,10 +37,10 @@ impl<'s> Cache<'s> {
         Self { directory }
     }
 
-    /// The policy of this key. An entry that is not what it says is removed.
-    pub(crate) fn get(&self, key: &Key) -> Option<Vec<u8>> {
+    /// The policy with this key. A damaged entry is removed.
+    pub(super) fn get(&self, key: &CacheKey) -> Option<Vec<u8>> {
         let path = self.directory.join(key.file_name());
-        trusted::own_directory_as_it_is(self.directory).ok()?;
+        own::check_directory(self.directory).ok()?;
         let file = File::options()
             .read(true)
             .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
@@ -87,77 +49,61 @@ impl<'s> Cache<'s> {
         let policy = match contents(&file, key) {
             Some(policy) => policy,
             None => {
-                log::debug!("the entry {} is damaged and removed", path.display());
+                log::debug!("removing the damaged cache entry {}", path.display());
                 let _ = fs::remove_file(&path);
                 return None;
             }
         };
-        // gc goes by when an entry was last used, more or less.
+        // `gc` removes the entries that were not used for the longest time.
         let now = SystemTime::now();
         let used = file.metadata().and_then(|meta| meta.modified());
-        if used.is_ok_and(|used| now.duration_since(used).is_ok_and(|since| since > RECENTLY)) {
+        if used.is_ok_and(|used| now.duration_since(used).is_ok_and(|age| age > USE_INTERVAL)) {
             let _ = file.set_modified(now);
         }
         Some(policy)
     }
 
-    /// Keeps the policy of this key: on disk as a whole, or not at all.
+    /// Writes the policy with this key, in one step and synced to disk.
     ///
     /// # Errors
-    /// Where it cannot be kept; nothing depends on it.
-    pub(crate) fn put(&self, key: &Key, policy: &[u8]) -> Result<()> {
-        trusted::own_directory(self.directory, 0o700)?;
+    /// If it cannot be written. Nothing depends on it.
+    pub(super) fn put(&self, key: &CacheKey, policy: &[u8]) -> Result<()> {
+        own::directory(self.directory, 0o700)?;
         let path = self.directory.join(key.file_name());
         let temporary = self
             .directory
             .join(format!("{TEMPORARY}{}", temporary::mark()));
-        let written = (|| -> io::Result<()> {
-            // Left over by a process of this mark that was killed.
-            match fs::remove_file(&temporary) {
-                Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
-                _ => {}
-            }
-            let mut file = OpenOptions::new()
-                .write(true)
-                .create_new(true)
-                .mode(0o600)
-                .open(&temporary)?;
-            file.write_all(&[MAGIC, &seal(key, policy), policy].concat())?;
-            file.sync_all()?;
-            fs::rename(&temporary, &path)?;
-            File::open(self.directory)?.sync_all()
-        })();
-        written.map_err(|e| {
-            let _ = fs::remove_file(&temporary);
-            Error::io("write", &path, &e)
-        })
+        let bytes = [FORMAT, &seal(key, policy), policy].concat();
+        replace::replace(&path, &temporary, &bytes, Options::private().durable())
+            .map_err(|e| Error::io("write", &path, &e))
     }
 
-    /// Removes what was not used for longest until at most `limit` bytes are left, and what
-    /// killed processes left over. Returns how many files went, and their bytes.
+    /// Removes temporary files that were left behind, and the entries that were not used for the
+    /// longest time, until at most `limit` bytes are left. Returns the number of removed files and
+    /// of their bytes.
     ///
     /// # Errors
-    /// Where the directory is not ours, or cannot be listed.
+    /// If other users can write the directory, or if it cannot be read.
     pub(crate) fn shrink(&self, limit: u64) -> Result<(u64, u64)> {
         if self.directory.symlink_metadata().is_err() {
             return Ok((0, 0));
         }
-        trusted::own_directory_as_it_is(self.directory)?;
+        own::check_directory(self.directory)?;
         let entries = fs::read_dir(self.directory)
             .map_err(|e| Error::io("list", self.directory, &e))?
             .flatten();
         let mut files: Vec<(SystemTime, u64, PathBuf)> = Vec::new();
-        let mut gone = (0_u64, 0_u64);
+        let mut removed = (0_u64, 0_u64);
         let mut remove = |path: &Path, size: u64| {
             if fs::remove_file(path).is_ok() {
-                gone = (gone.0.saturating_add(1), gone.1.saturating_add(size));
+                removed = (removed.0.saturating_add(1), removed.1.saturating_add(size));
             }
         };
         for entry in entries {
             let Ok(meta) = entry.metadata() else { continue };
             let name = entry.file_name();
-            let writer = name.to_str().and_then(|n| n.strip_prefix(TEMPORARY));
-            match writer {
+            let mark = name.to_str().and_then(|n| n.strip_prefix(TEMPORARY));
+            match mark {
                 Some(mark) if temporary::is_left_over(mark, &meta) => {
                     remove(&entry.path(), meta.len());
                 }
@@ -177,21 +123,21 @@ impl<'s> Cache<'s> {
             remove(path, *size);
             total = total.saturating_sub(*size);
         }
-        Ok(gone)
+        Ok(removed)
     }
 }
 
-/// What an entry must have before its policy; bound to its name, so that none stands for another.
-fn seal(key: &Key, policy: &[u8]) -> [u8; 32] {
+/// The digest in an entry. It includes the key, so that no entry can be renamed to another one.
+fn seal(key: &CacheKey, policy: &[u8]) -> [u8; 32] {
     Sha256::new_with_prefix(key.0)
         .chain_update(policy)
         .finalize()
         .into()
 }
 
-fn contents(file: &File, key: &Key) -> Option<Vec<u8>> {
-    let bytes = trusted::own_file(file, MAX)?;
-    let (sealed, policy) = bytes.strip_prefix(MAGIC)?.split_first_chunk::<32>()?;
+fn contents(file: &File, key: &CacheKey) -> Option<Vec<u8>> {
+    let bytes = own::read(file, MAX)?;
+    let (sealed, policy) = bytes.strip_prefix(FORMAT)?.split_first_chunk::<32>()?;
     (*sealed == seal(key, policy)).then(|| policy.to_vec())
 }
 
@@ -200,12 +146,12 @@ mod tests {
     use super::*;
     use std::os::unix::fs::MetadataExt;
 
-    fn key(n: u8) -> Key {
-        Key::of(&[n; 32], &[0; 32], false)
+    fn key(n: u8) -> CacheKey {
+        CacheKey::of(&[n; 32], &[0; 32], false)
     }
 
     #[test]
-    fn what_is_kept_comes_back_and_nothing_else() {
+    fn an_entry_is_found_by_its_key_only() {
         let dir = tempfile::tempdir().unwrap();
         let inside = dir.path().join("cache");
         let cache = Cache::at(&inside);
@@ -213,25 +159,13 @@ mod tests {
         cache.put(&key(1), b"policy").unwrap();
         assert_eq!(cache.get(&key(1)).unwrap(), b"policy");
         assert_eq!(cache.get(&key(2)), None);
-        assert_eq!(Key::parse(&key(1).file_name()), Some(key(1)));
-        for bad in [
-            "",
-            "00",
-            &"+0".repeat(32),
-            &"AB".repeat(32),
-            &"00".repeat(33),
-        ] {
-            assert_eq!(Key::parse(bad), None, "{bad}");
-        }
-        assert_ne!(Key::of(&[1; 32], &[0; 32], true), key(1));
-        assert_ne!(Key::of(&[1; 32], &[1; 32], false), key(1));
         let meta = fs::metadata(&inside).unwrap();
         assert_eq!(meta.mode() & 0o777, 0o700);
         assert_eq!(fs::read_dir(&inside).unwrap().count(), 1);
     }
 
     #[test]
-    fn damaged_entries_are_dropped() {
+    fn damaged_entries_are_removed() {
         let dir = tempfile::tempdir().unwrap();
         let cache = Cache::at(dir.path());
         let path = dir.path().join(key(1).file_name());
@@ -257,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_used_for_longest_goes_first() {
+    fn entries_that_were_not_used_are_removed_first() {
         let dir = tempfile::tempdir().unwrap();
         let cache = Cache::at(dir.path());
         let old = SystemTime::now() - Duration::from_secs(1000);

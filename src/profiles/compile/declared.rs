@@ -1,60 +1,70 @@
-//! What a policy may declare to be loaded for a container: its profile, that one's children, and
-//! nothing else. A source can name any other profile of the node as well, or attach to programs.
+//! Which profiles a policy may declare: the wanted one and its children. A source can also declare
+//! any other profile of the node, or attach to programs by their path.
 
 use crate::apparmor::blob::Declared;
-use crate::apparmor::loaded::Mode;
 use crate::apparmor::name::ProfileName;
 use crate::error::{Error, Kind, Result, quoted};
 use crate::wanted::{Component, not_enforcing};
 
-/// The longest name of a profile, or of a child by itself, that the kernel takes for sure: its
-/// directory there is `NAME.NUMBER` and has at most 255 bytes (`__aafs_profile_mkdir()`,
-/// security/apparmor/apparmorfs.c), and the number grows with every load. Where it does not fit,
-/// the load fails halfway, and 6.1 then refuses later loads, also of other profiles, with EEXIST.
+/// The longest name of a profile, or last part of the name of a child, that the kernel always
+/// accepts, in bytes. Its directory is called `NAME.NUMBER` and has at most 255 bytes
+/// (`__aafs_profile_mkdir()`, security/apparmor/apparmorfs.c); the number grows with every load.
+/// If the name does not fit, the load fails halfway, and kernel 6.1 then refuses later loads, also
+/// of other profiles, with EEXIST.
 const LONGEST: usize = 244;
 
-/// Checks what a compiled policy declares: the wanted profile, its children, and nothing else.
+/// Checks that compiled policy declares the wanted profile in an acceptable mode, its children,
+/// and nothing else.
+///
+/// # Errors
+/// [`Kind::Policy`], with what it declares.
 pub fn check(component: &Component, declared: &[Declared]) -> Result<()> {
     let name = &component.name;
-    only(name, declared.iter().map(|d| d.name.as_str()))?;
-    let refused = |why: String| {
-        Err(Error::new(Kind::Policy, why)
-            .with_remedy("give the profile a file and a name of its own"))
-    };
+    check_names(name, declared.iter().map(|d| d.name.as_str()))?;
     for profile in declared {
         if let Some(namespace) = &profile.namespace {
-            return refused(format!(
-                "it loads into the policy namespace {}",
-                quoted(namespace)
-            ));
+            return Err(Error::new(
+                Kind::Policy,
+                format!("it loads into the policy namespace {}", quoted(namespace)),
+            )
+            .with_remedy("remove the namespace from the source"));
         }
         if let Some(other) = &profile.rename {
-            return refused(format!(
-                "it would replace the profile {} as well",
-                quoted(other)
-            ));
+            return Err(Error::new(
+                Kind::Policy,
+                format!("it would replace the profile {} as well", quoted(other)),
+            )
+            .with_remedy("give the profile a file and a name of its own"));
         }
         if profile.attaches && profile.name == name.root().as_str() {
-            return refused(format!(
-                "the profile {} attaches to programs by path and would confine the host's too",
-                profile.name
-            ));
+            return Err(Error::new(
+                Kind::Policy,
+                format!(
+                    "the profile {} attaches to programs by path, and would also confine programs \
+                     of the host",
+                    profile.name
+                ),
+            )
+            .with_remedy("use a name that is not a path, and remove the path after the name"));
         }
-        // Before it is loaded: where it is loaded already, others run under it, and would be
-        // relaxed with it.
+        // Checked before it is loaded: if it is loaded already, processes that run under it would
+        // no longer be confined.
         if profile.name == name.as_str() && !component.wanted.met_by(profile.mode) {
-            return Err(unfit(component, profile.mode));
+            return Err(not_enforcing(name, profile.mode, "the container"));
         }
     }
     Ok(())
 }
 
-/// Refuses a source that declares another profile than `wanted` and its children, or one twice:
-/// two of one name in one blob can make the kernel hang.
-pub(crate) fn only<'a>(wanted: &ProfileName, names: impl Iterator<Item = &'a str>) -> Result<()> {
+/// Checks that the declared names are `wanted` and its children. A name must not be declared
+/// twice: two profiles of one name in one blob can hang the kernel.
+pub(super) fn check_names<'a>(
+    wanted: &ProfileName,
+    names: impl Iterator<Item = &'a str>,
+) -> Result<()> {
     let refused = |why: String| {
         Err(Error::new(Kind::Policy, why)
-            .with_remedy("a file holds one profile, named as the file"))
+            .with_remedy("put each profile into its own file, named after the profile"))
     };
     let root = wanted.root();
     let mut seen: Vec<&str> = Vec::new();
@@ -71,7 +81,7 @@ pub(crate) fn only<'a>(wanted: &ProfileName, names: impl Iterator<Item = &'a str
         if name.split("//").any(|part| part.len() > LONGEST) {
             let why = format!("it declares the profile {name}, whose name is too long");
             return Err(Error::new(Kind::Policy, why).with_remedy(format!(
-                "give it one of at most {LONGEST} bytes: the kernel adds a number"
+                "use a name of at most {LONGEST} bytes: the kernel adds a number to it"
             )));
         }
         seen.push(name);
@@ -85,14 +95,10 @@ pub(crate) fn only<'a>(wanted: &ProfileName, names: impl Iterator<Item = &'a str
     Ok(())
 }
 
-/// The refusal of a profile in a mode that will not do.
-pub(crate) fn unfit(component: &Component, mode: Mode) -> Error {
-    not_enforcing(&component.name, mode, "the container")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::apparmor::loaded::Mode;
     use crate::wanted::Wanted;
 
     fn declared(names: &[&str]) -> Vec<Declared> {

@@ -1,4 +1,4 @@
-//! Everything that the meaning of a profile's text depends on, on disk.
+//! Every file that the meaning of a profile's text depends on.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -9,90 +9,92 @@ use std::time::SystemTime;
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Kind, Result};
-use crate::fs::fingerprint::Stamp;
-use crate::fs::trusted::{self, Refusal, Ways};
+use crate::fs::fingerprint::Fingerprint;
+use crate::fs::tree::CheckedDirectories;
+use crate::fs::trusted::{self, TrustError};
 use crate::profiles::compile::include::targets;
 
-/// The largest included file, as for sources; and how many files one profile may depend on.
+/// The largest included file, in bytes, as for sources.
 const MAX: u64 = 4 << 20;
+/// How many files one profile may depend on.
 const MAX_FILES: usize = 2000;
 
-/// Where the compiler looks for `<magic>` paths.
+/// The search path of the parser for `<path>` targets.
 #[derive(Debug, Clone)]
-pub(crate) struct Search {
-    /// Its directories, in its order.
+pub(super) struct SearchPath {
+    /// The directories, in the parser's order.
     pub directories: Vec<PathBuf>,
 }
 
-/// A profile's text with all that it includes, which may include more.
+/// The files that a profile includes, directly or through other files.
 #[derive(Debug)]
-pub(crate) struct Closure {
-    /// Every path that was looked at, those that are absent too.
-    pub stamps: Vec<(PathBuf, Stamp)>,
-    /// When looking began.
+pub(super) struct Dependencies {
+    /// Every path that was looked at, also missing ones.
+    pub files: Vec<(PathBuf, Fingerprint)>,
+    /// When the first of them was looked at.
     pub read: SystemTime,
-    /// The directives that were found.
+    /// The targets of all directives.
     targets: BTreeSet<String>,
     digest: Sha256,
 }
 
-impl Closure {
-    /// Follows every directive of `text`.
+impl Dependencies {
+    /// Reads everything that `text` includes.
     ///
     /// # Errors
-    /// [`Kind::Policy`] where something that is included is not trusted: whoever can write it
-    /// could write the profile.
-    pub(crate) fn of(text: &[u8], search: &Search) -> Result<Self> {
+    /// [`Kind::Policy`] if an included file is not trusted: a user who can write it could change
+    /// the profile.
+    pub(super) fn of(text: &[u8], search: &SearchPath) -> Result<Self> {
         let mut walk = Walk {
             search,
             seen: BTreeSet::new(),
-            ways: Ways::default(),
-            closure: Self {
-                stamps: Vec::new(),
+            checked: CheckedDirectories::default(),
+            dependencies: Self {
+                files: Vec::new(),
                 read: SystemTime::now(),
                 targets: BTreeSet::new(),
                 digest: Sha256::new_with_prefix(Sha256::digest(text)),
             },
         };
         walk.text(text)?;
-        Ok(walk.closure)
+        Ok(walk.dependencies)
     }
 
     /// A digest of the text and of everything that it includes.
-    pub(crate) fn digest(&self) -> [u8; 32] {
+    pub(super) fn digest(&self) -> [u8; 32] {
         self.digest.clone().finalize().into()
     }
 
-    /// Whether every one of the compiler's directives was found.
-    pub(crate) fn knows(&self, included: &[String]) -> bool {
+    /// Whether all of these include targets, listed by the parser, were found.
+    pub(super) fn contains_all(&self, included: &[String]) -> bool {
         included.iter().all(|target| self.targets.contains(target))
     }
 }
 
 struct Walk<'s> {
-    search: &'s Search,
+    search: &'s SearchPath,
     seen: BTreeSet<PathBuf>,
-    ways: Ways,
-    closure: Closure,
+    checked: CheckedDirectories,
+    dependencies: Dependencies,
 }
 
 impl Walk<'_> {
     fn text(&mut self, text: &[u8]) -> Result<()> {
         for target in targets(&String::from_utf8_lossy(text)) {
-            if !self.closure.targets.insert(target.clone()) {
+            if !self.dependencies.targets.insert(target.clone()) {
                 continue;
             }
-            let named = target
+            let path = target
                 .get(1..target.len().saturating_sub(1))
                 .unwrap_or_default();
             if target.starts_with('<') {
-                // All of them: the first that has it wins, and that can change.
+                // In all directories: the parser takes the first match, and that may change.
                 for directory in self.search.directories.clone() {
-                    self.path(directory.join(named.trim_start_matches('/')))?;
+                    self.path(directory.join(path.trim_start_matches('/')))?;
                 }
             } else {
-                // The compiler runs in `/`.
-                self.path(Path::new("/").join(named))?;
+                // The parser runs in `/`.
+                self.path(Path::new("/").join(path))?;
             }
         }
         Ok(())
@@ -104,22 +106,21 @@ impl Walk<'_> {
         }
         if self.seen.len() > MAX_FILES {
             let why = format!("it includes more than {MAX_FILES} files");
-            return Err(Error::new(Kind::Policy, why).with_remedy("include less"));
+            return Err(Error::new(Kind::Policy, why).with_remedy("include fewer files"));
         }
-        let refused = |refusal: Refusal| {
-            refusal
-                .about(&path, Kind::Policy)
+        let refused = |e: TrustError| {
+            e.about(&path, Kind::Policy)
                 .about("it includes a file that cannot be used")
-                .with_remedy("what profiles include must belong to root alone")
+                .with_remedy("root must own included files, and only root may write them")
         };
-        match trusted::look(&path, MAX, &mut self.ways) {
+        match trusted::read_or_directory(&path, MAX, &mut self.checked) {
             Ok((Some(bytes), meta)) => {
-                self.add(&path, Stamp::of(&meta), &Sha256::digest(&bytes));
+                self.add(&path, Fingerprint::of(&meta), &Sha256::digest(&bytes));
                 self.text(&bytes)
             }
             Ok((None, meta)) => {
-                // Its stamp is from before the list: what appears meanwhile changes it.
-                self.add(&path, Stamp::of(&meta), b"directory");
+                // The fingerprint is older than the list, so a new entry changes it.
+                self.add(&path, Fingerprint::of(&meta), b"directory");
                 let entries: io::Result<Vec<_>> = fs::read_dir(&path).and_then(Iterator::collect);
                 let mut entries = entries.map_err(|e| Error::io("list", &path, &e))?;
                 entries.sort_by_key(fs::DirEntry::file_name);
@@ -128,19 +129,19 @@ impl Walk<'_> {
                 }
                 Ok(())
             }
-            Err(Refusal::Missing) => {
-                self.add(&path, Stamp::ABSENT, b"absent");
+            Err(TrustError::Missing) => {
+                self.add(&path, Fingerprint::ABSENT, b"absent");
                 Ok(())
             }
-            Err(refusal) => Err(refused(refusal)),
+            Err(e) => Err(refused(e)),
         }
     }
 
-    fn add(&mut self, path: &Path, stamp: Stamp, content: &[u8]) {
-        let digest = &mut self.closure.digest;
+    fn add(&mut self, path: &Path, fingerprint: Fingerprint, content: &[u8]) {
+        let digest = &mut self.dependencies.digest;
         digest.update(Sha256::digest(path.as_os_str().as_encoded_bytes()));
         digest.update(Sha256::digest(content));
-        self.closure.stamps.push((path.to_owned(), stamp));
+        self.dependencies.files.push((path.to_owned(), fingerprint));
     }
 }
 
@@ -149,9 +150,9 @@ mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt;
 
-    struct Base(tempfile::TempDir);
+    struct Includes(tempfile::TempDir);
 
-    impl Base {
+    impl Includes {
         fn new() -> Self {
             let dir = tempfile::Builder::new()
                 .permissions(fs::Permissions::from_mode(0o755))
@@ -167,9 +168,9 @@ mod tests {
             fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
         }
 
-        fn of(&self, text: &str) -> Result<Closure> {
+        fn of(&self, text: &str) -> Result<Dependencies> {
             let directories = vec![self.0.path().to_owned()];
-            Closure::of(text.as_bytes(), &Search { directories })
+            Dependencies::of(text.as_bytes(), &SearchPath { directories })
         }
 
         fn digest(&self, text: &str) -> [u8; 32] {
@@ -178,18 +179,18 @@ mod tests {
     }
 
     #[test]
-    fn whatever_is_included_changes_the_digest() {
-        let base = Base::new();
-        base.put(
+    fn a_change_of_any_included_file_changes_the_digest() {
+        let includes = Includes::new();
+        includes.put(
             "a",
             "include <b>\ninclude if exists <local/x>\nabi <abi/3.0>,\n",
         );
-        base.put("b", "/x r,\n");
-        base.put("abi/3.0", "1");
-        base.put("d/one", "/y r,\n");
+        includes.put("b", "/x r,\n");
+        includes.put("abi/3.0", "1");
+        includes.put("d/one", "/y r,\n");
         let text = "include <a>\ninclude <d>\n";
-        let mut digests = vec![base.digest(text)];
-        assert_eq!(base.digest(text), digests[0]);
+        let mut digests = vec![includes.digest(text)];
+        assert_eq!(includes.digest(text), digests[0]);
         for (name, content) in [
             ("b", "/x w,\n"),
             ("local/x", "/z r,\n"),
@@ -198,42 +199,46 @@ mod tests {
             ("d/one", "include <e>\n"),
             ("e", "/e r,\n"),
         ] {
-            base.put(name, content);
-            let digest = base.digest(text);
+            includes.put(name, content);
+            let digest = includes.digest(text);
             assert!(!digests.contains(&digest), "{name}");
             digests.push(digest);
         }
-        assert!(!digests.contains(&base.digest("include <a>\ninclude <d>\n\n")));
-        base.put("unrelated", "/x r,\n");
-        assert_eq!(base.digest(text), *digests.last().unwrap());
+        assert!(!digests.contains(&includes.digest("include <a>\ninclude <d>\n\n")));
+        includes.put("unrelated", "/x r,\n");
+        assert_eq!(includes.digest(text), *digests.last().unwrap());
     }
 
     #[test]
-    fn what_is_missing_and_what_goes_in_circles_ends() {
-        let base = Base::new();
-        base.put("a", "include <b>\n");
-        base.put("b", "include <a>\n#include <none>\n");
-        let closure = base.of("include <a>").unwrap();
-        let names: Vec<_> = closure
-            .stamps
+    fn missing_files_and_circles_are_handled() {
+        let includes = Includes::new();
+        includes.put("a", "include <b>\n");
+        includes.put("b", "include <a>\n#include <none>\n");
+        let dependencies = includes.of("include <a>").unwrap();
+        let names: Vec<_> = dependencies
+            .files
             .iter()
             .map(|(p, _)| p.file_name().unwrap())
             .collect();
         assert_eq!(names, ["a", "b", "none"]);
-        assert_eq!(closure.stamps[2].1, Stamp::ABSENT);
-        assert!(closure.knows(&["<a>".into(), "<none>".into()]));
-        assert!(!closure.knows(&["<a>".into(), "<other>".into()]));
+        assert_eq!(dependencies.files[2].1, Fingerprint::ABSENT);
+        assert!(dependencies.contains_all(&["<a>".into(), "<none>".into()]));
+        assert!(!dependencies.contains_all(&["<a>".into(), "<other>".into()]));
     }
 
     #[test]
-    fn what_others_can_write_is_refused() {
-        let base = Base::new();
-        base.put("a", "/x r,");
-        fs::set_permissions(base.0.path().join("a"), fs::Permissions::from_mode(0o666)).unwrap();
-        let e = base.of("include <a>").unwrap_err().to_string();
+    fn files_that_others_can_write_are_refused() {
+        let includes = Includes::new();
+        includes.put("a", "/x r,");
+        fs::set_permissions(
+            includes.0.path().join("a"),
+            fs::Permissions::from_mode(0o666),
+        )
+        .unwrap();
+        let e = includes.of("include <a>").unwrap_err().to_string();
         assert!(e.contains("not trusted"), "{e}");
-        let fifo = base.0.path().join("fifo");
+        let fifo = includes.0.path().join("fifo");
         nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRUSR).unwrap();
-        assert!(base.of("include <fifo>").is_err());
+        assert!(includes.of("include <fifo>").is_err());
     }
 }

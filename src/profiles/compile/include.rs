@@ -1,11 +1,11 @@
-//! Which other files a profile's text names: `include`, `#include` and `abi`.
+//! The files that the text of a profile refers to: `include`, `#include` and `abi`.
 //!
-//! This finds what to watch and what to hash; it does not interpret. A word too many costs a
-//! look at a file that is not there. Of a word too few the compiler tells, which lists what it
-//! included (`apparmor_parser -p`): such a profile is never taken from the cache.
+//! This only finds the files to watch and to hash. A target that is found by mistake costs one
+//! look at a missing file. A target that is missed is noticed, because the parser lists what it
+//! included (`apparmor_parser -p`); such a profile is never taken from the cache.
 
-/// The targets of all directives in `text`, as the compiler spells them: `<magic>` is looked for
-/// in its search path, anything else stands in quotes.
+/// The targets of all directives in `text`, as the parser writes them: `<path>` for its search
+/// path, and any other path in quotes.
 pub(crate) fn targets(text: &str) -> Vec<String> {
     text.lines().flat_map(of_line).collect()
 }
@@ -16,7 +16,7 @@ fn of_line(line: &str) -> Vec<String> {
     let mut before = ' ';
     while let Some(c) = rest.chars().next() {
         let after = rest.strip_prefix('#').unwrap_or(rest);
-        // A comment ends the line, but for the old spelling `#include`.
+        // A comment extends to the end of the line; `#include` is not a comment.
         if c == '#' && !after.starts_with("include") {
             return found;
         }
@@ -31,7 +31,7 @@ fn of_line(line: &str) -> Vec<String> {
     found
 }
 
-/// The target of the directive that `text` starts with, and what follows it.
+/// The target of the directive at the start of `text`, and the text after it.
 fn directive(text: &str) -> Option<(String, &str)> {
     let (is_include, rest) = match (text.strip_prefix("include"), text.strip_prefix("abi")) {
         (Some(rest), _) => (true, rest),
@@ -66,9 +66,9 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// Each of these was given to apparmor_parser 3.0.8, which opens or misses just these files.
+    /// apparmor_parser 3.0.8 opens exactly these files.
     #[test]
-    fn directives_are_found_wherever_they_stand() {
+    fn all_directives_are_found() {
         for (text, expected) in [
             ("include <a/b>", &["<a/b>"][..]),
             ("#include <a>", &["<a>"]),

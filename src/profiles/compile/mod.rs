@@ -1,8 +1,18 @@
-//! From a profile's text to compiled policy.
+//! From the text of a profile to compiled policy that may be loaded.
 
-pub mod cache;
+mod build_info;
+mod cache;
+mod compiler;
 pub mod declared;
-pub mod dependencies;
+mod dependencies;
+mod empty;
 mod include;
-pub mod policy;
-pub mod toolchain;
+mod key;
+mod policy;
+mod toolchain;
+
+pub(super) use build_info::BuildInfo;
+pub(super) use cache::Cache;
+pub(super) use compiler::Compiler;
+pub(super) use empty::EmptyProfile;
+pub(super) use policy::CompiledPolicy;

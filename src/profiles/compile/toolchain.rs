@@ -1,5 +1,5 @@
-//! What turns text into policy on this host, besides the text: the compiler, its configuration,
-//! and what the kernel says it can enforce. Compiled policy is good for just these.
+//! What compiled policy depends on besides the text: the parser, its configuration, and the
+//! features of the kernel.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -12,56 +12,60 @@ use sha2::{Digest, Sha256};
 use crate::apparmor::kernel::{self, Kernel};
 use crate::apparmor::parser::{self, Parser};
 use crate::error::{Error, Kind, Result};
-use crate::fs::fingerprint::Stamp;
-use crate::fs::trusted::{self, Refusal};
-use crate::profiles::compile::dependencies::Search;
-use crate::profiles::remembered;
+use crate::fs::fingerprint::Fingerprint;
+use crate::fs::trusted::{self, TrustError};
+use crate::profiles::compile::dependencies::SearchPath;
+use crate::profiles::state;
 
-/// The compiler's own configuration, and where it looks for what is included
-/// (`apparmor_parser(8)`, `--config-file`, `--base`).
+/// The configuration of the parser and its base directory for includes (`apparmor_parser(8)`,
+/// `--config-file`, `--base`).
 const CONFIGURATION: &str = "/etc/apparmor/parser.conf";
 const BASE: &str = "/etc/apparmor.d";
 
-/// The largest file that the configuration names: a dump of kernel features.
+/// The largest file that the configuration refers to: a list of kernel features.
 const MAX: u64 = 1 << 20;
 
-/// The compiler of this host, with all that decides what it makes of a text.
+/// The parser of this host, and everything that affects its output.
 #[derive(Debug)]
-pub(crate) struct Toolchain {
-    /// Where it looks for what is included.
-    pub search: Search,
-    /// Every file that it consists of.
-    pub stamps: Vec<(PathBuf, Stamp)>,
-    /// A digest of all of it, the kernel's features included.
+pub(super) struct Toolchain {
+    /// Where the parser looks for includes.
+    pub search: SearchPath,
+    /// The files of the parser and its configuration.
+    pub files: Vec<(PathBuf, Fingerprint)>,
+    /// A digest of these files and of the kernel's features.
     pub digest: [u8; 32],
 }
 
 impl Toolchain {
-    pub(crate) fn of(parser: &Parser, configured: Option<&Path>, kernel: &Kernel) -> Result<Self> {
+    /// The toolchain with this parser; `configured` is the path in the settings.
+    pub(super) fn of(parser: &Parser, configured: Option<&Path>, kernel: &Kernel) -> Result<Self> {
         let mut digest = Sha256::new();
-        let mut stamps = Vec::new();
-        let mut search = Search {
+        let mut files = Vec::new();
+        let mut search = SearchPath {
             directories: vec![PathBuf::from(BASE)],
         };
-        let stamp = |path: &Path| Stamp::at(path).map_err(|e| Error::io("look at", path, &e));
+        let fingerprint =
+            |path: &Path| Fingerprint::at(path).map_err(|e| Error::io("look at", path, &e));
 
         for path in parser::candidates(configured) {
-            stamps.push((path.to_owned(), stamp(path)?));
+            files.push((path.to_owned(), fingerprint(path)?));
         }
         digest.update(once("compiler", parser.program(), program)?);
 
         let configuration = Path::new(CONFIGURATION);
         let mut text = Vec::new();
-        match trusted::read_with(configuration, MAX) {
+        match trusted::read_with_metadata(configuration, MAX) {
             Ok((bytes, meta)) => {
-                stamps.push((configuration.to_owned(), Stamp::of(&meta)));
+                files.push((configuration.to_owned(), Fingerprint::of(&meta)));
                 text = bytes;
             }
-            Err(Refusal::Missing) => stamps.push((configuration.to_owned(), Stamp::ABSENT)),
-            Err(refusal) => {
-                return Err(refusal
-                    .about(configuration, Kind::Policy)
-                    .with_remedy("it must belong to root alone"));
+            Err(TrustError::Missing) => {
+                files.push((configuration.to_owned(), Fingerprint::ABSENT));
+            }
+            Err(e) => {
+                return Err(e.about(configuration, Kind::Policy).with_remedy(format!(
+                    "run: chown root: {CONFIGURATION} && chmod go-w {CONFIGURATION}"
+                )));
             }
         }
         digest.update(Sha256::digest(&text));
@@ -75,17 +79,17 @@ impl Toolchain {
                 "Include" => search.directories.push(path.clone()),
                 _ => {}
             }
-            if let Ok((bytes, meta)) = trusted::read_with(&path, MAX) {
-                stamps.push((path, Stamp::of(&meta)));
+            if let Ok((bytes, meta)) = trusted::read_with_metadata(&path, MAX) {
+                files.push((path, Fingerprint::of(&meta)));
                 digest.update(Sha256::digest(&bytes));
             } else {
-                stamps.push((path.clone(), stamp(&path)?));
+                files.push((path.clone(), fingerprint(&path)?));
             }
         }
         digest.update(once("features", &kernel.features(), kernel::digest)?);
         Ok(Self {
             search,
-            stamps,
+            files,
             digest: digest.finalize().into(),
         })
     }
@@ -106,39 +110,41 @@ fn options(text: &str) -> Vec<(String, String)> {
         .collect()
 }
 
-/// A digest that is remembered until what it is of changes, or the node boots.
+/// A digest in `/run`, valid until the file changes.
 #[derive(Serialize, Deserialize)]
-struct Known {
+struct KnownDigest {
     path: PathBuf,
-    stamp: Stamp,
+    #[serde(rename = "stamp")]
+    fingerprint: Fingerprint,
     digest: [u8; 32],
 }
 
-/// The digest of what is at `path`, which is read once in a boot: the compiler is megabytes, and
-/// the kernel's features are a hundred files.
+/// The digest of a file or tree, which is computed once after each boot: the parser has megabytes,
+/// and the kernel's features are a hundred files.
 ///
-/// The kernel makes its tree of features when it boots, so the tree's ctime tells boots apart.
+/// The kernel creates its tree of features when it boots, so the ctime of the tree differs after
+/// each boot.
 fn once(
-    remembered: &str,
+    name: &str,
     path: &Path,
     digest: impl FnOnce(&Path) -> Result<[u8; 32]>,
 ) -> Result<[u8; 32]> {
-    let stamp = Stamp::at(path).map_err(|e| Error::io("look at", path, &e))?;
-    if let Some(known) = remembered::read_file::<Known>(remembered)
+    let fingerprint = Fingerprint::at(path).map_err(|e| Error::io("look at", path, &e))?;
+    if let Some(known) = state::read::<KnownDigest>(name)
         && known.path == path
-        && known.stamp == stamp
+        && known.fingerprint == fingerprint
     {
         return Ok(known.digest);
     }
     let read = SystemTime::now();
     let digest = digest(path)?;
     let path = path.to_owned();
-    if stamp.is_settled(read) {
-        remembered::write_file(
-            remembered,
-            &Known {
+    if fingerprint.is_settled(read) {
+        state::write(
+            name,
+            &KnownDigest {
                 path,
-                stamp,
+                fingerprint,
                 digest,
             },
         );
@@ -146,8 +152,8 @@ fn once(
     Ok(digest)
 }
 
-/// A digest of the compiler itself: two builds of one version differ, and a package that is
-/// installed again may keep its times.
+/// A digest of the parser's program: two builds of one version differ, and a package that is
+/// installed again may have the same times.
 fn program(path: &Path) -> Result<[u8; 32]> {
     let failed = |e: &io::Error| Error::io("read", path, e);
     let mut file = File::open(path).map_err(|e| failed(&e))?;

@@ -1,43 +1,23 @@
-//! Every profile that this node has a source of, for those who load or show all of them.
+//! All profiles that this node has sources for, for commands that load or list them.
 //!
-//! A container names a profile, and its source is found by that name. This is the way back, which
-//! the name of a file does not tell alone: the file `a.b` may hold the profile `a.b` or `a/b`. So
-//! the text is asked, and where it does not say, the compiler. What is found here is believed
-//! only to be tried: whoever loads it checks what the text compiles to.
+//! A container names a profile, and the name leads to its file. The other way is ambiguous: the
+//! file `a.b` may hold the profile `a.b` or `a/b`. So the text is read, and if it does not tell,
+//! the parser is asked. A wrong answer is harmless: what the source compiles to is checked before
+//! it is loaded.
 
 use std::ffi::OsStr;
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::apparmor::name::ProfileName;
 use crate::apparmor::parser::Parser;
-use crate::apparmor::text::Text;
+use crate::apparmor::text::ProfileText;
 use crate::error::{Error, Kind, Result, quoted};
-use crate::profiles::source::Source;
-use crate::profiles::source::manifests::{Manifests, is_manifest};
-use crate::settings::Settings;
-
-/// The directory of the distribution, which `apparmor.service` loads at boot. Most of what it
-/// holds confines programs of the host, and is none of our business.
-pub const DISTRIBUTION: &str = "/etc/apparmor.d";
-
-/// What apparmor_parser passes over when it loads a directory (`_aa_is_blacklisted()`,
-/// libapparmor/src/private.c), besides files that begin with a dot.
-const LEFT_OVER: [&str; 12] = [
-    ".dpkg-new",
-    ".dpkg-old",
-    ".dpkg-dist",
-    ".dpkg-bak",
-    ".dpkg-remove",
-    ".pacsave",
-    ".pacnew",
-    ".rpmnew",
-    ".rpmsave",
-    ".orig",
-    ".rej",
-    "~",
-];
+use crate::profiles::source::directory::{DISTRIBUTION, files};
+use crate::profiles::source::lookup::Source;
+use crate::profiles::source::manifest::is_manifest;
+use crate::profiles::source::manifests::Manifests;
+use crate::profiles::source::text_file;
+use crate::settings::{self, Settings};
 
 /// A profile with its source.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,17 +28,17 @@ pub struct Listed {
     pub source: Source,
 }
 
-/// What was found in the directories of sources.
+/// The sources in the profile directories.
 #[derive(Debug, Default)]
 pub struct Listing {
-    /// The profiles, each once, in the order of their names.
+    /// The profiles, sorted by name, without duplicates.
     pub profiles: Vec<Listed>,
-    /// The files and directories that cannot be used, each with the reason.
+    /// Files and directories that cannot be used, each with the reason.
     pub unusable: Vec<(PathBuf, Error)>,
 }
 
-/// All sources of this node, but for those of [`DISTRIBUTION`]: whoever wants one of them names
-/// it. `default_profile`, `floor` and `sandbox_profile` are wanted, wherever their sources are.
+/// All sources of this node, except those in [`DISTRIBUTION`]. The profiles that the settings
+/// name (`default_profile`, `floor`, `sandbox_profile`) are included wherever their sources are.
 #[must_use]
 pub fn sources(settings: &Settings) -> Listing {
     let mut listing = Listing::default();
@@ -74,7 +54,7 @@ pub fn sources(settings: &Settings) -> Listing {
             Err(e) => listing.unusable.push((
                 directory.to_owned(),
                 Error::io("list", directory, &e)
-                    .with_remedy("repair it, or correct profile_directories"),
+                    .with_remedy(format!("correct profile_directories in {}", settings::PATH)),
             )),
         }
     }
@@ -106,7 +86,7 @@ impl Listing {
         self.keep(&name, settings);
     }
 
-    /// Adds what manifests of the first directory stand for.
+    /// Adds the profiles in the manifests of the first directory.
     fn add_manifests(&mut self, settings: &Settings) {
         let Some(directory) = settings.profile_directories.first() else {
             return;
@@ -125,7 +105,7 @@ impl Listing {
         }
     }
 
-    /// Adds a profile with the source that containers get it from: the first of its name.
+    /// Adds a profile, with the source that containers would get: the first of its name.
     fn keep(&mut self, name: &ProfileName, settings: &Settings) {
         if self.profiles.iter().any(|known| known.name == *name) {
             return;
@@ -141,48 +121,23 @@ impl Listing {
     }
 }
 
-/// The files of a directory that may be sources; none where there is no such directory.
-fn files(directory: &Path) -> io::Result<Vec<PathBuf>> {
-    let entries = match fs::read_dir(directory) {
-        Ok(entries) => entries,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(e) => return Err(e),
-    };
-    let mut files = Vec::new();
-    for entry in entries {
-        let entry = entry?;
-        if is_source(&entry.file_name()) && entry.path().is_file() {
-            files.push(entry.path());
-        }
-    }
-    files.sort();
-    Ok(files)
-}
-
-/// Whether a file of this name is one that apparmor_parser would load.
-fn is_source(name: &OsStr) -> bool {
-    let name = name.to_string_lossy();
-    !name.starts_with('.') && name != "README" && !LEFT_OVER.iter().any(|end| name.ends_with(end))
-}
-
-/// The profile that a file holds, by its text; where that says nothing, by the file's name.
+/// The name of the profile in a file: from its text, or else from the name of the file.
 fn name_in(file: &Path, settings: &Settings) -> Result<ProfileName> {
     let file_name = file.file_name().and_then(OsStr::to_str).unwrap_or_default();
-    // A text that cannot be read is tried under the file's name, and refused then.
-    let text = Source::text(file).unwrap_or_default();
+    // A file that cannot be read is listed by its name, and loading it reports the error.
+    let text = text_file::read(file).map_or_else(|_| Vec::new(), |(text, _)| text);
     let fits = |name: &String| {
         ProfileName::parse(name)
             .ok()
             .filter(|name| name.root() == *name && name.file_name() == file_name)
     };
-    let found = Text::scan(&String::from_utf8_lossy(&text));
+    let found = ProfileText::scan(&String::from_utf8_lossy(&text));
     let written = found.profiles.iter().flat_map(|p| found.expand(&p.name));
     let declared = || {
-        // Without a dot in it, a file's name stands for one profile alone.
+        // A file name without a dot stands for one profile only.
         let configured = settings.parser.as_ref().map(|p| p.as_path());
-        let asked = file_name.contains('.') && !text.is_empty();
-        asked
-            .then(|| Parser::find(configured, settings.parser_limits()).ok())
+        let asks = file_name.contains('.') && !text.is_empty();
+        asks.then(|| Parser::find(configured, settings.parser_limits()).ok())
             .flatten()
             .and_then(|parser| parser.names(&text).ok())
             .unwrap_or_default()
@@ -196,9 +151,9 @@ fn name_in(file: &Path, settings: &Settings) -> Result<ProfileName> {
         None => ProfileName::parse(file_name).map_err(|_| {
             Error::new(
                 Kind::Policy,
-                format!("{} is not named as a profile", quoted(file_name)),
+                format!("the file name {} is not a profile name", quoted(file_name)),
             )
-            .with_remedy("name the file as its profile, with \"/\" as \".\"")
+            .with_remedy("name the file after its profile, with \".\" for each \"/\"")
         }),
     }
 }
@@ -206,14 +161,15 @@ fn name_in(file: &Path, settings: &Settings) -> Result<ProfileName> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
     use std::os::unix::fs::PermissionsExt;
 
-    struct Node {
+    struct Fixture {
         base: tempfile::TempDir,
         settings: Settings,
     }
 
-    impl Node {
+    impl Fixture {
         fn new() -> Self {
             let base = tempfile::Builder::new()
                 .permissions(fs::Permissions::from_mode(0o755))
@@ -247,7 +203,7 @@ mod tests {
 
     #[test]
     fn the_name_is_the_one_in_the_text() {
-        let node = Node::new();
+        let node = Fixture::new();
         node.put("ours/a.b", "# profile a.b {\nprofile a/b { }\n");
         node.put(
             "ours/c.d",
@@ -264,8 +220,8 @@ mod tests {
     }
 
     #[test]
-    fn the_first_directory_wins_and_what_is_left_over_is_passed_over() {
-        let node = Node::new();
+    fn the_first_directory_wins_and_backups_are_skipped() {
+        let node = Fixture::new();
         node.put("ours/p", "profile p { }\n");
         node.put("more/p", "profile p { }\n");
         node.put("more/q", "profile q { }\n");
@@ -291,8 +247,8 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_used_is_told() {
-        let node = Node::new();
+    fn unusable_files_are_reported() {
+        let node = Fixture::new();
         node.put("ours/good", "profile good { }\n");
         node.put("ours/not a name", "profile good { }\n");
         node.put("more", "no directory");
@@ -303,7 +259,7 @@ mod tests {
             .iter()
             .map(|(_, e)| e.to_string())
             .collect();
-        assert!(said[0].contains("is not named as a profile"), "{said:?}");
+        assert!(said[0].contains("is not a profile name"), "{said:?}");
         assert!(said[1].contains("cannot list"), "{said:?}");
         assert_eq!(said.len(), 2);
     }

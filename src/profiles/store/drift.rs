@@ -1,39 +1,40 @@
-//! Whether the kernel holds what a source says, for those who want to know and change nothing.
+//! How a loaded profile differs from its source, for commands that change nothing.
 
 use crate::apparmor::kernel;
 use crate::apparmor::loaded::Loaded;
 use crate::apparmor::name::ProfileName;
-use crate::error::{Error, Result};
-use crate::profiles::compile::policy::Policy;
-use crate::profiles::remembered::{Held, Remembered};
+use crate::error::Result;
+use crate::profiles::compile::CompiledPolicy;
 use crate::profiles::source::Source;
-use crate::profiles::store::ensure::{Against, Store};
-use crate::profiles::store::load::undeclared;
+use crate::profiles::store::action::undeclared;
+use crate::profiles::store::remembered::Remembered;
+use crate::profiles::store::undeclared::Desired;
+use crate::profiles::store::view::Store;
 use crate::wanted::{Component, Wanted};
 
-/// How the kernel differs from a source.
+/// How a loaded profile differs from its source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Drift {
-    /// It does not; or the source is not ours, and its content is judged by nobody here.
+    /// It does not, or its source is not in the first profile directory and does not matter.
     None,
     /// The profile is not loaded.
     NotLoaded,
-    /// It has another mode, whatever its content is.
+    /// Its mode differs.
     Mode,
-    /// It has another content, in the mode that it should have.
+    /// Its content differs; its mode is right.
     Content,
     /// It has children that the source does not declare, and that allow something; which.
     Children(String),
-    /// That cannot be told; why.
+    /// They cannot be compared; why.
     Unknown(String),
 }
 
 impl Store<'_> {
-    /// Compares a loaded profile with its source. Loads nothing, and remembers nothing; what it
-    /// has to compile is kept for whoever loads it.
+    /// Compares a loaded profile with its source. Loads nothing. If the source has to be compiled,
+    /// its policy is cached.
     ///
     /// # Errors
-    /// Where the kernel's tree cannot be read.
+    /// If the kernel's files cannot be read.
     pub fn drift(
         &self,
         name: &ProfileName,
@@ -48,69 +49,47 @@ impl Store<'_> {
         };
         if let Err(why) = kernel::may_load() {
             return Ok(Drift::Unknown(format!(
-                "{why}, and what was compiled is root's"
+                "{why}, and only root can read compiled policy"
             )));
         }
-        if self.is_as_built(name, source) {
+        if self.is_up_to_date(name, source) {
             return Ok(Drift::None);
         }
-        let policy = || {
-            let mut policy = self.policy(name, source)?;
-            let view = self.view(name, Against::Mode)?;
-            self.add_closing(name, source, &mut policy, &view)?;
-            Ok::<_, Error>(policy)
+        let desired = || {
+            let policy = self.policy(name, source)?;
+            let snapshot = self.snapshot_without_source(name)?;
+            self.desired(name, source, policy, &snapshot)
         };
-        match policy() {
-            Ok(policy) => self.differs(name, &policy, loaded),
+        match desired() {
+            Ok(desired) => self.differs(name, &desired, loaded),
             Err(e) => Ok(Drift::Unknown(e.to_string())),
         }
     }
 
-    /// Whether it is remembered, and still so, that the kernel holds what this source compiles to.
-    /// Nothing is read but the kernel's word and stat(2).
-    #[must_use]
-    pub fn is_as_built(&self, name: &ProfileName, source: &Source) -> bool {
-        Remembered::of(name).is_some_and(|r| {
-            r.declares(name)
-                && r.is_held(self.kernel)
-                && r.built.is_some_and(|built| built.is_current(source))
-        })
-    }
-
-    /// Whether the kernel has a profile, with the children that it had when it was found right.
-    ///
-    /// # Errors
-    /// Where the kernel's tree cannot be read.
-    pub fn is_there(&self, name: &ProfileName) -> Result<bool> {
-        let remembered = Remembered::of(name);
-        let revision = self.kernel.revision();
-        if self.look(name, remembered.as_ref(), revision)?.is_none() {
-            return Ok(false);
-        }
-        let is_held = |held: &Held| self.kernel.at(&held.directory, &held.name).is_some();
-        Ok(remembered.is_none_or(|r| r.held.iter().all(is_held)))
-    }
-
-    /// What a source makes of a profile, in whatever mode.
-    pub(crate) fn policy(&self, name: &ProfileName, source: &Source) -> Result<Policy> {
+    /// The policy of a source, in any mode.
+    pub(super) fn policy(&self, name: &ProfileName, source: &Source) -> Result<CompiledPolicy> {
         let component = Component {
             name: name.clone(),
             wanted: Wanted::Any,
         };
-        Policy::of(&component, source, self, Remembered::of(name).as_ref())
+        let known = Remembered::of(name).and_then(|r| r.build);
+        self.compiler().policy(&component, source, known.as_ref())
     }
 
-    fn differs(&self, name: &ProfileName, policy: &Policy, loaded: &Loaded) -> Result<Drift> {
-        let declared = policy.declared.iter().find(|d| d.name == name.as_str());
+    fn differs(&self, name: &ProfileName, desired: &Desired, loaded: &Loaded) -> Result<Drift> {
+        let mut declared = desired.policy.declared.iter();
+        let declared = declared.find(|d| d.name == name.as_str());
         if declared.is_some_and(|d| d.mode != loaded.mode) {
             return Ok(Drift::Mode);
         }
-        let present = self.present(name, policy, None, self.kernel.revision())?;
-        Ok(match present.same {
+        let comparison = self.compare(name, desired, None, self.kernel.revision())?;
+        Ok(match comparison.same {
             Some(false) => Drift::Content,
-            _ if !present.undeclared.is_empty() => Drift::Children(undeclared(&present.undeclared)),
+            _ if !comparison.undeclared.is_empty() => {
+                Drift::Children(undeclared(&comparison.undeclared))
+            }
             Some(true) => Drift::None,
-            None => Drift::Unknown("this kernel keeps no hash of what it has loaded".to_owned()),
+            None => Drift::Unknown("this kernel has no hashes of loaded profiles".to_owned()),
         })
     }
 }

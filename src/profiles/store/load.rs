@@ -1,296 +1,198 @@
-//! The long way: from a source to a profile in the kernel that is what the source says.
+//! Loading a profile from its source.
 
-use crate::apparmor::blob::Declared;
+use crate::apparmor::kernel;
 use crate::apparmor::loaded::Loaded;
 use crate::apparmor::name::ProfileName;
-use crate::apparmor::parser::Parser;
-use crate::child::Limits;
-use crate::error::{Error, Kind, Result, foreign};
-use crate::profiles::compile::declared::unfit;
-use crate::profiles::compile::policy::Policy;
-use crate::profiles::remembered::{Built, Held, Remembered};
+use crate::error::{Error, Kind, Result};
+use crate::profiles::lock::LockFile;
 use crate::profiles::source::Source;
-use crate::profiles::store::closing::Closed;
-use crate::profiles::store::ensure::{Change, Store, View};
+use crate::profiles::store::action::{Action, ReloadReason};
+use crate::profiles::store::remembered::Remembered;
+use crate::profiles::store::undeclared::Desired;
+use crate::profiles::store::view::{Snapshot, Store};
 use crate::settings::OnDrift;
-use crate::wanted::{Component, missing};
+use crate::wanted::{Component, Wanted, missing, not_enforcing};
 
-/// What the kernel holds of what a policy declares.
-pub(crate) struct Present {
-    /// What was found, the top-level profile first.
-    held: Vec<Held>,
-    /// Whether it is just that; `None` where the kernel keeps no hashes that would tell.
-    pub(crate) same: Option<bool>,
-    /// The children beyond it that allow something, by their names.
-    pub(crate) undeclared: Vec<String>,
+/// Whether a loaded profile that differs from its source is replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reload {
+    /// Always.
+    Always,
+    /// If `on_drift` is `"reload"`.
+    AsConfigured,
 }
 
 impl Store<'_> {
-    /// Brings the kernel to what the source says, where that is allowed. The caller has the
-    /// profile's lock alone.
-    pub(crate) fn put_right(&self, component: &Component, view: View) -> Result<(Loaded, Change)> {
+    /// Loads a profile from its source.
+    ///
+    /// # Errors
+    /// If it has no source, or if it cannot or may not be loaded.
+    pub fn load(&self, name: &ProfileName, reload: Reload) -> Result<(Loaded, Action)> {
+        let component = Component {
+            name: name.clone(),
+            wanted: Wanted::Any,
+        };
+        if let Err(why) = kernel::may_load() {
+            return Err(self.snapshot_without_source(name)?.cannot_load(name, why));
+        }
+        let no_source = || missing(name, "the command line", self.settings);
+        if Source::of(name, self.settings)?.is_none() {
+            return Err(no_source());
+        }
+        let limit = self.lock_limit();
+        let lock_file = LockFile::of(name, limit)?;
+        let _lock = lock_file.shared()?;
+        let _loading = lock_file.for_loading(limit).exclusive()?;
+        let snapshot = self.snapshot(name)?;
+        let source = snapshot.source.clone().ok_or_else(no_source)?;
+        self.load_from(&component, &source, snapshot, reload)
+    }
+
+    /// Loads a profile for a container, in the wanted mode. The caller has the lock for loading.
+    pub(super) fn load_wanted(
+        &self,
+        component: &Component,
+        snapshot: Snapshot,
+    ) -> Result<(Loaded, Action)> {
         let name = &component.name;
-        let source = match (view.source.clone(), &view.loaded) {
-            (None, Some(loaded)) => return Err(unfit(component, loaded.mode)),
-            // The distribution's directories have other owners (apparmor.service, SPO): only what
-            // is missing is loaded from them.
+        let wrong_mode = |mode| not_enforcing(name, mode, "the container");
+        let source = match (snapshot.source.clone(), &snapshot.loaded) {
+            (None, Some(loaded)) => return Err(wrong_mode(loaded.mode)),
+            // Other programs own the profiles of other directories (apparmor.service, SPO). They
+            // are loaded if they are missing, but not replaced.
             (Some(source), Some(loaded)) if !source.ours => {
-                return Err(unfit(component, loaded.mode).with_remedy(format!(
-                    "reload it: apparmor_parser -r {}",
-                    source.path.display()
-                )));
+                return Err(wrong_mode(loaded.mode)
+                    .with_remedy(format!("run: apparmor_parser -r {}", source.path.display())));
             }
             (Some(source), _) => source,
             (None, None) => return Err(missing(name, "the container", self.settings)),
         };
-        let may_reload = |why: &str| self.may_reload(&source, why);
-        let (loaded, change) = self.load_from(component, &source, view, may_reload)?;
+        let (loaded, action) =
+            self.load_from(component, &source, snapshot, Reload::AsConfigured)?;
         match component.wanted.met_by(loaded.mode) {
-            true => Ok((loaded, change)),
-            false => Err(unfit(component, loaded.mode)),
+            true => Ok((loaded, action)),
+            false => Err(wrong_mode(loaded.mode)),
         }
     }
 
-    /// The compiler, within the limits of this store.
-    pub(crate) fn parser(&self) -> Result<Parser> {
-        Parser::find(
-            self.settings.parser.as_ref().map(|p| p.as_path()),
-            Limits {
-                time: self.limit,
-                ..self.settings.parser_limits()
-            },
-        )
-    }
-
-    /// Whether a profile that is there may be replaced by what its source says.
-    pub(crate) fn may_reload(&self, source: &Source, why: &str) -> Result<()> {
-        match self.settings.on_drift {
-            OnDrift::Reload => Ok(()),
-            OnDrift::Refuse => Err(Error::new(
-                Kind::Policy,
-                format!("the kernel holds another profile than it says: {why}"),
-            )
-            .with_remedy(format!(
-                "on_drift is \"refuse\": look at {} and run: oci-apparmor load NAME",
-                source.path.display()
-            ))),
-        }
-    }
-
-    /// Compiles and checks a source, and loads it unless the kernel has just that already.
-    /// `may_replace` is asked, with the reason, where it has something else of that name.
-    pub(crate) fn load_from(
+    /// Compiles and checks a source, and loads it unless the kernel has that policy already.
+    fn load_from(
         &self,
         component: &Component,
         source: &Source,
-        view: View,
-        may_replace: impl Fn(&str) -> Result<()>,
-    ) -> Result<(Loaded, Change)> {
-        let work = || {
-            source.may_be_loaded(&component.name)?;
-            let before = view.remembered.as_ref();
-            let mut policy = Policy::of(component, source, self, before)?;
-            self.add_closing(&component.name, source, &mut policy, &view)?;
-            let change = self.necessary(component, &policy, &view, may_replace)?;
-            if change != Change::Nothing {
-                match &policy.blob {
-                    Some(blob) => self.kernel.replace(blob)?,
-                    None => self.parser()?.replace(&policy.text, source.complain)?,
-                }
-                for child in policy.closed.iter().flatten() {
-                    self.close(child)?;
-                }
-            }
-            Ok((self.read_back(component, policy)?, change))
-        };
-        work().map_err(|e: Error| e.about(&format!("{} cannot be loaded", source.path.display())))
-    }
-
-    /// What has to be done to have this policy in the kernel, if it may be done.
-    fn necessary(
-        &self,
-        component: &Component,
-        policy: &Policy,
-        view: &View,
-        may_replace: impl Fn(&str) -> Result<()>,
-    ) -> Result<Change> {
-        let Some(loaded) = &view.loaded else {
-            return Ok(Change::Loaded);
-        };
-        let before = view.remembered.as_ref();
-        let present = self.present(&component.name, policy, before, view.revision)?;
-        let edited = || changed(before?.built.as_ref()?, &policy.built);
-        let is_ours = |r: &Remembered| r.built.is_some() && r.is_held(self.kernel);
-        let why = match present.same {
-            Some(true) if present.undeclared.is_empty() => return Ok(Change::Nothing),
-            Some(true) => Some(undeclared(&present.undeclared)),
-            // Without hashes it cannot be told what others did meanwhile.
-            None => edited(),
-            Some(false) if before.is_some_and(is_ours) => edited(),
-            Some(false) => Some(format!(
-                "somebody else has loaded it, in {} mode",
-                loaded.mode
-            )),
-        };
-        match (why, present.same) {
-            (Some(why), _) => {
-                may_replace(&why)?;
-                Ok(Change::Reloaded(why))
-            }
-            // It is made to be what it must be, even if it is.
-            (None, None) => Ok(Change::Loaded),
-            // Where nothing changed but the compiler, nobody has to be asked.
-            (None, _) => Ok(Change::Reloaded("what compiles it has changed".to_owned())),
-        }
-    }
-
-    /// Makes sure that the kernel holds a policy now, and remembers it.
-    fn read_back(&self, component: &Component, policy: Policy) -> Result<Loaded> {
+        snapshot: Snapshot,
+        reload: Reload,
+    ) -> Result<(Loaded, Action)> {
         let name = &component.name;
-        // The revision first: whatever changes from here on is then noticed.
-        let revision = self.kernel.revision();
-        let present = self.present(name, &policy, None, revision)?;
-        let held = present.held.iter().find(|held| held.name == name.as_str());
-        let (Some(held), Some(true) | None, []) = (held, present.same, &*present.undeclared) else {
-            return Err(Error::new(
-                Kind::Internal,
-                format!("the kernel accepted {name} but does not hold it"),
-            )
-            .with_remedy("see the kernel's log: dmesg | grep apparmor"));
+        let failed = |e: Error| e.about(&format!("{} cannot be loaded", source.path.display()));
+        let desired = || {
+            source.may_be_loaded(name)?;
+            let known = snapshot.remembered.as_ref().and_then(|r| r.build.as_ref());
+            let policy = self.compiler().policy(component, source, known)?;
+            self.desired(name, source, policy, &snapshot)
         };
-        let loaded = held.loaded();
-        Remembered::new(name, present.held, revision, Some(policy.built)).keep();
-        Ok(loaded)
-    }
-
-    /// Compares what a policy declares with what the kernel holds.
-    pub(crate) fn present(
-        &self,
-        name: &ProfileName,
-        policy: &Policy,
-        remembered: Option<&Remembered>,
-        revision: Option<u64>,
-    ) -> Result<Present> {
-        let mut present = Present {
-            held: Vec::new(),
-            same: Some(true),
-            undeclared: Vec::new(),
-        };
-        let find = |name: &str| {
-            let known = remembered
-                .and_then(|r| r.directory(name))
-                .and_then(|directory| self.kernel.at(directory, name));
-            known.map_or_else(
-                || self.kernel.named_at(name, revision),
-                |loaded| Ok(Some(loaded)),
-            )
-        };
-        for declared in &policy.declared {
-            let loaded = find(&declared.name)?;
-            present.add(&declared.name, loaded.as_ref(), |loaded| {
-                is_what_is_declared(loaded, declared)
-            });
+        let desired = desired().map_err(failed)?;
+        let action = self.action(name, &desired, &snapshot).map_err(failed)?;
+        if let Action::Reloaded(reason) = &action {
+            self.may_reload(name, source, reason, reload)?;
         }
-        if policy.declared.is_empty() {
-            // Where names stand with their variables, those that are needed must do.
-            let needed = [name.root().to_string(), name.to_string()];
-            let names: &[String] = if policy.names_are_final() {
-                &policy.names
-            } else {
-                &needed
-            };
-            for name in names {
-                present.add(name, find(name)?.as_ref(), |_| None);
+        let load = || {
+            if action != Action::None {
+                self.write(&desired, source)?;
             }
-        }
-        if let Some(closed) = &policy.closed {
-            self.add_children(&mut present, name, closed)?;
-        }
-        Ok(present)
+            self.read_back(name, desired)
+        };
+        let loaded = load().map_err(failed)?;
+        Ok((loaded, action))
     }
 
-    /// Looks at the children beyond those that were found.
-    fn add_children(
+    /// Checks that a loaded profile may be replaced. After a change of the toolchain it always may.
+    fn may_reload(
         &self,
-        present: &mut Present,
         name: &ProfileName,
-        closed: &[Closed],
+        source: &Source,
+        reason: &ReloadReason,
+        reload: Reload,
     ) -> Result<()> {
-        let root = name.root();
-        let root = present.held.iter().find(|held| held.name == root.as_str());
-        let Some(root) = root else { return Ok(()) };
-        let mut children = self.kernel.children(&root.directory)?;
-        children.retain(|child| present.held.iter().all(|held| held.directory != *child));
-        for directory in children {
-            // One that is gone by now is none.
-            let Some(name) = self.kernel.name_at(&directory) else {
-                continue;
-            };
-            let Some(loaded) = self.kernel.described(&directory) else {
-                continue;
-            };
-            let closed = closed.iter().find(|closed| closed.name == name);
-            let is_closed = closed.map(|closed| match &closed.declared {
-                Some(declared) => is_what_is_declared(&loaded, declared),
-                None => None,
-            });
-            match is_closed {
-                None | Some(Some(false)) => present.undeclared.push(name),
-                Some(is_closed) => {
-                    present.add(&name, Some(&loaded), |_| is_closed);
-                    if let Some(held) = present.held.last_mut() {
-                        held.closed = true;
-                    }
-                }
+        let is_allowed = reload == Reload::Always
+            || self.settings.on_drift == OnDrift::Reload
+            || *reason == ReloadReason::ToolchainChanged;
+        if is_allowed {
+            return Ok(());
+        }
+        let path = source.path.display();
+        Err(Error::new(
+            Kind::Policy,
+            format!(
+                "the loaded profile {:?} differs from {path}: {reason}, and on_drift is \"refuse\"",
+                name.as_str()
+            ),
+        )
+        .with_remedy(format!("run: oci-apparmor load {name}")))
+    }
+
+    /// What has to be done to have this policy loaded.
+    fn action(&self, name: &ProfileName, desired: &Desired, snapshot: &Snapshot) -> Result<Action> {
+        let Some(loaded) = &snapshot.loaded else {
+            return Ok(Action::Loaded);
+        };
+        let before = snapshot.remembered.as_ref();
+        let comparison = self.compare(name, desired, before, snapshot.revision)?;
+        let changed = || {
+            let then = before?.build.as_ref()?;
+            ReloadReason::between(then, &desired.policy.build)
+        };
+        let is_ours = |r: &Remembered| r.build.is_some() && r.is_unchanged(self.kernel);
+        let reason = match comparison.same {
+            Some(true) if comparison.undeclared.is_empty() => return Ok(Action::None),
+            Some(true) => Some(ReloadReason::UndeclaredChildren(comparison.undeclared)),
+            // Without hashes, changes by other programs are not visible.
+            None => changed(),
+            Some(false) if before.is_some_and(is_ours) => changed(),
+            Some(false) => Some(ReloadReason::OtherProgram(loaded.mode)),
+        };
+        Ok(match (reason, comparison.same) {
+            (Some(reason), _) => Action::Reloaded(reason),
+            // Without hashes it cannot be told whether it differs, so it is loaded again.
+            (None, None) => Action::Loaded,
+            (None, Some(_)) => Action::Reloaded(ReloadReason::ToolchainChanged),
+        })
+    }
+
+    fn write(&self, desired: &Desired, source: &Source) -> Result<()> {
+        let policy = &desired.policy;
+        match &policy.blob {
+            Some(blob) => self.kernel.replace(blob)?,
+            None => {
+                let parser = self.compiler().parser()?;
+                parser.replace(&policy.text, source.complain)?;
             }
+        }
+        for child in desired.emptied.iter().flatten() {
+            self.load_empty(child)?;
         }
         Ok(())
     }
-}
 
-/// Whether a loaded profile is the one that a policy declares; `None` where that cannot be told.
-fn is_what_is_declared(loaded: &Loaded, declared: &Declared) -> Option<bool> {
-    match &loaded.hash {
-        Some(hash) => Some(declared.is(hash)),
-        None => (loaded.mode != declared.mode).then_some(false),
-    }
-}
-
-impl Present {
-    fn add(
-        &mut self,
-        name: &str,
-        loaded: Option<&Loaded>,
-        is_same: impl Fn(&Loaded) -> Option<bool>,
-    ) {
-        self.same = match (self.same, loaded.map_or(Some(false), is_same)) {
-            (Some(false), _) | (_, Some(false)) => Some(false),
-            (None, _) | (_, None) => None,
-            (Some(true), same) => same,
+    /// Checks that the kernel has the policy now, and remembers it.
+    fn read_back(&self, name: &ProfileName, desired: Desired) -> Result<Loaded> {
+        // The revision is read first, so that every later change is noticed.
+        let revision = self.kernel.revision();
+        let comparison = self.compare(name, &desired, None, revision)?;
+        let mut found = comparison.found.iter();
+        let found = found.find(|p| p.name == name.as_str());
+        let (Some(found), Some(true) | None, []) =
+            (found, comparison.same, &*comparison.undeclared)
+        else {
+            return Err(Error::new(
+                Kind::Internal,
+                format!("the kernel accepted {name}, but has not loaded it"),
+            )
+            .with_remedy("run: dmesg | grep apparmor"));
         };
-        self.held
-            .extend(loaded.map(|loaded| Held::of(name, loaded)));
+        let loaded = found.loaded();
+        let build = Some(desired.policy.build);
+        Remembered::new(name, comparison.found, revision, build).keep();
+        Ok(loaded)
     }
-}
-
-/// What has changed between two makings of a profile; nothing where only the compiler did.
-fn changed(then: &Built, now: &Built) -> Option<String> {
-    if then.source != now.source {
-        return Some(format!("it was loaded from {}", then.source.display()));
-    }
-    match (then.complain, now.complain) {
-        (true, false) => return Some("it complains, and is to enforce now".to_owned()),
-        (false, true) => return Some("it enforces, and is to complain now".to_owned()),
-        _ => {}
-    }
-    (then.content != now.content).then(|| "the file has changed since it was loaded".to_owned())
-}
-
-/// What is wrong with children that a source does not declare.
-pub(crate) fn undeclared(names: &[String]) -> String {
-    let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    format!(
-        "its source does not declare what the kernel holds besides: {}",
-        foreign(&names.join(", "))
-    )
 }

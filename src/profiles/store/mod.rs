@@ -1,8 +1,24 @@
-//! Policy in the kernel: what is there, what should be, and how it gets there.
+//! The profiles of this node in the kernel: comparing them with their sources, loading and
+//! unloading them.
 
-pub mod closing;
-pub mod drift;
-pub mod ensure;
-pub mod load;
-pub mod mode;
-pub mod tidy;
+mod action;
+mod comparison;
+mod complain_link;
+mod drift;
+mod ensure;
+mod gc;
+mod load;
+mod mode;
+mod remembered;
+mod undeclared;
+mod unload;
+mod view;
+
+pub use action::{Action, ReloadReason};
+pub use complain_link::LinkChange;
+pub use drift::Drift;
+pub use ensure::{Check, Ensured};
+pub use gc::Collected;
+pub use load::Reload;
+pub use mode::ModeChange;
+pub use view::Store;

@@ -3,90 +3,19 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use serde::Serialize;
-
-use crate::command::wiring;
+use crate::checks::engines;
+use crate::checks::finding::{Finding, Status};
 use crate::print;
 use oci_apparmor::apparmor::blob;
 use oci_apparmor::apparmor::kernel::{Enforcement, Kernel, may_load};
 use oci_apparmor::apparmor::parser::Parser;
 use oci_apparmor::error::{Error, Kind, Result, foreign};
-use oci_apparmor::fs::{run, trusted};
+use oci_apparmor::fs::{own, run, trusted};
 use oci_apparmor::profiles::Source;
 use oci_apparmor::profiles::source::listing;
 use oci_apparmor::runtime::advisories;
 use oci_apparmor::runtime::locate;
 use oci_apparmor::settings::{self, RuntimeKind, RuntimeSettings, Settings};
-
-/// How one part of the node is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Verdict {
-    /// As it must be.
-    Ok,
-    /// Not as it should be, or not in use.
-    Warning,
-    /// Containers that name a profile do not start, or are not guarded.
-    Failure,
-}
-
-/// One part of the node.
-#[derive(Debug, Serialize)]
-pub(crate) struct Finding {
-    part: &'static str,
-    verdict: Verdict,
-    text: String,
-    remedy: Option<String>,
-    #[serde(skip)]
-    kind: Kind,
-}
-
-impl Finding {
-    pub(crate) fn ok(part: &'static str, text: impl Into<String>) -> Self {
-        let (verdict, kind) = (Verdict::Ok, Kind::Internal);
-        Self {
-            part,
-            verdict,
-            text: text.into(),
-            remedy: None,
-            kind,
-        }
-    }
-
-    pub(crate) fn warning(
-        part: &'static str,
-        text: impl Into<String>,
-        remedy: impl Into<String>,
-    ) -> Self {
-        let verdict = Verdict::Warning;
-        Self {
-            verdict,
-            remedy: Some(remedy.into()),
-            ..Self::ok(part, text)
-        }
-    }
-
-    pub(crate) fn failure(
-        part: &'static str,
-        kind: Kind,
-        text: impl Into<String>,
-        remedy: impl Into<String>,
-    ) -> Self {
-        Self {
-            verdict: Verdict::Failure,
-            kind,
-            ..Self::warning(part, text, remedy)
-        }
-    }
-
-    /// What an error says; its remedy stands in it.
-    pub(crate) fn error(part: &'static str, e: &Error) -> Self {
-        let remedy = e
-            .remedy()
-            .unwrap_or_else(|| "see oci-apparmor(8)".to_owned());
-        Self::failure(part, e.kind(), e.without_remedy(), remedy)
-    }
-}
 
 pub(crate) fn run(config: Option<&Path>, json: bool) -> Result<u8> {
     let findings = findings(config);
@@ -99,7 +28,7 @@ pub(crate) fn run(config: Option<&Path>, json: bool) -> Result<u8> {
     if json {
         print("\n")?;
     }
-    let worst = findings.iter().find(|f| f.verdict == Verdict::Failure);
+    let worst = findings.iter().find(|f| f.status == Status::Failure);
     Ok(worst.map_or(0, |f| f.kind.exit_code()))
 }
 
@@ -137,8 +66,8 @@ fn findings(config: Option<&Path>) -> Vec<Finding> {
     found.extend(low_level(&settings.runtimes));
     found.push(run_directory());
     found.push(cache(&settings));
-    found.extend(wiring::findings());
-    found.extend(wiring::preloading(&settings));
+    found.extend(engines::findings());
+    found.extend(engines::preloading(&settings));
     found
 }
 
@@ -192,8 +121,8 @@ fn sources(settings: &Settings) -> Vec<Finding> {
                 format!("{} is trusted", directory.display()),
             )),
             // The others are the distribution's; it may not have them.
-            Err(trusted::Refusal::Missing) if index > 0 => {}
-            Err(trusted::Refusal::Missing) => found.push(Finding::warning(
+            Err(trusted::TrustError::Missing) if index > 0 => {}
+            Err(trusted::TrustError::Missing) => found.push(Finding::warning(
                 "profiles",
                 format!("{} does not exist", directory.display()),
                 format!("mkdir -p {}", directory.display()),
@@ -277,7 +206,7 @@ fn run_directory() -> Finding {
             format!("{} is made when it is needed", path.display()),
         );
     }
-    match trusted::own_directory(&path, 0o700) {
+    match own::directory(&path, 0o700) {
         Ok(()) => Finding::ok("records", format!("{} is ours alone", path.display())),
         Err(e) => Finding::error("records", &e),
     }
@@ -290,7 +219,7 @@ fn cache(settings: &Settings) -> Finding {
         let text = format!("{} is made when it is needed", path.display());
         return Finding::ok("cache", text);
     }
-    match trusted::own_directory_as_it_is(path) {
+    match own::check_directory(path) {
         Ok(()) => Finding::ok("cache", format!("{} is ours alone", path.display())),
         Err(e) => Finding::warning(
             "cache",
@@ -303,19 +232,19 @@ fn cache(settings: &Settings) -> Finding {
 fn table(findings: &[Finding]) -> String {
     let mut text = String::new();
     for finding in findings {
-        let verdict = match finding.verdict {
-            Verdict::Ok => "ok",
-            Verdict::Warning => "WARN",
-            Verdict::Failure => "FAIL",
+        let status = match finding.status {
+            Status::Ok => "ok",
+            Status::Warning => "WARN",
+            Status::Failure => "FAIL",
         };
         // Writing to a String cannot fail.
-        let _ = writeln!(text, "{verdict:<5}{:<15}{}", finding.part, finding.text);
+        let _ = writeln!(text, "{status:<5}{:<15}{}", finding.part, finding.text);
         if let Some(remedy) = &finding.remedy {
             let _ = writeln!(text, "{:20}-> {remedy}", "");
         }
     }
-    let count = |v| findings.iter().filter(|f| f.verdict == v).count();
-    let _ = match (count(Verdict::Failure), count(Verdict::Warning)) {
+    let count = |v| findings.iter().filter(|f| f.status == v).count();
+    let _ = match (count(Status::Failure), count(Status::Warning)) {
         (0, 0) => writeln!(text, "This node is able to do the job."),
         (0, n) => writeln!(text, "This node is able to do the job; {n} warning(s)."),
         (n, _) => writeln!(text, "This node is NOT able to do the job: {n} failure(s)."),

@@ -4,14 +4,16 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 
-use crate::command::called::Called;
-use crate::command::distribution;
-use crate::command::target::Target;
-use crate::engine::place::Place;
-use crate::engine::{self, Engine, Outcome, Wish};
+use crate::engine::acceptance;
+use crate::engine::current_runtime::CurrentRuntime;
+use crate::engine::kind::Engine;
+use crate::engine::plan::{self, Plan};
+use crate::engine::requested::{DEFAULT_NAME, Requested, check_name};
+use crate::engine::root::NodeRoot;
+use crate::engine::target::Target;
 use crate::print;
 use oci_apparmor::error::{Error, Kind, Result};
-use oci_apparmor::fs::trusted::Refusal;
+use oci_apparmor::fs::trusted::TrustError;
 use oci_apparmor::settings::RuntimeKind;
 
 /// An engine, as it is named on the command line.
@@ -84,13 +86,11 @@ pub(crate) struct Configure {
     programs: Option<PathBuf>,
 }
 
-pub(crate) const DEFAULT_NAME: &str = "oci-apparmor";
-
 pub(crate) fn configure(arguments: &Configure) -> Result<u8> {
     let engine = arguments.engine.engine();
-    let place = Place::new(&arguments.place.root)?;
-    let target = Target::of(engine, &place, arguments.place.config.as_deref())?;
-    engine::check_name(&arguments.runtime_name)?;
+    let root = NodeRoot::new(&arguments.place.root)?;
+    let target = Target::of(engine, &root, arguments.place.config.as_deref())?;
+    check_name(&arguments.runtime_name)?;
     let programs = match &arguments.programs {
         Some(programs) if programs.is_absolute() => programs.clone(),
         Some(programs) => {
@@ -103,9 +103,9 @@ pub(crate) fn configure(arguments: &Configure) -> Result<u8> {
             )
             .with_remedy("name it as the engine will see it"));
         }
-        None => installed(&place)?,
+        None => installed(&root)?,
     };
-    let wish = Wish {
+    let requested = Requested {
         name: arguments.runtime_name.clone(),
         programs,
         low_level: arguments.low_level.map(|kind| match kind {
@@ -113,58 +113,56 @@ pub(crate) fn configure(arguments: &Configure) -> Result<u8> {
             Kinds::Crun => RuntimeKind::Crun,
             Kinds::Youki => RuntimeKind::Youki,
         }),
-        usual: usual(engine, &place),
+        usual: usual(engine, &root),
         default: arguments.set_default,
     };
-    distribution::knows_our_template(&place, &target)?;
-    let outcome = engine::configure(engine, &place, &target.main, &wish)?;
-    let less = outcome.less;
-    let mut notes = outcome.notes.clone();
-    if let Some(program) = &outcome.program {
-        let missing = callable(program, &place)?;
+    acceptance::knows_our_template(&root, &target)?;
+    let plan = plan::configure(engine, &root, &target.main, &requested)?;
+    let removes = plan.removes;
+    let mut notes = plan.notes.clone();
+    if let Some(program) = &plan.program {
+        let missing = callable(program, &root)?;
         notes.extend(missing);
-        let engine = Called {
+        let current = CurrentRuntime {
             engine,
             target: &target,
-            configured: outcome.replaces.as_deref(),
+            configured: plan.replaces.as_deref(),
         };
-        notes.extend(engine.same_program(&place, program)?);
+        notes.extend(current.same_program(&root, program)?);
     }
-    distribution::accepted(engine, &place, &target, &outcome, wish.default)?;
-    if !finish(engine, &place, outcome, arguments.place.dry_run)? {
+    acceptance::accepted(engine, &root, &target, &plan, requested.default)?;
+    if !finish(engine, &root, plan, arguments.place.dry_run)? {
         return Ok(0);
     }
     for note in notes {
         print(&format!("note: {note}\n"))?;
     }
     if !arguments.place.dry_run {
-        let restart = restart(engine, &place, &target, less);
-        print(&format!("{restart}It is for {}.\n", next(engine, &wish)))?;
+        let restart = restart(engine, &root, &target, removes);
+        print(&format!(
+            "{restart}It is for {}.\n",
+            next(engine, &requested)
+        ))?;
     }
     Ok(0)
 }
 
 /// Does what is to be done, or shows it; whether there is anything.
-pub(crate) fn finish(
-    engine: Engine,
-    place: &Place,
-    outcome: Outcome,
-    dry_run: bool,
-) -> Result<bool> {
-    let steps = outcome.steps.clone();
+pub(crate) fn finish(engine: Engine, root: &NodeRoot, plan: Plan, dry_run: bool) -> Result<bool> {
+    let steps = plan.steps.clone();
     if dry_run {
         for step in &steps {
-            print(&step.diff(place))?;
+            print(&step.diff(root))?;
         }
     } else {
-        outcome.apply(place)?;
+        plan.apply(root)?;
         for step in &steps {
             let what = match (&step.old, &step.new) {
                 (None, _) => "made",
                 (_, None) => "removed",
                 _ => "changed",
             };
-            print(&format!("{what} {}\n", place.here(&step.path).display()))?;
+            print(&format!("{what} {}\n", root.on_host(&step.path).display()))?;
         }
     }
     if steps.is_empty() {
@@ -174,9 +172,9 @@ pub(crate) fn finish(
 }
 
 /// What to do now.
-fn next(engine: Engine, wish: &Wish) -> String {
-    let name = &wish.name;
-    match (engine, wish.default) {
+fn next(engine: Engine, requested: &Requested) -> String {
+    let name = &requested.name;
+    match (engine, requested.default) {
         (Engine::Containerd | Engine::Crio, true) => {
             "all pods whose RuntimeClass names no other runtime".to_owned()
         }
@@ -189,13 +187,13 @@ fn next(engine: Engine, wish: &Wish) -> String {
 }
 
 /// What to run, so that the engine knows it.
-pub(crate) fn restart(engine: Engine, place: &Place, target: &Target, less: bool) -> String {
-    let who = match (engine, target.owner) {
-        (Engine::Containerd, owner) => owner.title(),
+pub(crate) fn restart(engine: Engine, root: &NodeRoot, target: &Target, less: bool) -> String {
+    let who = match (engine, target.distribution) {
+        (Engine::Containerd, distribution) => distribution.title(),
         _ => engine.title(),
     };
-    match target.restart(engine, place, less) {
-        _ if !place.is_node() => String::new(),
+    match target.restart(engine, root, less) {
+        _ if !root.is_node() => String::new(),
         Some(command) => format!("{who} does not know it yet; now run: {command}\n"),
         None if engine == Engine::Podman => String::new(),
         None => format!("{who} sees that by itself, and restarts its containerd\n"),
@@ -205,18 +203,18 @@ pub(crate) fn restart(engine: Engine, place: &Place, target: &Target, less: bool
 /// The directory of the links that belong to this program: PREFIX/libexec/oci-apparmor, where
 /// this is PREFIX/bin/oci-apparmor; in an image, as its node will see it. One that has none yet
 /// is taken to get those that this machine has.
-fn installed(place: &Place) -> Result<PathBuf> {
+fn installed(root: &NodeRoot) -> Result<PathBuf> {
     let own =
         std::env::current_exe().map_err(|e| Error::io("find", Path::new("oci-apparmor"), &e))?;
-    let seen = match own.strip_prefix(place.root()) {
+    let seen = match own.strip_prefix(root.directory()) {
         Ok(inside) => Path::new("/").join(inside),
         Err(_) => own.clone(),
     };
     let prefix = seen.parent().and_then(Path::parent);
     let programs = prefix.map(|prefix| prefix.join("libexec/oci-apparmor"));
     match programs {
-        Some(programs) if place.has(&programs) => Ok(programs),
-        Some(programs) if !place.is_node() && (own != seen || programs.is_dir()) => Ok(programs),
+        Some(programs) if root.has(&programs) => Ok(programs),
+        Some(programs) if !root.is_node() && (own != seen || programs.is_dir()) => Ok(programs),
         _ => Err(Error::new(
             Kind::NotFound,
             format!(
@@ -229,12 +227,12 @@ fn installed(place: &Place) -> Result<PathBuf> {
 }
 
 /// The low-level runtime that an engine takes where nothing is configured.
-fn usual(engine: Engine, place: &Place) -> RuntimeKind {
+fn usual(engine: Engine, root: &NodeRoot) -> RuntimeKind {
     let has = |kind: RuntimeKind| {
         let directories = ["/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin"];
         directories
             .iter()
-            .any(|d| place.has(&Path::new(d).join(kind.name())))
+            .any(|d| root.has(&Path::new(d).join(kind.name())))
     };
     match engine {
         Engine::Podman if has(RuntimeKind::Crun) || !has(RuntimeKind::Runc) => RuntimeKind::Crun,
@@ -244,11 +242,11 @@ fn usual(engine: Engine, place: &Place) -> RuntimeKind {
 }
 
 /// Whether engines will be able to call this program; with what is to be said about that.
-fn callable(program: &Path, place: &Place) -> Result<Vec<String>> {
-    let here = place.here(program);
-    match place.program(program) {
+fn callable(program: &Path, root: &NodeRoot) -> Result<Vec<String>> {
+    let here = root.on_host(program);
+    match root.program(program) {
         Ok(_) => {}
-        Err(Refusal::Missing) if !place.is_node() => {
+        Err(TrustError::Missing) if !root.is_node() => {
             return Ok(vec![format!(
                 "{} is not there yet; without it the engine starts no container",
                 here.display()
@@ -256,7 +254,7 @@ fn callable(program: &Path, place: &Place) -> Result<Vec<String>> {
         }
         Err(refusal) => {
             let kind = match refusal {
-                Refusal::Missing => Kind::NotFound,
+                TrustError::Missing => Kind::NotFound,
                 _ => Kind::Configuration,
             };
             return Err(refusal

@@ -12,7 +12,7 @@ use crate::command::users::Users;
 use crate::print;
 use oci_apparmor::apparmor::confinement::Confinement;
 use oci_apparmor::error::{Error, Result, foreign};
-use oci_apparmor_audit::tally::{Seen, Tally, What};
+use oci_apparmor_audit::tally::{EventKey, Occurrences, Tally};
 
 /// The kernel's own log.
 const KERNEL: &str = "/dev/kmsg";
@@ -87,7 +87,7 @@ fn kernel_log(tally: &mut Tally) -> io::Result<()> {
 }
 
 /// The containers that have the profile of an event now.
-fn containers<'u>(users: &'u Users, what: &What) -> Vec<&'u str> {
+fn containers<'u>(users: &'u Users, what: &EventKey) -> Vec<&'u str> {
     let label = Confinement::new(&what.profile);
     let profiles = label.profiles();
     let of = profiles.into_iter().flat_map(|name| users.containers(name));
@@ -95,7 +95,7 @@ fn containers<'u>(users: &'u Users, what: &What) -> Vec<&'u str> {
 }
 
 fn to_json(tally: &Tally, users: &Users) -> Value {
-    let row = |(what, seen): (&What, &Seen)| {
+    let row = |(what, seen): (&EventKey, &Occurrences)| {
         json!({
             "profile": what.profile,
             "verdict": what.verdict.as_str(),
@@ -103,7 +103,7 @@ fn to_json(tally: &Tally, users: &Users) -> Value {
             "object": what.object,
             "denied": what.denied,
             "count": seen.count,
-            "last": seen.stamp,
+            "last": seen.timestamp,
             "comm": seen.comm,
             "containers": containers(users, what),
         })

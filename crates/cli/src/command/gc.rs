@@ -14,7 +14,7 @@ pub(crate) fn run(as_json: bool) -> Result<u8> {
     let before = records::all()?;
     let records = records::tidy(|record| ContainerStatus::of(record) == ContainerStatus::Gone)?;
     let pods = pods::tidy(&before)?;
-    let tidied = Store::new(&node).tidy()?;
+    let tidied = Store::new(&node).gc()?;
     let text = if as_json {
         let value = json!({
             "records": records,

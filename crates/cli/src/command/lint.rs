@@ -10,13 +10,14 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use crate::lint::{self, Finding, Severity, Subject};
+use crate::lint::{self, Diagnostic, Input, Severity};
 use crate::print;
 use oci_apparmor::apparmor::blob;
 use oci_apparmor::apparmor::parser::Parser;
-use oci_apparmor::apparmor::text::{Include, Text};
+use oci_apparmor::apparmor::text::{Include, ProfileText};
 use oci_apparmor::error::{Error, Kind, Result, foreign};
-use oci_apparmor::fs::trusted::{self, Refusal};
+use oci_apparmor::fs::bounded;
+use oci_apparmor::fs::trusted::{self, TrustError};
 use oci_apparmor::profiles::{disabled, forced_to_complain};
 use oci_apparmor::settings::Settings;
 
@@ -33,7 +34,7 @@ const FEATURES: &str = "/sys/kernel/security/apparmor/features";
 /// What is found in one file.
 struct Report<'f> {
     file: &'f Path,
-    found: Vec<Finding>,
+    found: Vec<Diagnostic>,
 }
 
 /// How files are looked at here.
@@ -79,9 +80,9 @@ pub(crate) fn run(files: &[PathBuf], strict: bool, as_json: bool) -> Result<u8> 
 
 impl Linter<'_> {
     /// All that is found in a file; the error is what keeps it from being looked at.
-    fn look(&self, file: &Path) -> std::result::Result<Vec<Finding>, Finding> {
+    fn look(&self, file: &Path) -> std::result::Result<Vec<Diagnostic>, Diagnostic> {
         if file.extension().is_some_and(|e| e == "yaml" || e == "yml") {
-            return Err(Finding::note(
+            return Err(Diagnostic::note(
                 "yaml",
                 "it is not in AppArmor's language, and was not looked at",
                 "name files with profiles",
@@ -101,7 +102,7 @@ impl Linter<'_> {
         };
         let declared = match blob::plain(&compiled.policy) {
             None if !compiled.policy.is_empty() => {
-                found.push(Finding::note(
+                found.push(Diagnostic::note(
                     "compressed",
                     "the parser compresses what it writes, so what the file declares was not \
                      looked at",
@@ -120,7 +121,7 @@ impl Linter<'_> {
         let flattened = self.parser.flattened(&bytes);
         let flattened = flattened.map_err(|e| lint::does_not_compile(&e.into()))?;
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        found.extend(lint::judge(&Subject {
+        found.extend(lint::diagnose(&Input {
             file_name: &name,
             source: &source,
             flattened: &String::from_utf8_lossy(&flattened),
@@ -128,20 +129,20 @@ impl Linter<'_> {
             warnings: &compiled.warnings,
             forced_to_complain: complain,
         }));
-        found.extend(self.of_includes(&bytes, &Text::scan(&source).includes));
+        found.extend(self.of_includes(&bytes, &ProfileText::scan(&source).includes));
         found.sort_by_key(|f| f.line);
         Ok(found)
     }
 
     /// What this node says about the file, whatever is in it.
-    fn of_file(&self, path: &Path) -> Vec<Finding> {
+    fn of_file(&self, path: &Path) -> Vec<Diagnostic> {
         let mut found = Vec::new();
         let mut directories = self.settings.profile_directories.iter();
         // Elsewhere it is a draft, and whose it is there does not matter.
         if directories.any(|d| path.parent() == Some(d.as_path()))
-            && let Err(Refusal::Untrusted(why)) = trusted::read(path, MAX)
+            && let Err(TrustError::Untrusted(why)) = trusted::read(path, MAX)
         {
-            found.push(Finding::error(
+            found.push(Diagnostic::error(
                 "trust",
                 Kind::Policy,
                 format!("it is not trusted: {}", foreign(&why)),
@@ -149,7 +150,7 @@ impl Linter<'_> {
             ));
         }
         if disabled(path) {
-            found.push(Finding::error(
+            found.push(Diagnostic::error(
                 "disabled",
                 Kind::Policy,
                 "its name is listed in /etc/apparmor.d/disable: this node does not load it",
@@ -157,7 +158,7 @@ impl Linter<'_> {
             ));
         }
         if forced_to_complain(path) {
-            found.push(Finding::warning(
+            found.push(Diagnostic::warning(
                 "force-complain",
                 "its name is listed in /etc/apparmor.d/force-complain: it confines nothing on \
                  this node but for its deny rules",
@@ -170,7 +171,7 @@ impl Linter<'_> {
     /// Includes that somebody other than root can change: whoever can, writes the profile.
     ///
     /// One that does not exist is none of these: the parser refuses it, but for `if exists`.
-    fn of_includes(&self, source: &[u8], own: &[Include]) -> Vec<Finding> {
+    fn of_includes(&self, source: &[u8], own: &[Include]) -> Vec<Diagnostic> {
         let mut found = Vec::new();
         for target in self.parser.includes(source).unwrap_or_default() {
             let Some(why) = changeable(&resolve(&target)) else {
@@ -183,7 +184,7 @@ impl Linter<'_> {
                 foreign(&why)
             );
             let remedy = "make it root's alone: chown root: and chmod go-w";
-            found.push(Finding::warning("include", text, remedy).at(line));
+            found.push(Diagnostic::warning("include", text, remedy).at(line));
         }
         found
     }
@@ -198,8 +199,8 @@ fn resolve(target: &str) -> PathBuf {
 /// Why a file, or what is in a directory, is not root's alone.
 fn changeable(path: &Path) -> Option<String> {
     let refused = |refusal| match refusal {
-        Refusal::Untrusted(why) => Some(why),
-        Refusal::Missing | Refusal::Io(_) => None,
+        TrustError::Untrusted(why) => Some(why),
+        TrustError::Missing | TrustError::Io(_) => None,
     };
     if !path.is_dir() {
         return trusted::read(path, MAX).err().and_then(refused);
@@ -235,7 +236,7 @@ fn read(path: &Path) -> Result<Vec<u8>> {
     if !file.metadata().map_err(|e| failed(&e))?.is_file() {
         return Err(refused("it is not a regular file"));
     }
-    let bytes = trusted::bounded(&file, MAX).map_err(|e| failed(&e))?;
+    let bytes = bounded::read(&file, MAX).map_err(|e| failed(&e))?;
     bytes.ok_or_else(|| refused("it is larger than 4 MiB, the most that is loaded"))
 }
 
@@ -253,20 +254,20 @@ fn newest_abi() -> Option<PathBuf> {
 }
 
 /// Without a kernel to ask, the parser compiles for one that knows nothing but files.
-fn unknown_features(assumed: Option<&Path>) -> Finding {
+fn unknown_features(assumed: Option<&Path>) -> Diagnostic {
     let how = match assumed {
         Some(abi) => format!("files are looked at as if it had all of {}", abi.display()),
         None => "rules other than for files are taken to be unenforced".to_owned(),
     };
-    Finding::note(
+    Diagnostic::note(
         "kernel",
         format!("this kernel shows no AppArmor, so what it enforces is not known; {how}"),
         "run it again where the containers run",
     )
 }
 
-fn to_json(note: Option<&Finding>, reports: &[Report<'_>]) -> Value {
-    let one = |file: Option<&Path>, f: &Finding| {
+fn to_json(note: Option<&Diagnostic>, reports: &[Report<'_>]) -> Value {
+    let one = |file: Option<&Path>, f: &Diagnostic| {
         json!({
             "file": file.map(Path::to_string_lossy),
             "line": f.line,
@@ -285,7 +286,7 @@ fn to_json(note: Option<&Finding>, reports: &[Report<'_>]) -> Value {
         .collect()
 }
 
-fn to_text(note: Option<&Finding>, reports: &[Report<'_>]) -> String {
+fn to_text(note: Option<&Diagnostic>, reports: &[Report<'_>]) -> String {
     let mut text = String::new();
     // Writing to a String cannot fail.
     if let Some(note) = note {

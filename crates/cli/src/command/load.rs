@@ -12,7 +12,7 @@ use oci_apparmor::apparmor::name::ProfileName;
 use oci_apparmor::error::{Error, Kind, Result, foreign};
 use oci_apparmor::node::Node;
 use oci_apparmor::profiles::source::listing::{self, Listed};
-use oci_apparmor::profiles::{Change, Source, Store, Word};
+use oci_apparmor::profiles::{Action, Reload, Source, Store};
 use oci_apparmor::settings::{self};
 
 /// What became of one profile, or of one file that is none.
@@ -59,7 +59,7 @@ pub(crate) fn run(names: &[String], as_json: bool) -> Result<u8> {
                 .with_remedy("run it as root on the host"),
         );
     }
-    if let Some(off) = Store::new(&node).takes_none() {
+    if let Some(off) = Store::new(&node).unavailable() {
         return Err(off);
     }
     let progress = Progress::new();
@@ -72,7 +72,7 @@ pub(crate) fn run(names: &[String], as_json: bool) -> Result<u8> {
     };
     let go_on = || true;
     let rows = match names {
-        [] => all(&node, Word::Person, &progress, go_on, tell)?,
+        [] => all(&node, Reload::Always, &progress, go_on, tell)?,
         names => named(&node, names, &progress, tell)?,
     };
     progress.clear();
@@ -107,7 +107,7 @@ fn named(
                 Row::of(
                     text,
                     source,
-                    store.load(&name, Word::Person).map(|(l, c)| (l.mode, c)),
+                    store.load(&name, Reload::Always).map(|(l, c)| (l.mode, c)),
                 )
             }
             Err(e) => Row::of(&foreign(text), None, Err(e)),
@@ -122,7 +122,7 @@ fn named(
 /// as `go_on` says so. Each is told of when it is done.
 pub(crate) fn all(
     node: &Node,
-    word: Word,
+    reload: Reload,
     progress: &Progress,
     go_on: impl Fn() -> bool,
     tell: impl Fn(&Row) -> Result<()>,
@@ -149,13 +149,13 @@ pub(crate) fn all(
             return Ok(rows);
         }
         progress.show(done, total, listed.name.as_str());
-        keep(one(&store, listed, word))?;
+        keep(one(&store, listed, reload))?;
     }
     // What the settings name must be there, from wherever.
     for name in listing::named(settings) {
         if matches!(Source::of(name, settings), Ok(None)) {
             let here = store.loaded(name).and_then(|loaded| match loaded {
-                Some(loaded) => Ok((loaded.mode, Change::Nothing)),
+                Some(loaded) => Ok((loaded.mode, Action::None)),
                 None => Err(oci_apparmor::wanted::missing(
                     name,
                     settings::PATH,
@@ -175,44 +175,44 @@ pub(crate) fn missing(node: &Node, wanted: impl Fn(&str) -> bool) -> Result<Vec<
     let mut rows = Vec::new();
     for listed in &listing::sources(&node.settings).profiles {
         let Listed { name, source } = listed;
-        if source.disabled.is_none() && !store.is_there(name)? && wanted(name.as_str()) {
-            rows.push(one(&store, listed, Word::Settings));
+        if source.disabled.is_none() && !store.is_complete(name)? && wanted(name.as_str()) {
+            rows.push(one(&store, listed, Reload::AsConfigured));
         }
     }
     Ok(rows)
 }
 
 /// One of all. What is loaded from a directory that is not ours belongs to whoever loaded it.
-fn one(store: &Store<'_>, listed: &Listed, word: Word) -> Row {
+fn one(store: &Store<'_>, listed: &Listed, reload: Reload) -> Row {
     let Listed { name, source } = listed;
     let path = Some(source.path.clone());
     if let Some(why) = &source.disabled {
         return Row {
             name: name.to_string(),
             source: path,
-            outcome: Outcome::Disabled(why.clone()),
+            outcome: Outcome::Disabled(why.to_string()),
             mode: None,
         };
     }
-    let left = match !source.ours || store.is_as_built(name, source) {
+    let left = match !source.ours || store.is_up_to_date(name, source) {
         true => store.loaded(name),
         false => Ok(None),
     };
     let done = left.and_then(|left| match left {
-        Some(loaded) => Ok((loaded.mode, Change::Nothing)),
+        Some(loaded) => Ok((loaded.mode, Action::None)),
         None => store
-            .load(name, word)
+            .load(name, reload)
             .map(|(loaded, change)| (loaded.mode, change)),
     });
     Row::of(name.as_str(), path, done)
 }
 
 impl Row {
-    fn of(name: &str, source: Option<PathBuf>, done: Result<(Mode, Change)>) -> Self {
+    fn of(name: &str, source: Option<PathBuf>, done: Result<(Mode, Action)>) -> Self {
         let (outcome, mode) = match done {
-            Ok((mode, Change::Nothing)) => (Outcome::Right, Some(mode)),
-            Ok((mode, Change::Loaded)) => (Outcome::Loaded, Some(mode)),
-            Ok((mode, Change::Reloaded(why))) => (Outcome::Reloaded(why), Some(mode)),
+            Ok((mode, Action::None)) => (Outcome::Right, Some(mode)),
+            Ok((mode, Action::Loaded)) => (Outcome::Loaded, Some(mode)),
+            Ok((mode, Action::Reloaded(why))) => (Outcome::Reloaded(why.to_string()), Some(mode)),
             Err(e) => (Outcome::Failed(e), None),
         };
         Self {

@@ -1,26 +1,18 @@
 //! One file for each command.
 
-pub(crate) mod called;
-pub(crate) mod changes;
 pub(crate) mod check;
 pub(crate) mod configure;
 pub(crate) mod denials;
-pub(crate) mod distribution;
 pub(crate) mod explain;
 pub(crate) mod gc;
-pub(crate) mod hooks;
 pub(crate) mod lint;
 pub(crate) mod living;
 pub(crate) mod load;
-pub(crate) mod lost;
 pub(crate) mod mode;
-pub(crate) mod notify;
 pub(crate) mod ps;
 pub(crate) mod render;
 pub(crate) mod status;
-pub(crate) mod target;
 pub(crate) mod unconfigure;
 pub(crate) mod unload;
 pub(crate) mod users;
 pub(crate) mod watch;
-pub(crate) mod wiring;

@@ -136,8 +136,8 @@ impl Row {
         }
     }
 
-    fn disabled(&self) -> Option<&str> {
-        self.source.as_ref()?.disabled.as_deref()
+    fn disabled(&self) -> Option<String> {
+        Some(self.source.as_ref()?.disabled.as_ref()?.to_string())
     }
 
     fn used_by(&self) -> String {

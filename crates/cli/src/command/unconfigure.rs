@@ -2,12 +2,14 @@
 
 use clap::Args;
 
-use crate::command::configure::{DEFAULT_NAME, Name, Where, finish, restart};
-use crate::command::living::{self, Living};
-use crate::command::target::Target;
-use crate::engine::memory::Memory;
-use crate::engine::place::Place;
-use crate::engine::{self, Engine};
+use crate::command::configure::{Name, Where, finish, restart};
+use crate::engine::journal::Journal;
+use crate::engine::kind::Engine;
+use crate::engine::live_containers::{self, LiveContainer};
+use crate::engine::plan;
+use crate::engine::requested::{DEFAULT_NAME, check_name};
+use crate::engine::root::NodeRoot;
+use crate::engine::target::Target;
 use crate::print;
 use oci_apparmor::error::{Error, Kind, Result};
 
@@ -30,17 +32,17 @@ pub(crate) struct Unconfigure {
 }
 
 pub(crate) fn unconfigure(arguments: &Unconfigure) -> Result<u8> {
-    engine::check_name(&arguments.runtime_name)?;
-    let place = Place::new(&arguments.place.root)?;
+    check_name(&arguments.runtime_name)?;
+    let root = NodeRoot::new(&arguments.place.root)?;
     let named = arguments.engine.map(Name::engine);
     let config = arguments.place.config.as_deref();
     let mut todo: Vec<(Engine, Target)> = Vec::new();
     match named {
-        Some(engine) => todo.push((engine, Target::to_take_back(engine, &place, config)?)),
+        Some(engine) => todo.push((engine, Target::for_unconfigure(engine, &root, config)?)),
         None => {
-            for memory in Memory::all(&place)? {
-                if let Some(engine) = Engine::named(&memory.engine) {
-                    let target = Target::of(engine, &place, Some(&memory.configuration))?;
+            for journal in Journal::all(&root)? {
+                if let Some(engine) = Engine::named(&journal.engine) {
+                    let target = Target::of(engine, &root, Some(&journal.configuration))?;
                     todo.push((engine, target));
                 }
             }
@@ -52,14 +54,15 @@ pub(crate) fn unconfigure(arguments: &Unconfigure) -> Result<u8> {
     let dry_run = arguments.place.dry_run;
     for (engine, target) in todo {
         let main = &target.main;
-        let memory = Memory::load(&place, engine, main)?;
-        let name = memory.map_or_else(|| arguments.runtime_name.clone(), |memory| memory.runtime);
-        let outcome = engine::unconfigure(engine, &place, main, &name)?;
-        if place.is_node() && !arguments.force && !dry_run && !outcome.steps.is_empty() {
+        let journal = Journal::load(&root, engine, main)?;
+        let name =
+            journal.map_or_else(|| arguments.runtime_name.clone(), |journal| journal.runtime);
+        let plan = plan::unconfigure(engine, &root, main, &name)?;
+        if root.is_node() && !arguments.force && !dry_run && !plan.steps.is_empty() {
             nobody_lives(engine)?;
         }
-        if finish(engine, &place, outcome, dry_run)? && !dry_run {
-            print(&restart(engine, &place, &target, true))?;
+        if finish(engine, &root, plan, dry_run)? && !dry_run {
+            print(&restart(engine, &root, &target, true))?;
         }
     }
     Ok(0)
@@ -68,7 +71,10 @@ pub(crate) fn unconfigure(arguments: &Unconfigure) -> Result<u8> {
 /// Refuses while an engine has containers that would lose the wrapper: engines call it by its path
 /// until the last of them is deleted, whether they asked for a profile or not.
 fn nobody_lives(engine: Engine) -> Result<()> {
-    let ids: Vec<String> = living::of(engine)?.iter().map(Living::shown).collect();
+    let ids: Vec<String> = live_containers::of(engine)?
+        .iter()
+        .map(LiveContainer::shown)
+        .collect();
     match ids.is_empty() {
         true => Ok(()),
         false => Err(Error::new(

@@ -12,15 +12,17 @@ use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, Instant};
 
-use crate::command::changes::{Event, Files, Policy, Signals};
 use crate::command::load::{self, Outcome, Progress, Row, Sum};
-use crate::command::notify;
 use crate::print;
+use crate::watch::files::SourceFiles;
+use crate::watch::notify;
+use crate::watch::revision::PolicyRevision;
+use crate::watch::wakeup::{Signals, Wakeup};
 use oci_apparmor::apparmor::kernel::{self, Kernel};
 use oci_apparmor::containers::removed::{self, RemovedProfile};
 use oci_apparmor::error::{Error, Kind, Result};
 use oci_apparmor::node::Node;
-use oci_apparmor::profiles::{Store, Word};
+use oci_apparmor::profiles::{Reload, Store};
 
 /// How often all is looked at where changes cannot be seen as they happen.
 const LOOK: Duration = Duration::from_secs(30);
@@ -38,14 +40,14 @@ pub(crate) fn run() -> Result<u8> {
         );
     }
     let signals = Signals::catch()?;
-    let mut known = Known::default();
-    let mut policy = Policy::of(&Kernel::default());
+    let mut known = Reported::default();
+    let mut policy = PolicyRevision::of(&Kernel::default());
     let mut pace = Pace::default();
     loop {
         // Before it is looked: what changes meanwhile is then seen.
         policy.has_changed();
         let node = Node::load();
-        let files = Files::watch(node.as_ref().ok().map(|node| &node.settings));
+        let files = SourceFiles::watch(node.as_ref().ok().map(|node| &node.settings));
         let sum = match &node {
             Ok(node) => known.load(node, &signals)?,
             Err(e) => {
@@ -60,12 +62,12 @@ pub(crate) fn run() -> Result<u8> {
         known.lost(&Kernel::default());
         loop {
             match next(&files, &signals, &mut policy, &pace)? {
-                Event::End => {
+                Wakeup::End => {
                     notify::tell("STOPPING=1");
                     return Ok(0);
                 }
-                Event::Files => break,
-                Event::Kernel | Event::Nothing => {
+                Wakeup::Files => break,
+                Wakeup::Kernel | Wakeup::Nothing => {
                     let loaded = match &node {
                         Ok(node) => known.missing(node, &signals)?,
                         Err(_) => false,
@@ -79,9 +81,14 @@ pub(crate) fn run() -> Result<u8> {
 }
 
 /// Waits for something to do.
-fn next(files: &Files, signals: &Signals, policy: &mut Policy, pace: &Pace) -> Result<Event> {
+fn next(
+    files: &SourceFiles,
+    signals: &Signals,
+    policy: &mut PolicyRevision,
+    pace: &Pace,
+) -> Result<Wakeup> {
     match signals.next() {
-        Event::Nothing => {}
+        Wakeup::Nothing => {}
         event => return Ok(event),
     }
     let begun = Instant::now();
@@ -96,10 +103,10 @@ fn next(files: &Files, signals: &Signals, policy: &mut Policy, pace: &Pace) -> R
             None
         };
         match files.wait(signals, followed, limit)? {
-            Event::Nothing if look.is_some() && begun.elapsed() >= LOOK => {
-                return Ok(Event::Files);
+            Wakeup::Nothing if look.is_some() && begun.elapsed() >= LOOK => {
+                return Ok(Wakeup::Files);
             }
-            Event::Nothing => {}
+            Wakeup::Nothing => {}
             event => return files.settle(event, signals),
         }
     }
@@ -133,7 +140,7 @@ impl Pace {
 
 /// What was said, so that it is said again only when there is a reason.
 #[derive(Debug, Default)]
-struct Known {
+struct Reported {
     /// Of each profile that failed, how.
     failed: BTreeMap<String, Failure>,
     sum: Option<String>,
@@ -144,11 +151,11 @@ struct Known {
     lost: BTreeSet<RemovedProfile>,
 }
 
-impl Known {
+impl Reported {
     /// Loads all, and tells what is new. Returns the counts.
     fn load(&mut self, node: &Node, signals: &Signals) -> Result<String> {
         self.configuration = None;
-        if let Some(off) = Store::new(node).takes_none() {
+        if let Some(off) = Store::new(node).unavailable() {
             return Err(off);
         }
         let before = std::mem::take(&mut self.failed);
@@ -162,8 +169,8 @@ impl Known {
             }
         };
         // Nobody looks at what it does, so it may do no more than the start of a container.
-        let (word, progress) = (Word::Settings, Progress::default());
-        let rows = load::all(node, word, &progress, || !signals.ends(), tell)?;
+        let (reload, progress) = (Reload::AsConfigured, Progress::default());
+        let rows = load::all(node, reload, &progress, || !signals.ends(), tell)?;
         let failed = rows
             .iter()
             .filter(|r| matches!(r.outcome, Outcome::Failed(_)));
@@ -179,7 +186,7 @@ impl Known {
     /// Loads again what the kernel has lost; whether there was something. What failed before is
     /// left to a change of its file, and to the containers that need it.
     fn missing(&mut self, node: &Node, signals: &Signals) -> Result<bool> {
-        if let Some(off) = Store::new(node).takes_none() {
+        if let Some(off) = Store::new(node).unavailable() {
             return Err(off);
         }
         let wanted = |name: &str| !self.failed.contains_key(name) && !signals.ends();

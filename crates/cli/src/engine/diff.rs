@@ -1,17 +1,17 @@
-//! What an edit changes, in lines: to be shown, to be remembered, and to be taken back. Pure.
+//! A change of a text as lines: to show it, to store it in the journal, and to undo it.
 
 use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 use similar::{DiffTag, TextDiff};
 
-/// One place where the texts differ. Lines keep their ends.
+/// One place where two texts differ. Lines include their line end.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Hunk {
-    /// How many lines of the old text come before it.
+    /// The number of lines before it in the old text.
     pub old_at: usize,
-    /// How many lines of the new text come before it.
+    /// The number of lines before it in the new text.
     pub new_at: usize,
     /// The old lines.
     pub old: String,
@@ -19,9 +19,9 @@ pub struct Hunk {
     pub new: String,
 }
 
-/// Where two texts differ, in order.
+/// The places where two texts differ, in order.
 #[must_use]
-pub fn hunks(old: &str, new: &str) -> Vec<Hunk> {
+pub(crate) fn hunks(old: &str, new: &str) -> Vec<Hunk> {
     let diff = compared(old, new);
     let (before, after) = (lines(old), lines(new));
     let text = |lines: &[&str], range: Range<usize>| lines.get(range).unwrap_or_default().concat();
@@ -36,9 +36,9 @@ pub fn hunks(old: &str, new: &str) -> Vec<Hunk> {
         .collect()
 }
 
-/// The text before the change; `None` where `new` is not what the change made.
+/// Undoes the change; `None` if `new` is not the text after the change.
 #[must_use]
-pub fn reversed(new: &str, hunks: &[Hunk]) -> Option<String> {
+pub(crate) fn reversed(new: &str, hunks: &[Hunk]) -> Option<String> {
     let all = lines(new);
     let mut old = String::new();
     let mut at = 0;
@@ -55,14 +55,14 @@ pub fn reversed(new: &str, hunks: &[Hunk]) -> Option<String> {
     Some(old)
 }
 
-/// The text with the change taken back, although other lines have changed since: each of its
-/// places must still be there, once. `None` where that is not so.
+/// Undoes the change in a text in which other lines were changed since. The new lines of each place
+/// must occur exactly once, otherwise it returns `None`.
 #[must_use]
-pub fn reversed_elsewhere(new: &str, hunks: &[Hunk]) -> Option<String> {
+pub(crate) fn reversed_elsewhere(new: &str, hunks: &[Hunk]) -> Option<String> {
     let mut text = new.to_owned();
     for hunk in hunks {
         let (all, made) = (lines(&text), lines(&hunk.new));
-        // What was only taken away has no place that could be found again.
+        // Where lines were only removed, their place cannot be found again.
         if made.is_empty() {
             return None;
         }
@@ -80,9 +80,9 @@ pub fn reversed_elsewhere(new: &str, hunks: &[Hunk]) -> Option<String> {
     Some(text)
 }
 
-/// The change as diff(1) prints it (`-u`); empty where there is none.
+/// The change as `diff -u` prints it; empty if the texts are equal.
 #[must_use]
-pub fn unified(old_name: &str, new_name: &str, old: &str, new: &str) -> String {
+pub(crate) fn unified(old_name: &str, new_name: &str, old: &str, new: &str) -> String {
     let diff = compared(old, new);
     let mut shown = diff.unified_diff();
     shown.header(old_name, new_name).to_string()
@@ -95,7 +95,7 @@ fn compared<'t>(old: &'t str, new: &'t str) -> TextDiff<'t, 't, str> {
         .diff_slices(&lines(old), &lines(new))
 }
 
-/// What ends with a line feed; the library would also split at a carriage return.
+/// Splits at line feeds only; the library would also split at carriage returns.
 fn lines(text: &str) -> Vec<&str> {
     text.split_inclusive('\n').collect()
 }
@@ -106,7 +106,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn it_looks_as_diff_prints_it() {
+    fn a_change_is_printed_as_diff_does() {
         let old = "a\nb\nc\nd\ne\nf\ng\nh\ni\nj\nk\nl\nm\n";
         let new = "a\nb\nc\nd\nE\nf\ng\nh\ni\nj\nk\nl\nm\nn";
         assert_eq!(
@@ -122,14 +122,14 @@ mod tests {
     }
 
     #[test]
-    fn it_is_taken_back_among_other_changes() {
+    fn a_change_is_undone_among_other_changes() {
         let old = "a\nb\nc\n";
         let made = hunks(old, "a\nB\nc\nd\n");
         assert_eq!(
             reversed_elsewhere("0\na\nB\n1\nc\nd\n2\n", &made).as_deref(),
             Some("0\na\nb\n1\nc\n2\n")
         );
-        // Twice (also one over the other), gone, or in the middle of a line.
+        // The lines occur twice (also overlapping), are gone, or are within a line.
         assert_eq!(reversed_elsewhere("B\nB\nd\n", &made), None);
         let twice = hunks("a\naa\n", "a\na\na\n");
         assert_eq!(reversed_elsewhere("a\na\na\n", &twice), None);
@@ -143,7 +143,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_change_is_taken_back_byte_for_byte(old in text(), new in text()) {
+        fn a_change_is_undone_byte_for_byte(old in text(), new in text()) {
             let made = hunks(&old, &new);
             prop_assert_eq!(reversed(&new, &made), Some(old.clone()));
             prop_assert_eq!(made.is_empty(), old == new);

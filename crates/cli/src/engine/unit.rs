@@ -1,14 +1,14 @@
-//! How systemd starts a service: the command lines that its unit and drop-ins come to.
+//! The command lines with which systemd starts a service, from its unit and drop-ins.
 //!
-//! What a unit is told by variables is filled in from the files that it names, as Debian's
-//! docker.service has it (`$DOCKER_OPTS`).
+//! Variables are replaced, with the values that the unit sets or reads from files, as in Debian's
+//! docker.service (`$DOCKER_OPTS`).
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use crate::engine::place::Place;
+use crate::engine::root::NodeRoot;
 
-/// Where units lie; the first directory that has one wins (`systemd.unit(5)`).
+/// The directories of units. The first one that has a unit counts (`systemd.unit(5)`).
 const DIRECTORIES: [&str; 5] = [
     "/etc/systemd/system",
     "/run/systemd/system",
@@ -17,22 +17,22 @@ const DIRECTORIES: [&str; 5] = [
     "/lib/systemd/system",
 ];
 
-/// One command that a unit starts, and the file that says so.
+/// One command that a unit starts.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Command {
-    /// The file.
-    pub file: PathBuf,
-    /// Its words, without the program.
-    pub words: Vec<String>,
+pub(crate) struct CommandLine {
+    /// The file of the unit or of the drop-in that has it.
+    pub(crate) file: PathBuf,
+    /// Its arguments, without the program.
+    pub(crate) words: Vec<String>,
 }
 
-/// The commands of `ExecStart=` of a service; none where it is not there.
+/// The command lines of `ExecStart=` of a service; none if there is no such service.
 #[must_use]
-pub fn commands(place: &Place, service: &str) -> Vec<Command> {
+pub(crate) fn command_lines(root: &NodeRoot, service: &str) -> Vec<CommandLine> {
     let mut started: Vec<(PathBuf, String)> = Vec::new();
     let mut variables = BTreeMap::new();
-    for file in files(place, service) {
-        let Ok(Some(text)) = place.read(&file) else {
+    for file in files(root, service) {
+        let Ok(Some(text)) = root.read(&file) else {
             continue;
         };
         for (key, value) in service_section(&text.text) {
@@ -40,12 +40,12 @@ pub fn commands(place: &Place, service: &str) -> Vec<Command> {
                 "ExecStart" if value.is_empty() => started.clear(),
                 "ExecStart" => started.push((file.clone(), value)),
                 "Environment" => words(&value).iter().for_each(|w| assign(w, &mut variables)),
-                "EnvironmentFile" => read_variables(place, &value, &mut variables),
+                "EnvironmentFile" => read_variables(root, &value, &mut variables),
                 _ => {}
             }
         }
     }
-    let commands = started.into_iter().map(|(file, line)| Command {
+    let commands = started.into_iter().map(|(file, line)| CommandLine {
         file,
         words: expanded(words(&line), &variables)
             .into_iter()
@@ -55,23 +55,23 @@ pub fn commands(place: &Place, service: &str) -> Vec<Command> {
     commands.collect()
 }
 
-/// The unit's file, and then its drop-ins in the order in which they are read.
-fn files(place: &Place, service: &str) -> Vec<PathBuf> {
+/// The unit's file, and then its drop-ins, in the order in which they are read.
+fn files(root: &NodeRoot, service: &str) -> Vec<PathBuf> {
     let directories = DIRECTORIES.map(Path::new);
     let mut dropins = BTreeMap::new();
     for directory in directories.iter().rev() {
-        for file in place.list(&directory.join(format!("{service}.d"))) {
+        for file in root.list(&directory.join(format!("{service}.d"))) {
             if file.extension().is_some_and(|e| e == "conf") {
                 dropins.insert(file.file_name().map(ToOwned::to_owned), file);
             }
         }
     }
     let mut units = directories.iter().map(|d| d.join(service));
-    let unit = units.find(|path| place.has(path));
+    let unit = units.find(|path| root.has(path));
     unit.into_iter().chain(dropins.into_values()).collect()
 }
 
-/// The assignments in the section `[Service]`, lines that go on joined.
+/// The assignments in the section `[Service]`. Continued lines are joined.
 fn service_section(text: &str) -> Vec<(String, String)> {
     let text = text.replace("\\\n", " ");
     let mut found = Vec::new();
@@ -89,9 +89,9 @@ fn service_section(text: &str) -> Vec<(String, String)> {
     found
 }
 
-fn read_variables(place: &Place, path: &str, variables: &mut BTreeMap<String, String>) {
+fn read_variables(root: &NodeRoot, path: &str, variables: &mut BTreeMap<String, String>) {
     let path = Path::new(path.trim_start_matches('-'));
-    if let Ok(Some(file)) = place.read(path) {
+    if let Ok(Some(file)) = root.read(path) {
         let lines = file.text.lines().map(str::trim);
         for line in lines.filter(|line| !line.starts_with(['#', ';'])) {
             let line = line.strip_prefix("export ").unwrap_or(line);
@@ -109,7 +109,7 @@ fn assign(word: &str, variables: &mut BTreeMap<String, String>) {
     }
 }
 
-/// The words of a line, with quotes as systemd takes them.
+/// The words of a line, with quotes as systemd reads them.
 fn words(line: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mut word: Option<String> = None;
@@ -129,7 +129,8 @@ fn words(line: &str) -> Vec<String> {
     found
 }
 
-/// `$NAME` alone is split into words, `${NAME}` anywhere is one (`systemd.service(5)`).
+/// Replaces variables: `$NAME` as a whole word is split into words, `${NAME}` is not
+/// (`systemd.service(5)`).
 fn expanded(words: Vec<String>, variables: &BTreeMap<String, String>) -> Vec<String> {
     let mut found = Vec::new();
     for word in words {
@@ -162,9 +163,9 @@ mod tests {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, text).unwrap();
         };
-        let place = Place::new(dir.path()).unwrap();
+        let root = NodeRoot::new(dir.path()).unwrap();
         let now = || -> Vec<String> {
-            let all = commands(&place, "docker.service");
+            let all = command_lines(&root, "docker.service");
             all.into_iter().flat_map(|c| c.words).collect()
         };
         assert!(now().is_empty());
@@ -178,7 +179,7 @@ mod tests {
             "# c\nDOCKER_OPTS=\"--add-runtime a=/b\"\n",
         );
         assert_eq!(now(), ["-H", "fd://", "--add-runtime", "a=/b"]);
-        // The same name in a directory that counts more, and one that is no drop-in.
+        // A drop-in of the same name in a directory that counts more, and a file that is no drop-in.
         put(
             "usr/lib/systemd/system/docker.service.d/9.conf",
             "[Service]\nExecStart=/no --x\n",
@@ -192,7 +193,7 @@ mod tests {
             "[Service]\nExecStart=/no\n",
         );
         assert_eq!(now(), ["--default-runtime=b c"]);
-        let file = &commands(&place, "docker.service")[0].file;
+        let file = &command_lines(&root, "docker.service")[0].file;
         assert_eq!(
             file,
             Path::new("/etc/systemd/system/docker.service.d/9.conf")

@@ -1,15 +1,15 @@
-//! Whether those who stop a container may send its processes signals.
+//! Whether engines and runtimes can stop a container: its profile must let it receive signals.
 
-use crate::lint::Finding;
-use oci_apparmor::apparmor::text::{Rule, Text};
+use crate::lint::diagnostic::Diagnostic;
+use oci_apparmor::apparmor::text::{ProfileRule, ProfileText};
 use oci_apparmor::error::quoted;
 
-/// The labels that a runtime may have when it stops a container: AppArmor 4 ships profiles of
-/// these names for the programs, with `flags=(unconfined)`.
+/// The labels that a runtime may have when it stops a container. AppArmor 4 has profiles of these
+/// names for these programs, with `flags=(unconfined)`.
 const SENDERS: [&str; 4] = ["unconfined", "runc", "crun", "podman"];
 
-/// Whether those who stop the container's processes may.
-pub(super) fn refused(all: &Text, profile: usize, name: &str) -> Option<Finding> {
+/// The warning for a profile that refuses SIGTERM or SIGKILL from one of these labels.
+pub(super) fn refused(all: &ProfileText, profile: usize, name: &str) -> Option<Diagnostic> {
     let lacks = |peer: &&str| {
         ["term", "kill"]
             .iter()
@@ -19,16 +19,16 @@ pub(super) fn refused(all: &Text, profile: usize, name: &str) -> Option<Finding>
     if missing.is_empty() {
         return None;
     }
-    // Without AppArmor 4 the runtimes are unconfined.
-    let bites = match missing.contains(&"unconfined") {
+    // Before AppArmor 4 the runtimes are unconfined.
+    let effect = match missing.contains(&"unconfined") {
         true => "stop and kill fail",
         false => "stop and kill fail where the distribution gives runtimes a profile (AppArmor 4)",
     };
     let rule = format!("signal (receive) peer={{{}}},", missing.join(","));
-    Some(Finding::warning(
+    Some(Diagnostic::warning(
         "signal",
         format!(
-            "the profile {} receives no SIGTERM and SIGKILL from {}: {bites}",
+            "the profile {} does not allow SIGTERM and SIGKILL from {}: {effect}",
             quoted(name),
             missing.join(", ")
         ),
@@ -36,8 +36,8 @@ pub(super) fn refused(all: &Text, profile: usize, name: &str) -> Option<Finding>
     ))
 }
 
-/// Whether the profile receives this signal from a process with this label.
-fn receives(all: &Text, profile: usize, signal: &str, peer: &str) -> bool {
+/// Whether the profile allows this signal from a process with this label.
+fn receives(all: &ProfileText, profile: usize, signal: &str, peer: &str) -> bool {
     let mut rules = all.rules.iter().filter(|r| r.profile == profile);
     let denied = rules
         .clone()
@@ -45,8 +45,8 @@ fn receives(all: &Text, profile: usize, signal: &str, peer: &str) -> bool {
     !denied && rules.any(|rule| !rule.deny && admits(all, rule, signal, peer))
 }
 
-/// Whether a rule is about receiving this signal from this label (apparmor.d(5), Signal rules).
-fn admits(all: &Text, rule: &Rule, signal: &str, peer: &str) -> bool {
+/// Whether a rule applies to receiving this signal from this label (apparmor.d(5), Signal rules).
+fn admits(all: &ProfileText, rule: &ProfileRule, signal: &str, peer: &str) -> bool {
     let mut words = rule.words.iter().map(String::as_str);
     match words.next() {
         Some("all") => return true,
@@ -58,7 +58,7 @@ fn admits(all: &Text, rule: &Rule, signal: &str, peer: &str) -> bool {
         let words = inside.split(|c: char| c.is_whitespace() || c == ',');
         words.filter(|w| !w.is_empty()).map(str::to_owned).collect()
     };
-    // Several sets and several permissions add up; without any, all are meant.
+    // Several sets and several permissions add up. Without any, the rule applies to all.
     let (mut accesses, mut sets, mut peers) = (Vec::new(), Vec::new(), Vec::new());
     for word in words {
         match word.split_once('=') {
@@ -74,10 +74,10 @@ fn admits(all: &Text, rule: &Rule, signal: &str, peer: &str) -> bool {
 }
 
 /// Whether a label matches AppArmor's pattern.
-fn matches(all: &Text, pattern: &str, label: &str) -> bool {
+fn matches(all: &ProfileText, pattern: &str, label: &str) -> bool {
     let pattern = pattern.trim_start_matches('(').trim_end_matches(')');
     all.expand(pattern).iter().any(|one| {
-        // `[^a]` is `[!a]` in a shell's pattern; a label of interest holds no slash.
+        // The crate negates a class with `[!`. The labels above have no slash.
         glob::Pattern::new(&one.replace("[^", "[!")).is_ok_and(|p| p.matches(label))
     })
 }

@@ -1,4 +1,6 @@
 use super::*;
+use oci_apparmor::apparmor::blob::Declared;
+use oci_apparmor::error::{Error, Kind};
 
 fn declared(names: &[&str]) -> Vec<Declared> {
     let one = |name: &&str| Declared {
@@ -13,8 +15,8 @@ fn declared(names: &[&str]) -> Vec<Declared> {
     names.iter().map(one).collect()
 }
 
-fn subject<'a>(source: &'a str, declared: &'a [Declared]) -> Subject<'a> {
-    Subject {
+fn input<'a>(source: &'a str, declared: &'a [Declared]) -> Input<'a> {
+    Input {
         file_name: "web",
         source,
         flattened: source,
@@ -25,8 +27,8 @@ fn subject<'a>(source: &'a str, declared: &'a [Declared]) -> Subject<'a> {
 }
 
 /// Line, severity and rule of all findings.
-fn found(subject: &Subject<'_>) -> Vec<(Option<usize>, Severity, &'static str)> {
-    let found = judge(subject);
+fn found(input: &Input<'_>) -> Vec<(Option<usize>, Severity, &'static str)> {
+    let found = diagnose(input);
     for f in &found {
         assert!(!f.text.is_empty() && !f.remedy.is_empty(), "{f:?}");
     }
@@ -37,11 +39,11 @@ const GOOD: &str = "abi <abi/3.0>,\nprofile web {\n  signal (receive),\n}\n";
 
 #[test]
 fn nothing_is_found_in_a_good_profile() {
-    assert_eq!(found(&subject(GOOD, &declared(&["web"]))), []);
+    assert_eq!(found(&input(GOOD, &declared(&["web"]))), []);
 }
 
 #[test]
-fn what_may_not_be_declared_is_an_error() {
+fn a_declaration_that_is_refused_is_an_error() {
     type Change = fn(&mut Declared);
     let changes: [(&str, Change); 6] = [
         ("attachment", |d| d.attaches = true),
@@ -55,7 +57,7 @@ fn what_may_not_be_declared_is_an_error() {
         let mut profiles = declared(&["web"]);
         change(&mut profiles[0]);
         assert_eq!(
-            found(&subject(GOOD, &profiles)),
+            found(&input(GOOD, &profiles)),
             [(Some(2), Severity::Error, rule)]
         );
     }
@@ -69,7 +71,7 @@ fn what_may_not_be_declared_is_an_error() {
         (&["web", "web//a//b", "webb//c"], "refused"),
     ] {
         let profiles = declared(names);
-        let errors = found(&subject(GOOD, &profiles));
+        let errors = found(&input(GOOD, &profiles));
         assert!(
             matches!(errors[..], [(_, Severity::Error, is), ..] if is == rule),
             "{names:?} {errors:?}"
@@ -78,17 +80,17 @@ fn what_may_not_be_declared_is_an_error() {
     let mut profiles = declared(&["web", "web//kid"]);
     profiles[1].mode = Mode::Complain;
     assert_eq!(
-        found(&subject(GOOD, &profiles)),
+        found(&input(GOOD, &profiles)),
         [(None, Severity::Warning, "mode")]
     );
 }
 
 #[test]
-fn signals_are_judged_by_what_the_rules_admit() {
+fn signal_rules_are_read_as_the_kernel_reads_them() {
     let missing = |rules: &str| {
         let source = format!("abi <abi/3.0>,\n@{{all}} = runc crun\nprofile web {{\n{rules}\n}}\n");
         let profiles = declared(&["web"]);
-        let found = judge(&subject(&source, &profiles));
+        let found = diagnose(&input(&source, &profiles));
         let Some(finding) = found.first() else {
             return String::new();
         };
@@ -135,9 +137,9 @@ fn signals_are_judged_by_what_the_rules_admit() {
     // A rule of another profile is none of this one's, and what is not mediated is not refused.
     assert!(missing("profile kid { signal, }").contains("runc"));
     let profiles = declared(&["web"]);
-    let unmediated = Subject {
+    let unmediated = Input {
         warnings: "Warning from profile web (stdin): signal rules not enforced\n",
-        ..subject("abi <abi/3.0>,\nprofile web { }", &profiles)
+        ..input("abi <abi/3.0>,\nprofile web { }", &profiles)
     };
     assert_eq!(
         found(&unmediated),
@@ -146,24 +148,27 @@ fn signals_are_judged_by_what_the_rules_admit() {
 }
 
 #[test]
-fn denials_are_told_only_of_what_complains() {
+fn deny_rules_are_reported_in_complain_mode_only() {
     let own = "abi <abi/3.0>,\nprofile web {\n signal,\n include <x>\n\
         audit deny /a w,\n # deny /b w,\n profile kid {\n signal,\n deny /c w,\n }\n}\n";
     let flattened = own.replace(" include <x>", "##included <x>\n deny /d w,\n");
     let mut profiles = declared(&["web", "web//kid"]);
-    let judged = |profiles: &[Declared], forced_to_complain| {
-        found(&Subject {
+    let diagnosed = |profiles: &[Declared], forced_to_complain| {
+        found(&Input {
             flattened: &flattened,
             forced_to_complain,
-            ..subject(own, profiles)
+            ..input(own, profiles)
         })
     };
-    assert_eq!(judged(&profiles, false), []);
+    assert_eq!(diagnosed(&profiles, false), []);
     let denied = |line| (Some(line), Severity::Warning, "deny-in-complain");
-    assert_eq!(judged(&profiles, true), [denied(2), denied(5), denied(9)]);
+    assert_eq!(
+        diagnosed(&profiles, true),
+        [denied(2), denied(5), denied(9)]
+    );
     profiles[1].mode = Mode::Complain;
     assert_eq!(
-        judged(&profiles, false),
+        diagnosed(&profiles, false),
         [(Some(7), Severity::Warning, "mode"), denied(9)]
     );
 }
@@ -172,20 +177,20 @@ fn denials_are_told_only_of_what_complains() {
 fn an_abi_may_come_from_an_include_in_front() {
     let profiles = declared(&["web"]);
     let source = "include <tunables/mine>\nprofile web {\n signal,\n}\n";
-    let judged = |flattened| {
-        found(&Subject {
+    let diagnosed = |flattened| {
+        found(&Input {
             flattened,
-            ..subject(source, &profiles)
+            ..input(source, &profiles)
         })
     };
-    assert_eq!(judged(source), [(Some(2), Severity::Warning, "abi")]);
+    assert_eq!(diagnosed(source), [(Some(2), Severity::Warning, "abi")]);
     let late = source.replace("signal", "abi <abi/3.0>,\n signal");
-    assert_eq!(judged(&late), [(Some(2), Severity::Warning, "abi")]);
-    assert_eq!(judged(&format!("abi <abi/3.0>,\n{source}")), []);
+    assert_eq!(diagnosed(&late), [(Some(2), Severity::Warning, "abi")]);
+    assert_eq!(diagnosed(&format!("abi <abi/3.0>,\n{source}")), []);
 }
 
 #[test]
-fn the_parsers_warnings_are_told_once_and_where() {
+fn each_warning_of_the_parser_is_reported_once_with_its_line() {
     let profiles = declared(&["web"]);
     let warnings = "\nWarning from profile web (stdin): dbus rules not enforced\n\
         Warning from profile web (stdin): dbus rules not enforced\n\n\
@@ -193,15 +198,15 @@ fn the_parsers_warnings_are_told_once_and_where() {
         Warning from stdin (stdin line 9): downgrading extended network unix socket rule\n\
         Warning from stdin (/etc/apparmor.d/a line 1): parser: a features abi 'a' differs\n\
         something new\n";
-    let judged = |source| {
-        found(&Subject {
+    let diagnosed = |source| {
+        found(&Input {
             warnings,
-            ..subject(source, &profiles)
+            ..input(source, &profiles)
         })
     };
     let w = |line, rule| (line, Severity::Warning, rule);
     assert_eq!(
-        judged(GOOD),
+        diagnosed(GOOD),
         [
             w(None, "abi"),
             w(None, "parser"),
@@ -212,7 +217,7 @@ fn the_parsers_warnings_are_told_once_and_where() {
     // Rules of the file itself are warned of where they stand.
     let own = GOOD.replace("}", "  dbus,\n  audit unix,\n  dbus send,\n}");
     assert_eq!(
-        judged(&own),
+        diagnosed(&own),
         [
             w(None, "abi"),
             w(None, "parser"),
@@ -223,12 +228,12 @@ fn the_parsers_warnings_are_told_once_and_where() {
     );
     // Where no abi is declared, that is what is told of abis.
     let without = GOOD.replace("abi <abi/3.0>,", "");
-    let abis = judged(&without).iter().filter(|f| f.2 == "abi").count();
+    let abis = diagnosed(&without).iter().filter(|f| f.2 == "abi").count();
     assert_eq!(abis, 1);
 }
 
 #[test]
-fn the_place_of_an_error_is_told() {
+fn an_error_has_the_line_that_the_parser_names() {
     let finding = |message: &str| {
         let e = Error::new(Kind::DoesNotCompile, format!("apparmor_parser: {message}"));
         let f = does_not_compile(&e);

@@ -1,0 +1,295 @@
+//! Whether the engines of this node call us, as far as their configuration files tell.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::checks::finding::Finding;
+use crate::checks::hooks::Hooks;
+use crate::checks::reverted;
+use crate::engine::config_kind::main_file;
+use crate::engine::distribution::Distribution;
+use crate::engine::inspection::{Handler, Inspection, Problem};
+use crate::engine::journal::Journal;
+use crate::engine::kind::Engine;
+use crate::engine::root::NodeRoot;
+use crate::engine::wrapper::{is_meant, is_wrapper};
+use crate::engine::{inspect, invocation, layout};
+use oci_apparmor::error::{Kind, quoted};
+use oci_apparmor::fs::trusted::{self, TrustError};
+use oci_apparmor::profiles::source::listing;
+use oci_apparmor::settings::Settings;
+
+pub(crate) fn findings() -> Vec<Finding> {
+    let mut found = Vec::new();
+    let mut hooks = Hooks::default();
+    match NodeRoot::new(Path::new("/")) {
+        Ok(node) => {
+            let journals = remembered(&node, &mut found);
+            let running: Vec<PathBuf> = match node.is_node() {
+                true => invocation::containerds()
+                    .into_iter()
+                    .map(|(_, f)| f)
+                    .collect(),
+                false => Vec::new(),
+            };
+            for (engine, main) in configurations(&node, &journals, &running) {
+                let journal = journals.iter().find(|journal| {
+                    journal.engine == engine.name() && journal.configuration == main
+                });
+                found.extend(wired(engine, &node, &main, journal, &mut hooks));
+                if let Some(journal) = journal {
+                    found.extend(reverted::of(engine, &node, journal, &running, &is_meant));
+                }
+            }
+        }
+        Err(e) => found.push(Finding::error("wiring", &e)),
+    }
+    found.extend(hooks.findings());
+    found
+}
+
+/// The unit that loads all sources at boot, and the directories in which systemd looks for what is
+/// enabled (`systemd.unit(5)`).
+const UNIT: &str = "oci-apparmor-preload.service";
+const UNITS: [&str; 3] = [
+    "/etc/systemd/system",
+    "/run/systemd/system",
+    "/usr/lib/systemd/system",
+];
+
+/// Whether there are sources that nothing loads at boot. Containers of ours do not need that, but
+/// containerd refuses a profile that is not loaded before it calls us.
+pub(crate) fn preloading(settings: &Settings) -> Option<Finding> {
+    // As sd_booted(3) tells.
+    if !Path::new("/run/systemd/system").is_dir() || listing::sources(settings).profiles.is_empty()
+    {
+        return None;
+    }
+    let entries = UNITS.iter().filter_map(|d| fs::read_dir(d).ok()).flatten();
+    let mut wanting = entries.flatten().map(|entry| entry.path()).filter(|path| {
+        let kind = path.extension().unwrap_or_default();
+        kind == "wants" || kind == "requires"
+    });
+    Some(
+        match wanting.any(|d| d.join(UNIT).symlink_metadata().is_ok()) {
+            true => Finding::ok("preload", format!("{UNIT} is enabled")),
+            false => Finding::warning(
+                "preload",
+                format!(
+                    "{UNIT} is not enabled: profiles are loaded when a container first needs them"
+                ),
+                format!("systemctl enable --now {UNIT}"),
+            ),
+        },
+    )
+}
+
+/// What was configured; one that cannot be read is a finding.
+fn remembered(node: &NodeRoot, found: &mut Vec<Finding>) -> Vec<Journal> {
+    Journal::all(node).unwrap_or_else(|e| {
+        found.push(Finding::error("wiring", &e));
+        Vec::new()
+    })
+}
+
+/// The configurations that engines read on this node, and those that were configured elsewhere.
+fn configurations(
+    node: &NodeRoot,
+    journals: &[Journal],
+    running: &[PathBuf],
+) -> Vec<(Engine, PathBuf)> {
+    let mut all = Vec::new();
+    for engine in Engine::ALL {
+        match engine {
+            Engine::Containerd => {
+                let reads = match running.is_empty() {
+                    true => on_disk(node),
+                    false => running.to_vec(),
+                };
+                let known = |reads: &PathBuf| {
+                    let mut known = journals.iter().filter(|m| m.engine == engine.name());
+                    let known = known.find(|m| main_file(&m.configuration) == *reads);
+                    known.map(|journal| journal.configuration.clone())
+                };
+                let main = |reads: &PathBuf| {
+                    let main = known(reads).or_else(|| layout::to_change(node, reads).ok());
+                    main.unwrap_or_else(|| reads.clone())
+                };
+                all.extend(reads.iter().map(|reads| (engine, main(reads))));
+            }
+            Engine::Docker => {
+                let starts = invocation::dockerd(node);
+                let named = invocation::docker_configuration(&starts);
+                all.push((
+                    engine,
+                    named.unwrap_or_else(|| engine.configuration().to_owned()),
+                ));
+            }
+            Engine::Crio | Engine::Podman => all.push((engine, engine.configuration().to_owned())),
+        }
+    }
+    for journal in journals {
+        if let Some(engine) = Engine::named(&journal.engine) {
+            all.push((engine, journal.configuration.clone()));
+        }
+    }
+    let mut unique: Vec<(Engine, PathBuf)> = Vec::new();
+    for one in all {
+        if !unique.contains(&one) {
+            unique.push(one);
+        }
+    }
+    unique
+}
+
+/// What containerds would read that lie on this node, where none runs.
+fn on_disk(node: &NodeRoot) -> Vec<PathBuf> {
+    let (distributions, system) = layout::on_disk(node);
+    let mut all: Vec<PathBuf> = distributions
+        .iter()
+        .map(|distribution| distribution.main_file().to_owned())
+        .collect();
+    if system || all.is_empty() {
+        all.push(Engine::Containerd.configuration().to_owned());
+    }
+    all
+}
+
+/// What is to be said about an engine that is installed, or that is told to call us.
+fn wired(
+    engine: Engine,
+    node: &NodeRoot,
+    main: &Path,
+    journal: Option<&Journal>,
+    hooks: &mut Hooks,
+) -> Vec<Finding> {
+    let name = engine.name();
+    let distribution = match engine {
+        Engine::Containerd => Distribution::of(main, None),
+        _ => Distribution::System,
+    };
+    let title = match distribution {
+        Distribution::System => engine.title().to_owned(),
+        other => format!("containerd of {}", other.title()),
+    };
+    let title = title.as_str();
+    let here = distribution != Distribution::System
+        || engine.programs().iter().any(|p| Path::new(p).exists());
+    let seen = match inspect::all(engine, node, main, &is_meant) {
+        Ok(seen) => seen,
+        Err(e) if here => return vec![Finding::error("wiring", &e)],
+        Err(_) => return Vec::new(),
+    };
+    let hooked = hooks.read(engine, &seen.hooks);
+    let ours = |handler: &&Handler| handler.program.as_deref().is_some_and(is_meant);
+    let handlers: Vec<&Handler> = seen.handlers.iter().filter(ours).collect();
+    let mut found: Vec<Finding> = handlers.iter().filter_map(|h| unusable(title, h)).collect();
+    if engine == Engine::Docker {
+        let default = seen
+            .default
+            .as_deref()
+            .is_some_and(|default| default != "runc");
+        let conflict = invocation::no_conflict(&invocation::dockerd(node), main, default);
+        found.extend(conflict.err().map(|e| Finding::error("wiring", &e)));
+    }
+    // What `configure` has written, and is not there any more, was needed.
+    let lost = |problem: &Problem| engine == Engine::Podman && journal.is_some() && !problem.fails;
+    found.extend(
+        seen.problems
+            .iter()
+            .map(|problem| match problem.fails || lost(problem) {
+                true => Finding::failure(
+                    "wiring",
+                    Kind::Configuration,
+                    &problem.text,
+                    &problem.remedy,
+                ),
+                false => Finding::warning("wiring", &problem.text, &problem.remedy),
+            }),
+    );
+    // What was meant for us, and does not work, is said already.
+    if handlers.is_empty() && (!here || seen.problems.iter().any(|problem| problem.fails)) {
+        return found;
+    }
+    if journal.is_some() && handlers.is_empty() {
+        return found;
+    }
+    if handlers.is_empty() {
+        let text = match hooked {
+            true => format!(
+                "{title} calls our hook, and not the wrapper: exec, floor and default_profile are \
+                 not covered"
+            ),
+            false => format!("{title} does not call us"),
+        };
+        found.push(Finding::warning(
+            "wiring",
+            text,
+            format!("oci-apparmor configure {name}"),
+        ));
+        return found;
+    }
+    if found.is_empty() {
+        let text = format!("{title} is configured to call us");
+        found.push(Finding::ok("wiring", text));
+    }
+    if journal.is_none_or(|journal| !journal.default) {
+        found.extend(not_default(engine, &seen, &handlers));
+    }
+    found
+}
+
+/// Why an engine cannot call a program.
+fn unusable(title: &str, handler: &Handler) -> Option<Finding> {
+    let program = handler.program.as_deref().unwrap_or_default();
+    let why = match trusted::program(Path::new(program)) {
+        Ok(real) if is_wrapper(&real) => return None,
+        Ok(real) => format!("is not the wrapper, but {}", real.display()),
+        Err(TrustError::Missing) => "does not exist".to_owned(),
+        Err(TrustError::Untrusted(why)) => format!("is not trusted: {why}"),
+        Err(TrustError::Io(e)) => {
+            format!("cannot be looked at: {}", oci_apparmor::error::reason(&e))
+        }
+    };
+    Some(Finding::failure(
+        "wiring",
+        Kind::Configuration,
+        format!(
+            "{title}'s runtime {} in {} is {program}, which {why}",
+            quoted(&handler.name),
+            handler.file.display()
+        ),
+        "install it there (install.sh), or run oci-apparmor configure again",
+    ))
+}
+
+/// Whether containers come to us only if they ask for it.
+fn not_default(engine: Engine, seen: &Inspection, ours: &[&Handler]) -> Option<Finding> {
+    let default = seen.default.as_deref();
+    if ours.iter().any(|h| Some(h.name.as_str()) == default) {
+        return None;
+    }
+    let name = ours.first()?.name.as_str();
+    let title = engine.title();
+    let (who, how) = match engine {
+        Engine::Containerd | Engine::Crio => (
+            "pods",
+            format!("name it in a RuntimeClass with the handler {name}"),
+        ),
+        Engine::Podman | Engine::Docker => ("containers", format!("name it with --runtime {name}")),
+    };
+    Some(Finding::warning(
+        "wiring",
+        format!(
+            "{title}'s default runtime is not ours{}: only {who} that name {} come to us",
+            default
+                .map(|d| format!(" but {}", quoted(d)))
+                .unwrap_or_default(),
+            quoted(name)
+        ),
+        format!(
+            "{how}, or: oci-apparmor configure {} --set-default",
+            engine.name()
+        ),
+    ))
+}

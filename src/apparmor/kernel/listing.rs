@@ -1,0 +1,105 @@
+//! Listing loaded profiles and their children.
+
+use std::fs;
+use std::io;
+
+use crate::apparmor::kernel::lookup::CHILDREN;
+use crate::apparmor::kernel::securityfs::{Kernel, line};
+use crate::apparmor::loaded::Loaded;
+use crate::error::{Error, Result};
+
+impl Kernel {
+    /// Every top-level profile with its name, unsorted.
+    ///
+    /// # Errors
+    /// If the kernel's files cannot be read.
+    pub fn all(&self) -> Result<Vec<(String, Loaded)>> {
+        let inside = self.profiles();
+        let entries = match fs::read_dir(&inside) {
+            Ok(entries) => entries,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(e) => return Err(Error::io("list", &inside, &e)),
+        };
+        let mut all = Vec::new();
+        for entry in entries {
+            let entry = entry.map_err(|e| Error::io("list", &inside, &e))?;
+            // A profile that is removed at the same time is left out.
+            if let Some(name) = line(&entry.path().join("name"))
+                && let Some(loaded) = self.at(&entry.file_name().to_string_lossy(), &name)
+            {
+                all.push((name, loaded));
+            }
+        }
+        Ok(all)
+    }
+
+    /// The directories of a profile's children and their children. Reads only directory names.
+    ///
+    /// # Errors
+    /// If the kernel's files cannot be read.
+    pub fn children(&self, directory: &str) -> Result<Vec<String>> {
+        let inside = self.profiles().join(directory).join(CHILDREN);
+        let mut children = Vec::new();
+        let entries = match fs::read_dir(&inside) {
+            Ok(entries) => entries,
+            // A profile without children has no such directory.
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(children),
+            Err(e) => return Err(Error::io("list", &inside, &e)),
+        };
+        for entry in entries {
+            let entry = entry.map_err(|e| Error::io("list", &inside, &e))?;
+            let child = entry.file_name();
+            let child = format!("{directory}/{CHILDREN}/{}", child.to_string_lossy());
+            let below = self.children(&child)?;
+            children.push(child);
+            children.extend(below);
+        }
+        Ok(children)
+    }
+
+    /// The full name of the profile in this directory; `None` if it is no longer loaded.
+    #[must_use]
+    pub fn name_at(&self, directory: &str) -> Option<String> {
+        let mut path = self.profiles();
+        let mut parts = Vec::new();
+        for (depth, part) in directory.split(&format!("/{CHILDREN}/")).enumerate() {
+            if depth > 0 {
+                path.push(CHILDREN);
+            }
+            path.push(part);
+            parts.push(line(&path.join("name"))?);
+        }
+        Some(parts.join("//"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::apparmor::kernel::securityfs::tests::sys;
+
+    #[test]
+    fn children_of_every_depth_are_listed_with_their_names() {
+        let (_d, kernel) = sys(&[
+            ("p.1", "p", "enforce"),
+            ("p.1/profiles/a.2", "a", "enforce"),
+            ("p.1/profiles/bin.x.3", "/bin/x", "enforce"),
+            ("p.1/profiles/a.2/profiles/b.4", "b", "enforce"),
+            ("q.5", "q", "enforce"),
+        ]);
+        let mut children = kernel.children("p.1").unwrap();
+        children.sort();
+        let names: Vec<_> = children
+            .iter()
+            .map(|d| kernel.name_at(d).unwrap())
+            .collect();
+        assert_eq!(names, ["p//a", "p//a//b", "p///bin/x"]);
+        for (directory, name) in children.iter().zip(&names) {
+            assert_eq!(kernel.named(name).unwrap().unwrap().directory, *directory);
+            assert!(kernel.at(directory, name).is_some(), "{name}");
+        }
+        assert_eq!(kernel.name_at("q.5").as_deref(), Some("q"));
+        assert_eq!(kernel.name_at("q.5/profiles/none.6"), None);
+        assert!(kernel.children("q.5").unwrap().is_empty());
+        assert!(kernel.children("none.6").unwrap().is_empty());
+    }
+}

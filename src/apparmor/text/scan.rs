@@ -1,0 +1,298 @@
+//! The statements of a text.
+
+use std::collections::BTreeMap;
+
+use crate::apparmor::text::expand::expand;
+use crate::apparmor::text::tokens::{Token, Tokens, assigns};
+
+/// The statements of a text.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct ProfileText {
+    /// Its profiles, with children and hats, in the order of the text.
+    pub profiles: Vec<Profile>,
+    /// The rules of its profiles.
+    pub rules: Vec<ProfileRule>,
+    /// Its includes.
+    pub includes: Vec<Include>,
+    /// Whether an `abi` statement precedes the first profile.
+    pub abi: bool,
+    variables: BTreeMap<String, Vec<String>>,
+}
+
+/// The start of a profile.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Profile {
+    /// Its name as written, without quotes; `parent//child` for a child or a hat.
+    pub name: String,
+    /// Its line, counted from 1.
+    pub line: usize,
+}
+
+/// One rule of a profile.
+#[derive(Debug, PartialEq, Eq)]
+pub struct ProfileRule {
+    /// Its line, counted from 1.
+    pub line: usize,
+    /// The index of its profile.
+    pub profile: usize,
+    /// Whether it is a `deny` rule.
+    pub deny: bool,
+    /// Its words after qualifiers such as `audit`, `deny` and `owner`, without quotes. A group in
+    /// parentheses is one word, and so is `key=value`.
+    pub words: Vec<String>,
+}
+
+/// One include.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Include {
+    /// Its line, counted from 1.
+    pub line: usize,
+    /// Its target as written, with `<>` or quotes.
+    pub target: String,
+}
+
+/// Whether a word may precede a rule or a block of rules.
+fn qualifies(word: &str) -> bool {
+    matches!(
+        word,
+        "audit" | "deny" | "allow" | "quiet" | "prompt" | "access" | "owner" | "other"
+    ) || word.starts_with("priority=")
+}
+
+/// What an open brace belongs to.
+#[derive(Debug, Clone, Copy)]
+enum Block {
+    Profile(usize),
+    /// A block of rules, and whether they are `deny` rules.
+    Group(bool),
+}
+
+impl ProfileText {
+    /// Splits a text into statements.
+    #[must_use]
+    pub fn scan(text: &str) -> Self {
+        let mut scanned = Self::default();
+        let mut open: Vec<Block> = Vec::new();
+        let mut pending: Vec<String> = Vec::new();
+        let mut line = 0;
+        for token in Tokens::of(text) {
+            match token {
+                Token::Word(at, word) => {
+                    if pending.is_empty() {
+                        line = at;
+                    }
+                    match pending.last_mut() {
+                        // `peer = runc` means `peer=runc`.
+                        Some(last) if last.ends_with('=') || word.starts_with('=') => {
+                            last.push_str(&word);
+                        }
+                        _ => pending.push(word),
+                    }
+                }
+                Token::Include(at, target) => scanned.includes.push(Include { line: at, target }),
+                // An assignment ends with its line, not with a comma.
+                Token::Newline => {
+                    if assigns(&pending.join(" ")) {
+                        scanned.assign(&std::mem::take(&mut pending));
+                    }
+                }
+                Token::Comma => scanned.rule(&open, line, std::mem::take(&mut pending)),
+                Token::Open => {
+                    let words = std::mem::take(&mut pending);
+                    open.push(scanned.opened(&open, line, &words));
+                }
+                Token::Close => {
+                    scanned.rule(&open, line, std::mem::take(&mut pending));
+                    open.pop();
+                }
+            }
+        }
+        scanned
+    }
+
+    /// The index of the profile of this name.
+    #[must_use]
+    pub fn profile(&self, name: &str) -> Option<usize> {
+        self.profiles.iter().position(|p| p.name == name)
+    }
+
+    /// The line of the profile of this name.
+    #[must_use]
+    pub fn line_of(&self, name: &str) -> Option<usize> {
+        self.profiles
+            .iter()
+            .find(|p| p.name == name)
+            .map(|p| p.line)
+    }
+
+    /// The texts that `pattern` stands for, at most 256: variables and `{a,b}` are expanded. A
+    /// pattern with an unknown variable stands for none.
+    #[must_use]
+    pub fn expand(&self, pattern: &str) -> Vec<String> {
+        expand(pattern, &self.variables)
+    }
+
+    fn assign(&mut self, words: &[String]) {
+        let text = words.join(" ");
+        let Some((name, values)) = text.split_once('=') else {
+            return;
+        };
+        let name = name.trim_end_matches('+').trim();
+        let name = name.trim_start_matches("@{").trim_end_matches('}');
+        let values = values.split_whitespace().map(str::to_owned);
+        self.variables
+            .entry(name.to_owned())
+            .or_default()
+            .extend(values);
+    }
+
+    /// Handles an open brace after these words.
+    fn opened(&mut self, open: &[Block], line: usize, words: &[String]) -> Block {
+        let first = words.first().map_or("", String::as_str);
+        if matches!(first, "if" | "else") || words.iter().all(|w| qualifies(w)) {
+            let outside = open.last().is_some_and(|b| matches!(b, Block::Group(true)));
+            return Block::Group(outside || words.iter().any(|w| w == "deny"));
+        }
+        let name = match first {
+            "profile" | "hat" => words.get(1).map_or("", String::as_str),
+            _ => first.trim_start_matches('^'),
+        };
+        let name = match innermost(open).and_then(|parent| self.profiles.get(parent)) {
+            Some(parent) => format!("{}//{name}", parent.name),
+            None => name.to_owned(),
+        };
+        self.profiles.push(Profile { name, line });
+        Block::Profile(self.profiles.len().saturating_sub(1))
+    }
+
+    fn rule(&mut self, open: &[Block], line: usize, words: Vec<String>) {
+        let Some(profile) = innermost(open) else {
+            self.abi |= self.profiles.is_empty() && words.first().is_some_and(|w| w == "abi");
+            return;
+        };
+        let denying = matches!(open.last(), Some(Block::Group(true)));
+        let qualifiers = words.iter().take_while(|w| qualifies(w)).count();
+        let deny = denying || words.iter().take(qualifiers).any(|w| w == "deny");
+        let words: Vec<String> = words.into_iter().skip(qualifiers).collect();
+        if words.first().is_some_and(|w| w != "abi") {
+            self.rules.push(ProfileRule {
+                line,
+                profile,
+                deny,
+                words,
+            });
+        }
+    }
+}
+
+/// The innermost open profile, which a rule belongs to.
+fn innermost(open: &[Block]) -> Option<usize> {
+    open.iter().rev().find_map(|block| match block {
+        Block::Profile(index) => Some(*index),
+        Block::Group(_) => None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn words(text: &ProfileText) -> Vec<(usize, bool, String)> {
+        let one = |r: &ProfileRule| (r.line, r.deny, r.words.join(" "));
+        text.rules.iter().map(one).collect()
+    }
+
+    #[test]
+    fn statements_are_found_with_their_lines() {
+        let text = ProfileText::scan(
+            "# deny /a r,\nabi <abi/3.0>,\ninclude <tunables/global>\n\
+             @{apps} = runc crun # not this\n@{apps}+={podman} {x,y}\n\
+             profile web flags=(complain, audit) {\n\
+             \x20 #include <abstractions/base>\n  include if exists \"/etc/x y\"\n\
+             \x20 /{a,b}/c,d r, # deny /no r,\n  deny\n /e \"w\",\n  audit deny /f#g wl,\n\
+             \x20 signal(send, receive) set=(\"term\", kill) peer = @{apps},\n\
+             \x20 deny \"/with, a # sign\" r,\n\
+             \x20 ^hat { owner /h r, }\n\
+             \x20 deny { /i r, }\n  if defined @{x} { /j r, }\n\
+             }\nprofile \"o t\" /bin/x{,y} { }\n/bin/z { /k r, }\n",
+        );
+        let names: Vec<_> = text.profiles.iter().map(|p| (p.line, &*p.name)).collect();
+        assert_eq!(
+            names,
+            [(6, "web"), (15, "web//hat"), (19, "o t"), (20, "/bin/z")]
+        );
+        assert!(text.abi);
+        let includes: Vec<_> = text.includes.iter().map(|i| (i.line, &*i.target)).collect();
+        assert_eq!(
+            includes,
+            [
+                (3, "<tunables/global>"),
+                (7, "<abstractions/base>"),
+                (8, "\"/etc/x y\"")
+            ]
+        );
+        let rules = [
+            (9, false, "/{a,b}/c,d r"),
+            (10, true, "/e w"),
+            (12, true, "/f#g wl"),
+            (
+                13,
+                false,
+                "signal (send, receive) set=(term, kill) peer=@{apps}",
+            ),
+            (14, true, "/with, a # sign r"),
+            (15, false, "/h r"),
+            (16, true, "/i r"),
+            (17, false, "/j r"),
+            (20, false, "/k r"),
+        ];
+        let found = words(&text);
+        let found: Vec<_> = found.iter().map(|(l, d, w)| (*l, *d, &**w)).collect();
+        assert_eq!(found, rules);
+        assert_eq!(text.rules[5].profile, 1);
+        assert_eq!(text.line_of("o t"), Some(19));
+        let mut apps = text.expand("@{apps}");
+        apps.sort();
+        assert_eq!(apps, ["crun", "podman", "runc", "x", "y"]);
+    }
+
+    #[test]
+    fn an_abi_counts_only_before_the_first_profile() {
+        assert!(!ProfileText::scan("profile x { abi <abi/3.0>,\n}\n").abi);
+        assert!(!ProfileText::scan("profile x { }\nabi <abi/3.0>,").abi);
+        assert!(!ProfileText::scan("# abi <abi/3.0>,\nprofile x { }").abi);
+        assert!(ProfileText::scan("abi \"/etc/x\",profile x { }").abi);
+    }
+
+    #[test]
+    fn patterns_are_expanded() {
+        let mut all = ProfileText::default().expand("{,/usr/{,s}bin/}run{c,}");
+        all.sort();
+        assert_eq!(
+            all,
+            [
+                "/usr/bin/run",
+                "/usr/bin/runc",
+                "/usr/sbin/run",
+                "/usr/sbin/runc",
+                "run",
+                "runc"
+            ]
+        );
+        assert!(ProfileText::default().expand("@{unknown}").is_empty());
+        let endless = ProfileText::scan("@{a} = @{a}@{a} @{a}\n");
+        assert!(endless.expand("@{a}").is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_it_panic(text in "[a#/,{}()\"@=\\\\ \n<>]{0,60}|\\PC{0,40}") {
+            let scanned = ProfileText::scan(&text);
+            for rule in &scanned.rules {
+                prop_assert!(rule.profile < scanned.profiles.len());
+                prop_assert!(scanned.expand(&rule.words.concat()).len() <= 256);
+            }
+        }
+    }
+}

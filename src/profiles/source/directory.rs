@@ -1,0 +1,64 @@
+//! The files of a profile directory.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+/// The directory of the distribution, which `apparmor.service` loads at boot. Most of its
+/// profiles confine programs of the host.
+pub const DISTRIBUTION: &str = "/etc/apparmor.d";
+
+/// Endings of file names that apparmor_parser skips in a directory, besides files that begin with
+/// a dot (`_aa_is_blacklisted()`, libapparmor/src/private.c).
+const SKIPPED: [&str; 12] = [
+    ".dpkg-new",
+    ".dpkg-old",
+    ".dpkg-dist",
+    ".dpkg-bak",
+    ".dpkg-remove",
+    ".pacsave",
+    ".pacnew",
+    ".rpmnew",
+    ".rpmsave",
+    ".orig",
+    ".rej",
+    "~",
+];
+
+/// The files of a directory that may be sources, sorted; none if it does not exist.
+pub(super) fn files(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    let entries = match fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) => return Err(e),
+    };
+    let mut files = Vec::new();
+    for entry in entries {
+        let entry = entry?;
+        if is_source(&entry.file_name()) && entry.path().is_file() {
+            files.push(entry.path());
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// Whether apparmor_parser would load a file of this name.
+fn is_source(name: &OsStr) -> bool {
+    let name = name.to_string_lossy();
+    !name.starts_with('.') && name != "README" && !SKIPPED.iter().any(|end| name.ends_with(end))
+}
+
+/// Whether a directory is [`DISTRIBUTION`], by any path or mount; true if that cannot be told.
+pub(super) fn is_distribution(directory: &Path) -> bool {
+    let distribution = match fs::metadata(DISTRIBUTION) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return false,
+        Err(_) => return true,
+        Ok(meta) => meta,
+    };
+    fs::metadata(directory).map_or(true, |meta| {
+        (meta.dev(), meta.ino()) == (distribution.dev(), distribution.ino())
+    })
+}

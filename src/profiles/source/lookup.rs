@@ -1,0 +1,137 @@
+//! Finding the source of a profile.
+
+use std::path::{Path, PathBuf};
+
+use crate::apparmor::name::ProfileName;
+use crate::error::{Error, Kind, Result};
+use crate::fs::fingerprint::Fingerprint;
+use crate::profiles::source::directory::is_distribution;
+use crate::profiles::source::manifest::{ManifestProfile, is_manifest};
+use crate::profiles::source::manifests::Manifests;
+use crate::profiles::source::overrides::{Disabled, disable_entry, is_forced_to_complain};
+use crate::profiles::source::text_file;
+use crate::settings::Settings;
+
+/// The source of a profile, and what this node has decided about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    /// The file.
+    pub path: PathBuf,
+    /// Whether it is in the first profile directory. Only there the loaded profile must have the
+    /// content of its source.
+    pub ours: bool,
+    /// Whether this node wants the profile in complain mode.
+    pub complain: bool,
+    /// Why this node does not load it, if so.
+    pub disabled: Option<Disabled>,
+    /// The profile in the manifest, if the file is one.
+    manifest: Option<ManifestProfile>,
+}
+
+impl Source {
+    /// The source of a profile, if there is one. Does not read its text.
+    ///
+    /// # Errors
+    /// If the manifests of the first profile directory cannot be read.
+    pub fn of(name: &ProfileName, settings: &Settings) -> Result<Option<Self>> {
+        let name = name.root();
+        let file = name.file_name();
+        let mut text = settings
+            .profile_directories
+            .iter()
+            .map(|directory| directory.as_path().join(&file))
+            .enumerate()
+            .filter(|(index, path)| path.is_file() && !(*index == 0 && is_manifest(path)))
+            .map(|(index, path)| Self {
+                ours: index == 0,
+                complain: is_forced_to_complain(&file),
+                disabled: disable_entry(&file),
+                path,
+                manifest: None,
+            });
+        let first = text.next();
+        let Some(directory) = settings.profile_directories.first() else {
+            return Ok(first);
+        };
+        let Some(mut manifest) = Manifests::of(directory.as_path())?.profile(&name) else {
+            return Ok(first);
+        };
+        if let Some(text) = first.filter(|source| source.ours) {
+            // Neither of them can be preferred.
+            manifest.text = Err(format!("{} defines the same profile", text.path.display()));
+        }
+        let disabled = match manifest.disabled {
+            true => Some(Disabled::Manifest(manifest.path.clone())),
+            false => disable_entry(&file),
+        };
+        Ok(Some(Self {
+            path: manifest.path.clone(),
+            ours: true,
+            complain: manifest.complain || is_forced_to_complain(&file),
+            disabled,
+            manifest: Some(manifest),
+        }))
+    }
+
+    /// Whether the source is in a directory for containers: any profile directory except
+    /// `/etc/apparmor.d` itself, which has the profiles of the host's programs.
+    ///
+    /// Outside of the first directory, a name that starts with `/` does not count: such a profile
+    /// attaches to a program, and its file name is not unique (`usr.bin.x` may hold the profile
+    /// `/usr/bin/x` or `usr.bin.x`).
+    #[must_use]
+    pub fn is_for_containers(&self, name: &ProfileName) -> bool {
+        let directory = self.path.parent().unwrap_or(Path::new("/"));
+        (self.ours || !name.as_str().starts_with('/')) && !is_distribution(directory)
+    }
+
+    /// Whether this node wants a profile in complain mode.
+    #[must_use]
+    pub fn complains(name: &ProfileName, settings: &Settings) -> bool {
+        matches!(Self::of(name, settings), Ok(Some(source)) if source.complain)
+    }
+
+    /// Whether it is a manifest that cannot be rendered.
+    pub(crate) fn is_unusable(&self) -> bool {
+        self.manifest.as_ref().is_some_and(|m| m.text.is_err())
+    }
+
+    /// The text of the profile, and the fingerprint of the file.
+    ///
+    /// # Errors
+    /// [`Kind::Policy`] if the file is not trusted, [`Kind::NotFound`] if it does not exist,
+    /// [`Kind::DoesNotCompile`] if a manifest cannot be rendered.
+    pub(crate) fn read(&self) -> Result<(Vec<u8>, Fingerprint)> {
+        if let Some(manifest) = &self.manifest {
+            return match &manifest.text {
+                Ok(text) => Ok((text.clone().into_bytes(), manifest.fingerprint.clone())),
+                Err(why) => Err(Error::new(Kind::DoesNotCompile, why.clone())
+                    .with_remedy(format!("run: oci-apparmor render {}", self.path.display()))),
+            };
+        }
+        text_file::read(&self.path)
+    }
+
+    /// Checks that this node has not disabled the profile.
+    ///
+    /// # Errors
+    /// [`Kind::Policy`], with what disables it.
+    pub fn may_be_loaded(&self, name: &ProfileName) -> Result<()> {
+        match &self.disabled {
+            None => Ok(()),
+            Some(disabled) => Err(Error::new(
+                Kind::Policy,
+                format!("the profile {name} is disabled on this node: {disabled}"),
+            )
+            .with_remedy(disabled.remedy())),
+        }
+    }
+}
+
+/// A manifest of the first profile directory that cannot be read, and why.
+pub(crate) fn broken_manifest(settings: &Settings) -> Option<String> {
+    let directory = settings.profile_directories.first()?;
+    let manifests = Manifests::of(directory.as_path()).ok()?;
+    let (path, why) = manifests.broken.first_key_value()?;
+    Some(format!("cannot read {}: {why}", path.display()))
+}
