@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 
 use libfuzzer_sys::fuzz_target;
-use oci_apparmor::runtime::argv::{Parsed, scan};
+use oci_apparmor::runtime::argv::{Scanned, scan};
 use oci_apparmor::settings::RuntimeKind;
 
 // The first byte chooses the runtime, NUL ends a word.
@@ -18,11 +18,11 @@ fuzz_target!(|data: &[u8]| {
         .split(|byte| *byte == 0)
         .map(|word| OsString::from_vec(word.to_vec()))
         .collect();
-    let Ok(Parsed::Handled(line)) = scan(runtime, &words).result else {
+    let Ok(Scanned::Handled(line)) = scan(runtime, &words).result else {
         return;
     };
     let again = match scan(runtime, &line.words()).result {
-        Ok(Parsed::Handled(again)) => again,
+        Ok(Scanned::Handled(again)) => again,
         other => panic!(
             "{words:?} became {:?}, which is read as {other:?}",
             line.words()

@@ -18,7 +18,7 @@ use std::path::Path;
 use crate::containers::id;
 use crate::error::{Error, Kind, Result, quoted};
 use crate::report::EngineLog;
-pub use crate::runtime::argv::line::CommandLine;
+pub use crate::runtime::argv::line::RuntimeCommand;
 use crate::runtime::argv::line::last;
 use crate::runtime::argv::options::Grammar;
 use crate::runtime::argv::scanner::{End, GivenOption, Scanner, unknown, unparsable};
@@ -38,9 +38,9 @@ const DECISIVE: [&str; 7] = [
 
 /// What the wrapper does with a command line.
 #[derive(Debug)]
-pub enum Parsed {
+pub enum Scanned {
     /// The wrapper handles the subcommand.
-    Handled(CommandLine),
+    Handled(RuntimeCommand),
     /// The runtime gets the words unchanged: another subcommand, or one that only prints something.
     PassThrough,
 }
@@ -55,7 +55,7 @@ pub struct Scan {
     /// The words after a subcommand that is passed on.
     pub rest: Vec<OsString>,
     /// The command line, or why it is refused.
-    pub result: Result<Parsed>,
+    pub result: Result<Scanned>,
 }
 
 /// Parses the words after the program's name as `runtime` does.
@@ -81,10 +81,10 @@ pub fn scan(runtime: RuntimeKind, words: &[OsString]) -> Scan {
 
 /// Parsing of whole lines.
 impl Scanner<'_> {
-    fn line(&mut self, runtime: RuntimeKind, globals: &mut Vec<GivenOption>) -> Result<Parsed> {
+    fn line(&mut self, runtime: RuntimeKind, globals: &mut Vec<GivenOption>) -> Result<Scanned> {
         match self.options(tables::globals(runtime), globals) {
             Ok(End::Word) => {}
-            Ok(End::Line | End::Exit) => return Ok(Parsed::PassThrough),
+            Ok(End::Line | End::Exit) => return Ok(Scanned::PassThrough),
             Ok(End::Dashes) => {
                 return self
                     .refuse_if_it_starts_a_process(unparsable("\"--\" before the subcommand"));
@@ -92,31 +92,31 @@ impl Scanner<'_> {
             Err(e) => return self.refuse_if_it_starts_a_process(e),
         }
         let Some(word) = self.next() else {
-            return Ok(Parsed::PassThrough);
+            return Ok(Scanned::PassThrough);
         };
         let Some(subcommand) = Subcommand::ALL.into_iter().find(|s| word == s.name()) else {
             // urfave/cli v3, which later versions of runc use, trims every word.
             let trimmed = word.to_string_lossy();
             return match starts_a_process(trimmed.trim()) {
                 true => Err(unknown(word)),
-                false => Ok(Parsed::PassThrough),
+                false => Ok(Scanned::PassThrough),
             };
         };
         match self.subcommand(runtime, subcommand, globals) {
-            Err(_) if !subcommand.starts_a_process() => Ok(Parsed::PassThrough),
+            Err(_) if !subcommand.starts_a_process() => Ok(Scanned::PassThrough),
             result => result,
         }
     }
 
     /// For a line whose beginning cannot be parsed: an error if it may start a process.
-    fn refuse_if_it_starts_a_process(&self, why: Error) -> Result<Parsed> {
+    fn refuse_if_it_starts_a_process(&self, why: Error) -> Result<Scanned> {
         match self
             .words
             .iter()
             .any(|w| starts_a_process(w.to_string_lossy().trim()))
         {
             true => Err(why),
-            false => Ok(Parsed::PassThrough),
+            false => Ok(Scanned::PassThrough),
         }
     }
 
@@ -125,7 +125,7 @@ impl Scanner<'_> {
         runtime: RuntimeKind,
         subcommand: Subcommand,
         globals: &[GivenOption],
-    ) -> Result<Parsed> {
+    ) -> Result<Scanned> {
         let table = tables::of(runtime, subcommand).ok_or_else(|| {
             unparsable(&format!("{} has no {}", runtime.name(), subcommand.name()))
         })?;
@@ -135,7 +135,7 @@ impl Scanner<'_> {
         let mut words: Vec<OsString> = Vec::new();
         loop {
             match self.options(table, &mut given)? {
-                End::Exit => return Ok(Parsed::PassThrough),
+                End::Exit => return Ok(Scanned::PassThrough),
                 End::Line => break,
                 End::Word if interleaved => words.extend(self.next().cloned()),
                 End::Word | End::Dashes => {
@@ -146,7 +146,7 @@ impl Scanner<'_> {
         }
         let mut words = words.into_iter();
         let Some(id) = words.next() else {
-            return Ok(Parsed::PassThrough);
+            return Ok(Scanned::PassThrough);
         };
         let rest: Vec<OsString> = words.collect();
         if subcommand != Subcommand::Exec && !rest.is_empty() {
@@ -181,7 +181,7 @@ impl Scanner<'_> {
             return Err(unparsable("--root is a relative path"));
         }
         let id = container_id(&id)?;
-        Ok(Parsed::Handled(CommandLine {
+        Ok(Scanned::Handled(RuntimeCommand {
             subcommand,
             id,
             globals: globals.to_vec(),

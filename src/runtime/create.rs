@@ -16,7 +16,7 @@ use crate::fs::run;
 use crate::node::Node;
 use crate::report;
 use crate::request::Caller;
-use crate::runtime::argv::CommandLine;
+use crate::runtime::argv::RuntimeCommand;
 use crate::runtime::argv::subcommand::Subcommand;
 use crate::runtime::handoff::Handoff;
 use crate::runtime::locate::RuntimeProgram;
@@ -30,7 +30,7 @@ const CONFIG: &str = "config.json";
 
 pub(super) fn prepare(
     runtime: &RuntimeProgram,
-    mut line: CommandLine,
+    mut line: RuntimeCommand,
     node: &Node,
 ) -> Result<Handoff> {
     let root = runtime_state::root(runtime.kind, line.global("root"));
@@ -115,7 +115,7 @@ pub(super) fn prepare(
 ///
 /// This is not left to the runtime: if the first container vanished before the runtime looks, it would
 /// create one from a configuration for which nothing was decided.
-fn already_exists(runtime: &RuntimeProgram, line: &CommandLine) -> Error {
+fn already_exists(runtime: &RuntimeProgram, line: &RuntimeCommand) -> Error {
     let id = &line.id;
     let why = match runtime.kind {
         RuntimeKind::Runc => "container with given ID already exists".to_owned(),
@@ -126,14 +126,14 @@ fn already_exists(runtime: &RuntimeProgram, line: &CommandLine) -> Error {
 }
 
 /// The real path of the bundle.
-fn bundle(line: &CommandLine) -> Result<PathBuf> {
+fn bundle(line: &RuntimeCommand) -> Result<PathBuf> {
     let given = Path::new(line.option("bundle").unwrap_or(OsStr::new(".")));
     fs::canonicalize(given).map_err(|e| Error::io("find the bundle", given, &e))
 }
 
 /// The configuration of the bundle. crun's `--config` names another one: in the bundle if it has the
 /// usual name, otherwise relative to the current directory (`src/create.c`, `src/run.c`).
-fn configuration(line: &CommandLine, bundle: &Path) -> PathBuf {
+fn configuration(line: &RuntimeCommand, bundle: &Path) -> PathBuf {
     match line.option("config") {
         Some(named) if named != CONFIG => env::current_dir().unwrap_or_default().join(named),
         _ => bundle.join(CONFIG),
@@ -141,7 +141,7 @@ fn configuration(line: &CommandLine, bundle: &Path) -> PathBuf {
 }
 
 /// Adds `--lsm-profile`. Without it CRIU restores the label of the checkpoint.
-fn set_lsm_profile(label: &Label, line: &mut CommandLine) -> Result<()> {
+fn set_lsm_profile(label: &Label, line: &mut RuntimeCommand) -> Result<()> {
     let wanted = OsString::from(format!("apparmor:{label}"));
     if let Some(other) = line.option("lsm-profile")
         && other != wanted

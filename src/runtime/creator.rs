@@ -9,7 +9,7 @@ use std::ffi::{OsStr, OsString};
 use crate::containers::record::ContainerKey;
 use crate::containers::{id, records, runtime_state};
 use crate::runtime::argv::subcommand::Subcommand;
-use crate::runtime::argv::{self, Parsed};
+use crate::runtime::argv::{self, Scanned};
 use crate::runtime::locate::{self, RuntimeProgram};
 use crate::settings::{RuntimeKind, RuntimeSettings};
 
@@ -37,8 +37,8 @@ pub(super) fn of_container(
         let scan = argv::scan(kind, words);
         let root = runtime_state::root(kind, scan.root.as_deref());
         let ids = match scan.result {
-            Ok(Parsed::Handled(line)) if line.subcommand.creates_a_container() => continue,
-            Ok(Parsed::Handled(line)) => vec![line.id],
+            Ok(Scanned::Handled(line)) if line.subcommand.creates_a_container() => continue,
+            Ok(Scanned::Handled(line)) => vec![line.id],
             _ => ids(scan.rest),
         };
         for id in ids {

@@ -6,13 +6,13 @@ use crate::containers::record::ContainerKey;
 use crate::containers::{pods, records, runtime_state};
 use crate::error::Result;
 use crate::report;
-use crate::runtime::argv::CommandLine;
+use crate::runtime::argv::RuntimeCommand;
 use crate::runtime::handoff::{self, Handoff};
 use crate::runtime::locate::RuntimeProgram;
 
 pub(super) fn carry_out(
     runtime: &RuntimeProgram,
-    line: &CommandLine,
+    line: &RuntimeCommand,
     words: &[OsString],
 ) -> Result<Handoff> {
     let root = runtime_state::root(runtime.kind, line.global("root"));

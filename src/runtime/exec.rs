@@ -17,7 +17,7 @@ use crate::error::{Error, Kind, Result};
 use crate::node::Node;
 use crate::profiles::{Check, Source, Store};
 use crate::report;
-use crate::runtime::argv::CommandLine;
+use crate::runtime::argv::RuntimeCommand;
 use crate::runtime::handoff::{self, Handoff};
 use crate::runtime::locate::RuntimeProgram;
 use crate::runtime::recover;
@@ -27,7 +27,7 @@ use crate::wanted::Wanted;
 
 pub(super) fn prepare(
     runtime: &RuntimeProgram,
-    mut line: CommandLine,
+    mut line: RuntimeCommand,
     node: &Node,
 ) -> Result<Handoff> {
     let root = runtime_state::root(runtime.kind, line.global("root"));
@@ -104,7 +104,7 @@ fn ensure(store: &Store<'_>, node: &Node, record: &mut Record, has_record: bool)
 }
 
 /// Writes the label into the process file, or adds `--apparmor` if there is none.
-fn set_label(line: &mut CommandLine, label: &Label) -> Result<()> {
+fn set_label(line: &mut RuntimeCommand, label: &Label) -> Result<()> {
     if let Some(given) = line.option("apparmor")
         && !Label::parse(&given.to_string_lossy()).is_ok_and(|given| given.same(label))
     {
@@ -141,7 +141,7 @@ fn set_label(line: &mut CommandLine, label: &Label) -> Result<()> {
 /// The lowest descriptor that a runtime passes on to no process. After the standard ones it passes on
 /// as many as `--preserve-fds` says; runc passes on those of socket activation before these
 /// (`exec.go` in runc, `utils_linux.go`).
-fn first_free_descriptor(line: &CommandLine) -> i32 {
+fn first_free_descriptor(line: &RuntimeCommand) -> i32 {
     let count = |text: Option<String>| text.and_then(|t| t.trim().parse::<i32>().ok());
     let preserved = line.option("preserve-fds");
     let preserved = count(preserved.map(|v| v.to_string_lossy().into_owned()));
@@ -155,7 +155,7 @@ fn first_free_descriptor(line: &CommandLine) -> i32 {
 /// Runs the runtime's `exec`, and kills the new process if it runs without the label.
 fn exec_and_verify(
     runtime: &RuntimeProgram,
-    line: &CommandLine,
+    line: &RuntimeCommand,
     record: &Record,
     pid_file: &Path,
     node: &Node,

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, ExitStatus};
 
 use crate::error::{Error, Kind, Result, reason};
-use crate::runtime::argv::CommandLine;
+use crate::runtime::argv::RuntimeCommand;
 use crate::runtime::locate::RuntimeProgram;
 
 /// What is left to do for a call that the wrapper has handled.
@@ -14,7 +14,7 @@ pub(super) enum Handoff {
     /// Become the runtime with the words as given.
     Unchanged,
     /// Become the runtime with this command line.
-    Rewritten(CommandLine),
+    Rewritten(RuntimeCommand),
     /// Exit with this code: the runtime was run as a child.
     Exited(u8),
 }

@@ -29,7 +29,7 @@ use std::process::ExitCode;
 use crate::error::Result;
 use crate::node::Node;
 use crate::report::{self, EngineLog};
-use crate::runtime::argv::Parsed;
+use crate::runtime::argv::Scanned;
 use crate::runtime::argv::subcommand::Subcommand;
 use crate::runtime::handoff::Handoff;
 use crate::settings::{Configuration, RuntimeKind, Settings};
@@ -77,13 +77,13 @@ fn run(argv0: &OsStr, words: &[OsString], context: &mut Context) -> Result<u8> {
     };
     let scan = argv::scan(kind, words);
     context.log = scan.log;
-    if let Ok(Parsed::Handled(line)) = &scan.result {
+    if let Ok(Scanned::Handled(line)) = &scan.result {
         context.what = format!("{} of container {}", line.subcommand.name(), line.id);
     }
     let runtime = found?;
     let line = match scan.result? {
-        Parsed::PassThrough => return Err(handoff::exec(&runtime, words)),
-        Parsed::Handled(line) => line,
+        Scanned::PassThrough => return Err(handoff::exec(&runtime, words)),
+        Scanned::Handled(line) => line,
     };
     // An unusable configuration refuses new containers, since its demands are unknown. Existing
     // containers keep what was decided for them: health checks and `kubectl exec` must not fail.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::bundle::Annotations;
 use crate::containers::record::{ContainerKey, Record};
 use crate::request::Request;
-use crate::runtime::argv::CommandLine;
+use crate::runtime::argv::RuntimeCommand;
 use crate::runtime::locate::RuntimeProgram;
 
 /// What the request and the command line say about the container.
@@ -15,7 +15,7 @@ pub(super) fn new_record(
     key: ContainerKey<'_>,
     bundle: &Path,
     request: &Request,
-    line: &CommandLine,
+    line: &RuntimeCommand,
 ) -> Record {
     let pid_file = line.option("pid-file").map(PathBuf::from);
     let cwd = env::current_dir().unwrap_or_default();

@@ -12,7 +12,7 @@ use crate::error::Result;
 use crate::node::Node;
 use crate::profiles::Source;
 use crate::request::{self, Caller, Key, Request, Wish};
-use crate::runtime::argv::CommandLine;
+use crate::runtime::argv::RuntimeCommand;
 use crate::runtime::locate::RuntimeProgram;
 use crate::runtime::new_record::new_record;
 use crate::wanted::{Component, Wanted};
@@ -25,7 +25,7 @@ use crate::wanted::{Component, Wanted};
 pub(super) fn from_bundle(
     runtime: &RuntimeProgram,
     key: ContainerKey<'_>,
-    line: &CommandLine,
+    line: &RuntimeCommand,
     node: &Node,
 ) -> Result<Option<Record>> {
     let Some(state) = runtime_state::read(runtime.kind, key)? else {

@@ -9,7 +9,7 @@ use crate::containers::record::Record;
 use crate::containers::{labels, records};
 use crate::error::{Error, Kind, Result};
 use crate::node::Node;
-use crate::runtime::argv::CommandLine;
+use crate::runtime::argv::RuntimeCommand;
 use crate::runtime::handoff::{self, Handoff};
 use crate::runtime::locate::RuntimeProgram;
 use crate::runtime::restored::RestoredContainer;
@@ -17,7 +17,7 @@ use crate::runtime::verify;
 use crate::runtime::watcher::spawn;
 
 /// Refuses a call that cannot be verified, before anything is changed.
-pub(super) fn can_be_verified(line: &CommandLine) -> Result<()> {
+pub(super) fn can_be_verified(line: &RuntimeCommand) -> Result<()> {
     if line.has("detach") && line.option("pid-file").is_some() {
         return Ok(());
     }
@@ -31,7 +31,7 @@ pub(super) fn can_be_verified(line: &CommandLine) -> Result<()> {
 /// Restores the container, and kills and deletes it if a thread lacks the label.
 pub(super) fn carry_out(
     runtime: &RuntimeProgram,
-    line: &CommandLine,
+    line: &RuntimeCommand,
     record: &Record,
     node: &Node,
 ) -> Result<Handoff> {

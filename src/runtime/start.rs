@@ -13,7 +13,7 @@ use crate::error::{Error, Kind, Result};
 use crate::fs::run;
 use crate::node::Node;
 use crate::profiles::Source;
-use crate::runtime::argv::CommandLine;
+use crate::runtime::argv::RuntimeCommand;
 use crate::runtime::handoff::{self, Handoff};
 use crate::runtime::locate::RuntimeProgram;
 use crate::runtime::verify::ContainerProcess;
@@ -25,7 +25,7 @@ const NOT_STARTED: &str = "nothing was started; try again";
 
 pub(super) fn carry_out(
     runtime: &RuntimeProgram,
-    line: &CommandLine,
+    line: &RuntimeCommand,
     words: &[OsString],
     node: &Node,
 ) -> Result<Handoff> {
@@ -92,7 +92,7 @@ pub(super) fn carry_out(
 /// Starts the container, and kills and deletes it if its process runs without the label.
 fn start_and_verify(
     runtime: &RuntimeProgram,
-    line: &CommandLine,
+    line: &RuntimeCommand,
     words: &[OsString],
     record: &Record,
     process: &ContainerProcess,

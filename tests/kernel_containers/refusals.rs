@@ -394,7 +394,7 @@ fn a_low_level_runtime_that_is_missing_or_ourselves() {
         ),
         (
             "[runtimes]\ndirectories = [\"/nonexistent\"]\n".to_owned(),
-            "not found",
+            "no root-owned runc",
         ),
     ] {
         fs::write(CONFIG, config).unwrap();

@@ -7,7 +7,7 @@ use crate::runtime::argv::subcommand::Subcommand;
 
 /// A parsed command line.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CommandLine {
+pub struct RuntimeCommand {
     /// The subcommand.
     pub subcommand: Subcommand,
     /// The container's id.
@@ -20,7 +20,7 @@ pub struct CommandLine {
     pub(super) rest: Vec<OsString>,
 }
 
-impl CommandLine {
+impl RuntimeCommand {
     /// The value of an option of the subcommand.
     #[must_use]
     pub fn option(&self, name: &str) -> Option<&OsStr> {

@@ -14,8 +14,8 @@ fn words(line: &str) -> Vec<OsString> {
 /// The result for a line: its canonical spelling, `passed on`, or `refused: …`.
 fn outcome(runtime: RuntimeKind, line: &str) -> String {
     match scan(runtime, &words(line)).result {
-        Ok(Parsed::Handled(line)) => line.words().join(OsStr::new(" ")).into_string().unwrap(),
-        Ok(Parsed::PassThrough) => "passed on".to_owned(),
+        Ok(Scanned::Handled(line)) => line.words().join(OsStr::new(" ")).into_string().unwrap(),
+        Ok(Scanned::PassThrough) => "passed on".to_owned(),
         Err(e) => {
             assert_eq!(e.kind(), Kind::Usage, "{e}");
             format!("refused: {e}")
@@ -59,7 +59,7 @@ fn command_lines_of_engines_are_parsed() {
             "/p",
         ),
     ] {
-        let Ok(Parsed::Handled(line)) = scan(runtime, &words(line)).result else {
+        let Ok(Scanned::Handled(line)) = scan(runtime, &words(line)).result else {
             panic!("{line}");
         };
         assert_eq!(
@@ -413,7 +413,7 @@ fn words_need_not_be_utf_8() {
     let word = |bytes: &[u8]| OsString::from_vec(bytes.to_vec());
     for runtime in RuntimeKind::ALL {
         let line = ["create".into(), word(b"--bundle=/\xff=\xfe"), "c".into()];
-        let Ok(Parsed::Handled(read)) = scan(runtime, &line).result else {
+        let Ok(Scanned::Handled(read)) = scan(runtime, &line).result else {
             panic!("{runtime:?}");
         };
         assert_eq!(
@@ -433,7 +433,7 @@ fn words_need_not_be_utf_8() {
 #[test]
 fn the_last_value_is_used_and_can_be_replaced() {
     let line = words("--root /a --root /b exec --apparmor a -e X=y --apparmor b c sh");
-    let Ok(Parsed::Handled(mut line)) = scan(Runc, &line).result else {
+    let Ok(Scanned::Handled(mut line)) = scan(Runc, &line).result else {
         panic!()
     };
     assert_eq!(line.global("root"), Some(OsStr::new("/b")));
@@ -567,9 +567,9 @@ fn runtime() -> impl Strategy<Value = RuntimeKind> {
     prop::sample::select(RuntimeKind::ALL.to_vec())
 }
 
-fn handled(runtime: RuntimeKind, words: &[OsString]) -> Option<CommandLine> {
+fn handled(runtime: RuntimeKind, words: &[OsString]) -> Option<RuntimeCommand> {
     match scan(runtime, words).result {
-        Ok(Parsed::Handled(line)) => Some(line),
+        Ok(Scanned::Handled(line)) => Some(line),
         _ => None,
     }
 }
@@ -618,6 +618,6 @@ proptest! {
         // Two words at the end, so that no value is missing and there is an id.
         let words = ["create"].into_iter().chain(options.iter().map(String::as_str));
         let words: Vec<_> = words.chain(["c", "c"]).map(OsString::from).collect();
-        prop_assert!(!matches!(scan(runtime, &words).result, Ok(Parsed::PassThrough)));
+        prop_assert!(!matches!(scan(runtime, &words).result, Ok(Scanned::PassThrough)));
     }
 }

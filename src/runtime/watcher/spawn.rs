@@ -12,7 +12,7 @@ use rustix::process::{PidfdFlags, getpid, pidfd_open};
 
 use crate::containers::record::Record;
 use crate::error::{Error, Kind, Result, reason};
-use crate::runtime::argv::CommandLine;
+use crate::runtime::argv::RuntimeCommand;
 use crate::runtime::locate::RuntimeProgram;
 use crate::runtime::watcher::arguments::WatcherArguments;
 
@@ -41,7 +41,7 @@ impl WatcherChild {
 /// Starts a watcher of this process, which will become the runtime (`run`).
 pub(in crate::runtime) fn for_runtime(
     runtime: &RuntimeProgram,
-    line: &CommandLine,
+    line: &RuntimeCommand,
     record: &Record,
 ) -> Result<()> {
     let mut child = start(runtime, line, record, &[])?;
@@ -53,7 +53,7 @@ pub(in crate::runtime) fn for_runtime(
 /// Starts a watcher of this process, which will call the runtime with these words and wait for it.
 pub(in crate::runtime) fn for_wrapper(
     runtime: &RuntimeProgram,
-    line: &CommandLine,
+    line: &RuntimeCommand,
     record: &Record,
     words: &[OsString],
 ) -> Result<WatcherChild> {
@@ -63,7 +63,7 @@ pub(in crate::runtime) fn for_wrapper(
 /// Starts a watcher and waits until it is ready.
 fn start(
     runtime: &RuntimeProgram,
-    line: &CommandLine,
+    line: &RuntimeCommand,
     record: &Record,
     words: &[OsString],
 ) -> Result<Child> {
