@@ -1,10 +1,10 @@
 //! The OCI hook: `oci-apparmor-hook STAGE`.
 //!
-//! `createRuntime`, and its old name `prestart`, run before the runtime writes the label: in time
-//! to load the profile, too late to change its name. `precreate` is podman's own stage: it gets
-//! the whole configuration and may change it. No hook sees `exec`; the wrapper does.
+//! `createRuntime`, and its old name `prestart`, run before the runtime sets the label: the hook can
+//! still load the profile, but not choose another one. `precreate` is podman's own stage: the hook gets
+//! the whole configuration and may change it. No hook is called for `exec`; only the wrapper is.
 //!
-//! The environment may be empty, or an attacker's; nothing of it is used.
+//! The environment may be empty or hostile. It is not used.
 
 use std::env;
 use std::io::Write;
@@ -24,19 +24,19 @@ use crate::request::Caller;
 const USAGE: &str = "\
 Usage: oci-apparmor-hook STAGE
 
-An OCI hook, called by podman, CRI-O or another engine; see oci-apparmor-hook(8).
+An OCI hook. podman, CRI-O and other engines call it; see oci-apparmor-hook(8).
 
 Stages:
-  createRuntime  loads the profile that the container names, and checks that it gets it
-  prestart       the same, by its old name
-  precreate      podman only: sets the profile in the configuration that it is given
+  createRuntime  load the profile that the container names, and check that the runtime applies it
+  prestart       the old name of createRuntime
+  precreate      podman only: set the profile in the configuration on standard input
 
 Options:
-  --help         shows this
-  --version      shows the version
+  --help         show this help
+  --version      show the version
 ";
 
-/// The program.
+/// Runs the program.
 #[must_use]
 pub fn main() -> ExitCode {
     report::on_panic();
@@ -68,7 +68,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Loads what the container names; the runtime is about to apply what the bundle says.
+/// Loads the profile, and checks that the bundle names it: the runtime applies what the bundle says.
 fn create_runtime(stage: &str) -> (String, Result<()>) {
     let state = match state::input().and_then(|bytes| state::parse(&bytes)) {
         Ok(state) => state,
@@ -94,7 +94,10 @@ fn load(id: &str, bundle: &Path) -> Result<()> {
             Kind::Policy,
             format!("the container must run under {label}, but the runtime will apply {applied}; a hook cannot change that"),
         )
-        .with_remedy("run it with the wrapper oci-apparmor-runtime, or name the profile to the engine"));
+        .with_remedy(format!(
+            "use the runtime oci-apparmor-runtime, or name the profile to the engine (podman: \
+             --security-opt apparmor={label})"
+        )));
     }
     let ensured = admission.ensure(&decision)?;
     for text in admission::notices(&decision, &ensured) {
@@ -103,13 +106,13 @@ fn load(id: &str, bundle: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Sets the profile in the configuration on standard input, and writes it to standard output.
+/// Copies the configuration from standard input to standard output, with the profile set.
 fn precreate() -> Result<()> {
     let bytes = state::input()?;
     let document = Document::config(&bytes)
         .map_err(|e| e.about("the configuration on standard input is refused"))?;
     let node = Node::load()?;
-    // podman starts a hook in the bundle, and tells it no id.
+    // podman starts the hook in the bundle and passes no id.
     let caller = Caller {
         id: "",
         bundle: Path::new(""),

@@ -1,9 +1,9 @@
-//! The one place that tells people of a refusal, on every channel that an engine may show.
+//! Reports refusals, on every channel that an engine may show.
 //!
-//! containerd and docker read the last `error` entry of the runtime's `--log`; podman reads it
-//! only if it is the single JSON object in there; CRI-O shows standard error; crun and podman
-//! drop what hooks print, so everything also goes to syslog. Nothing here can fail, and nothing
-//! is ever written when all is well: a runtime's standard error is its container's.
+//! containerd and docker read the last `error` entry of the runtime's `--log`; podman reads the log
+//! only if it is a single JSON object; CRI-O shows standard error; crun and podman discard what hooks
+//! print, so everything also goes to syslog. Failures to report are ignored. Without a refusal nothing
+//! is written: a runtime's standard error is its container's.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::OpenOptions;
@@ -15,14 +15,14 @@ use std::time::SystemTime;
 
 use crate::error::Error;
 
-/// Where syslog listens; journald does too.
+/// The socket of syslog and journald.
 const SYSLOG: &str = "/dev/log";
 
 /// Facility `daemon` (3) with the severities `err` (3) and `warning` (4), RFC 5424 6.2.1.
 const DAEMON_ERR: u8 = 3 << 3 | 3;
 const DAEMON_WARNING: u8 = 3 << 3 | 4;
 
-/// The engine's log, as `--log` and `--log-format` name it.
+/// The engine's log.
 #[derive(Debug, Clone, Default)]
 pub struct EngineLog {
     /// The value of `--log`.
@@ -43,12 +43,12 @@ pub fn refusal(what: &str, error: &Error, engine: &EngineLog) {
     to_syslog(DAEMON_ERR, &line);
 }
 
-/// Reports something that refuses nothing, to syslog alone.
+/// Reports something that is not a refusal, to syslog only.
 pub fn notice(text: &str) {
     to_syslog(DAEMON_WARNING, &format!("oci-apparmor: {text}"));
 }
 
-/// Reports a panic like a refusal; the release build then aborts.
+/// Reports panics. The release build then aborts.
 pub fn on_panic() {
     std::panic::set_hook(Box::new(|panic| {
         let line = format!("oci-apparmor: internal error, nothing was started: {panic}");
@@ -67,7 +67,7 @@ fn to_syslog(priority: u8, line: &str) {
     let Ok(socket) = UnixDatagram::unbound() else {
         return;
     };
-    // A listener that does not read must not hold a container up.
+    // A listener that does not read must not block the start of a container.
     if socket.set_nonblocking(true).is_err() {
         return;
     }
@@ -79,7 +79,7 @@ fn to_syslog(priority: u8, line: &str) {
     let _ = socket.send_to(message.as_bytes(), SYSLOG);
 }
 
-/// syslog puts the program's name in front itself.
+/// The line without the program's name, which syslog adds.
 fn strip(line: &str) -> &str {
     line.strip_prefix("oci-apparmor: ").unwrap_or(line)
 }
@@ -97,12 +97,12 @@ fn to_engine(line: &str, engine: &EngineLog) {
         .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
         .open(path);
     if let Ok(mut log) = opened {
-        // One write, so that the entry is whole beside others'.
+        // One write, so that entries of other processes do not get into it.
         let _ = log.write_all(entry.as_bytes());
     }
 }
 
-/// The file that `--log` names; crun also takes `file:`, `journald:` and `syslog:`.
+/// The file that `--log` names. crun also accepts `file:`, `journald:` and `syslog:`.
 fn file(log: &OsStr) -> Option<&OsStr> {
     let bytes = log.as_bytes();
     if let Some(path) = bytes.strip_prefix(b"file:") {
@@ -114,7 +114,7 @@ fn file(log: &OsStr) -> Option<&OsStr> {
     (!elsewhere && !bytes.is_empty()).then_some(log)
 }
 
-/// One entry as runc writes it; containerd drops everything if `time` is not RFC 3339.
+/// One entry as runc writes it. containerd ignores the whole log if `time` is not RFC 3339.
 fn log_entry(line: &str, json: bool, now: SystemTime) -> String {
     let time = humantime::format_rfc3339_seconds(now).to_string();
     let quoted = serde_json::Value::from(line).to_string();
@@ -130,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_entry_is_one_object_with_the_engines_keys() {
+    fn an_entry_is_one_line_with_level_message_and_time() {
         let entry = log_entry("a \"b\"", true, SystemTime::UNIX_EPOCH);
         let value: serde_json::Value = serde_json::from_str(&entry).unwrap();
         assert_eq!(value["level"], "error");
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn crun_log_targets_that_are_no_files_are_left_alone() {
+    fn only_files_are_written_of_cruns_log_targets() {
         assert_eq!(file(OsStr::new("file:/a")), Some(OsStr::new("/a")));
         assert_eq!(file(OsStr::new("/a")), Some(OsStr::new("/a")));
         assert_eq!(file(OsStr::new("journald:x")), None);

@@ -10,7 +10,7 @@ cd "$(dirname "$0")/.."
 
 cargo mutants --version >/dev/null 2>&1 || cargo install --locked cargo-mutants
 [ $# -gt 0 ] || set -- request.rs decision.rs 'bundle/*.rs' apparmor/name.rs apparmor/blob.rs \
-    runtime/argv.rs runtime/scanner.rs
+    runtime/argv.rs runtime/argv/scanner.rs
 
 for pattern; do
     shift

@@ -18,11 +18,11 @@ fuzz_target!(|data: &[u8]| {
         .split(|byte| *byte == 0)
         .map(|word| OsString::from_vec(word.to_vec()))
         .collect();
-    let Ok(Scanned::Ours(line)) = scan(runtime, &words).result else {
+    let Ok(Scanned::Handled(line)) = scan(runtime, &words).result else {
         return;
     };
     let again = match scan(runtime, &line.words()).result {
-        Ok(Scanned::Ours(again)) => again,
+        Ok(Scanned::Handled(again)) => again,
         other => panic!(
             "{words:?} became {:?}, which is read as {other:?}",
             line.words()

@@ -2,6 +2,7 @@
 //! here knows about containers.
 
 pub mod blob;
+pub mod confinement;
 pub mod kernel;
 pub mod loaded;
 pub mod name;

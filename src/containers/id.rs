@@ -1,7 +1,7 @@
-//! Ids of containers, as the low-level runtimes accept them.
+//! Container ids, as runc, crun and youki accept them.
 
-/// Whether a text is the id of a container: letters, digits, `_`, `+`, `.` and `-`, at most 255 of
-/// them; never a path (`.`, `..`), never an option.
+/// Whether a text is a valid container id: 1 to 255 letters, digits, `_`, `+`, `.` and `-`. `.`,
+/// `..` and texts that start with `-` are not, since an id is used as a file name and as an argument.
 #[must_use]
 pub fn is_valid(id: &str) -> bool {
     let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '+' | '.' | '-');

@@ -1,50 +1,50 @@
-//! The labels that the processes of a container really have.
+//! Compares the labels of a container's processes with its record.
 
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
+use crate::apparmor::confinement::Confinement;
 use crate::apparmor::kernel::{Enforcement, Kernel};
 use crate::apparmor::loaded::Mode;
-use crate::apparmor::name::Label;
-use crate::containers::members::Members;
-use crate::containers::process;
-use crate::containers::record::{Record, Recorded};
+use crate::containers::processes::ProcessSet;
+use crate::containers::record::{Record, RecordedProfile};
+use crate::containers::{attr, procfs};
 use crate::error::{Error, Kind, Result, quoted, reason};
 use crate::node::Node;
 use crate::profiles::Source;
 
-/// The label of a process's first thread, and whether that holds what was recorded.
+/// A process of a container, with the label of its first thread.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Process {
-    /// The process.
+pub struct LabelledProcess {
+    /// Its id.
     pub pid: u32,
     /// Its name, at most 15 bytes.
     pub comm: String,
     /// Its label as the kernel prints it.
     pub label: String,
-    /// Whether it holds every recorded profile, in a mode that will do.
-    pub holds: bool,
+    /// Whether the label contains every recorded profile in an acceptable mode.
+    pub confined: bool,
 }
 
-/// The processes of the container whose first process is `pid`, in the order of their ids.
+/// The processes of the container whose first process is `pid`, by their ids.
 ///
 /// # Errors
-/// Where it cannot be told which these are.
-pub fn of_container(pid: u32, record: &Record, node: &Node) -> Result<Vec<Process>> {
-    let text = |path: PathBuf| Some(process::read(&path).ok()?.trim_end().to_owned());
+/// If the processes of the container cannot be listed.
+pub fn of_container(pid: u32, record: &Record, node: &Node) -> Result<Vec<LabelledProcess>> {
     let look = |path: PathBuf| {
-        let label = text(path.join("attr/apparmor/current"))?;
-        Some(Process {
-            pid: process::id(&path)?,
-            comm: text(path.join("comm"))?,
-            holds: holds(&label, record, node).is_ok(),
-            label,
+        let label = attr::current(&path).ok()?;
+        let comm = procfs::read(&path.join("comm")).ok()?;
+        Some(LabelledProcess {
+            pid: procfs::id(&path)?,
+            comm: comm.trim_end().to_owned(),
+            confined: matches_record(&label, record, node).is_ok(),
+            label: label.to_string(),
         })
     };
-    let members = Members::of(pid, &record.id).and_then(|members| members.list_own());
-    let mut found: Vec<Process> = members
-        .map_err(|e| unknown(&record.id, &e))?
+    let processes = ProcessSet::of(pid, &record.id).and_then(|set| set.list_own());
+    let mut found: Vec<LabelledProcess> = processes
+        .map_err(|e| not_listed(&record.id, &e))?
         .into_iter()
         .filter_map(look)
         .collect();
@@ -52,18 +52,18 @@ pub fn of_container(pid: u32, record: &Record, node: &Node) -> Result<Vec<Proces
     Ok(found)
 }
 
-/// Whether every thread of the container whose first process is `pid` has the recorded label, and
-/// the kernel enforces it.
+/// Checks that every thread of the container whose first process is `pid` has the recorded label,
+/// and that the kernel enforces it.
 ///
 /// # Errors
-/// The first thread that has not, or that cannot be looked at; or where nothing is enforced.
-pub(crate) fn all_hold(pid: u32, record: &Record, node: &Node) -> Result<()> {
-    let members = Members::of(pid, &record.id).and_then(|members| members.list());
-    for process in members.map_err(|e| unknown(&record.id, &e))? {
+/// For the first thread that has another label or cannot be read, and if nothing is enforced.
+pub(crate) fn check_all_threads(pid: u32, record: &Record, node: &Node) -> Result<()> {
+    let processes = ProcessSet::of(pid, &record.id).and_then(|set| set.list());
+    for process in processes.map_err(|e| not_listed(&record.id, &e))? {
         for path in threads(&process)? {
-            match process::read(&path.join("attr/apparmor/current")) {
-                Ok(text) => holds(text.trim_end(), record, node)?,
-                // It has ended meanwhile.
+            match attr::current(&path) {
+                Ok(label) => matches_record(&label, record, node)?,
+                // The thread has ended.
                 Err(e) if e.kind() == ErrorKind::NotFound && !path.exists() => {}
                 Err(e) => {
                     let why = format!(
@@ -76,34 +76,34 @@ pub(crate) fn all_hold(pid: u32, record: &Record, node: &Node) -> Result<()> {
             }
         }
     }
-    enforced(record, &node.kernel)
+    check_enforcement(record, &node.kernel)
 }
 
-/// The directories of a process's threads; none where it has ended meanwhile.
+/// The directories of a process's threads; none if the process has ended.
 fn threads(process: &Path) -> Result<Vec<PathBuf>> {
     let directory = process.join("task");
     let listed = fs::read_dir(&directory)
         .and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect());
-    match listed.map_err(process::ended) {
+    match listed.map_err(procfs::not_found_if_ended) {
         Err(e) if e.kind() == ErrorKind::NotFound => Ok(Vec::new()),
         other => other.map_err(|e| Error::io("list", &directory, &e)),
     }
 }
 
-fn unknown(id: &str, error: &io::Error) -> Error {
+fn not_listed(id: &str, error: &io::Error) -> Error {
     let why = format!(
-        "cannot tell which processes are those of container {id}: {}",
+        "cannot list the processes of container {id}: {}",
         reason(error)
     );
     Error::new(Kind::Internal, why)
 }
 
-/// Whether the kernel enforces what was recorded, if that confines at all. With its global mode at
-/// `complain` every process still shows `(enforce)`, see [`Kernel::enforcement`].
+/// Checks that the kernel enforces profiles, if the record has any. If its global mode is
+/// `complain`, every process still shows `(enforce)`, see [`Kernel::enforcement`].
 ///
 /// # Errors
-/// Where it does not.
-pub fn enforced(record: &Record, kernel: &Kernel) -> Result<()> {
+/// If it does not.
+pub fn check_enforcement(record: &Record, kernel: &Kernel) -> Result<()> {
     if record.components.is_empty() {
         return Ok(());
     }
@@ -113,46 +113,29 @@ pub fn enforced(record: &Record, kernel: &Kernel) -> Result<()> {
     }
 }
 
-/// Whether a label as the kernel prints it holds every recorded profile in its mode. Stacks are
-/// sets, and a child of a profile is that profile.
-pub(crate) fn holds(text: &str, record: &Record, node: &Node) -> Result<()> {
-    let (components, mode) = components(text);
-    let held = |recorded: &&Recorded| {
-        components.iter().any(|c| recorded.name.covers(c)) && in_mode(recorded, mode, node)
-    };
-    match record.components.iter().find(|recorded| !held(recorded)) {
+/// Checks that a label contains every recorded profile in its mode. Further components are allowed,
+/// and a child profile counts as its parent.
+pub(crate) fn matches_record(label: &Confinement, record: &Record, node: &Node) -> Result<()> {
+    let missing = record.components.iter().find(|recorded| {
+        !label.components().any(|c| recorded.name.covers(c))
+            || !is_in_mode(recorded, label.mode(), node)
+    });
+    match missing {
         None => Ok(()),
         Some(missing) => Err(Error::new(
             Kind::Policy,
             format!(
                 "a process runs as {} instead of under {}",
-                quoted(text),
+                quoted(label.as_str()),
                 missing.name
             ),
         )),
     }
 }
 
-/// Whether the first thread of a process has all profiles of a label.
-pub(crate) fn runs_under(pid: u32, label: &Label) -> bool {
-    let path = format!("/proc/{pid}/attr/apparmor/current");
-    let text = fs::read_to_string(path).unwrap_or_default();
-    let (has, _) = components(text.trim_end());
-    let mut names = label.components().iter();
-    names.all(|name| has.iter().any(|part| name.covers(part)))
-}
-
-/// The profiles of a label as the kernel prints it, and the mode, if it prints one.
-pub(crate) fn components(text: &str) -> (Vec<&str>, Option<&str>) {
-    let (label, mode) = match text.strip_suffix(')').and_then(|t| t.rsplit_once(" (")) {
-        Some((label, mode)) => (label, Some(mode)),
-        None => (text, None),
-    };
-    (label.split("//&").collect(), mode)
-}
-
-/// The mode that is printed is the whole stack's; a mixed one tells nothing of its parts.
-fn in_mode(recorded: &Recorded, printed: Option<&str>, node: &Node) -> bool {
+/// The printed mode is that of the whole stack. If it is `mixed`, the kernel is asked for the mode of
+/// this profile.
+fn is_in_mode(recorded: &RecordedProfile, printed: Option<&str>, node: &Node) -> bool {
     match printed {
         Some("enforce" | "kill") => true,
         _ => match node.kernel.loaded(&recorded.name) {
@@ -170,18 +153,18 @@ fn in_mode(recorded: &Recorded, printed: Option<&str>, node: &Node) -> bool {
 mod tests {
     use super::*;
     use crate::apparmor::name::ProfileName;
-    use crate::containers::record::{Place, empty};
+    use crate::containers::record::ContainerKey;
     use crate::wanted::Wanted;
 
     fn record(names: &[&str]) -> Record {
-        let place = Place {
+        let key = ContainerKey {
             root: Path::new("/r"),
             id: "c",
         };
-        let mut record = empty("runc", place, Path::new("/b"));
+        let mut record = Record::new("runc", key, Path::new("/b"));
         record.components = names
             .iter()
-            .map(|name| Recorded {
+            .map(|name| RecordedProfile {
                 name: ProfileName::parse(name).unwrap(),
                 wanted: Wanted::Enforcing,
                 mode: Mode::Enforce,
@@ -202,7 +185,7 @@ mod tests {
             ("p//&unconfined (enforce)", &["p"]),
         ] {
             assert!(
-                holds(text, &record(names), &Node::default()).is_ok(),
+                matches_record(&Confinement::new(text), &record(names), &Node::default()).is_ok(),
                 "{text}"
             );
         }
@@ -216,7 +199,7 @@ mod tests {
             ("", &["p"]),
         ] {
             assert!(
-                holds(text, &record(names), &Node::default()).is_err(),
+                matches_record(&Confinement::new(text), &record(names), &Node::default()).is_err(),
                 "{text}"
             );
         }

@@ -1,10 +1,10 @@
-//! What a pod's annotations of ours were when it was made; its containers must carry the same.
+//! Our annotations of each pod, as they were when the pod was created. Its containers must have the
+//! same ones.
 //!
-//! Annotations of a pod can be edited while it runs, and that must not be a way out of a profile.
-//! The record of a sandbox has them, but a pod can outlive its sandbox: where containers share a
-//! process namespace, one of them can end the sandbox's process, and the kubelet then makes
-//! another sandbox of the same pod, with the annotations of that day. So they are kept under the
-//! pod's UID as well, beyond the sandbox.
+//! Annotations can be edited while a pod runs, and that must not remove a profile. The record of the
+//! sandbox has the annotations, but a pod can outlive its sandbox: if containers share a process
+//! namespace, one of them can end the sandbox's process, and the kubelet then creates another sandbox
+//! from the current annotations. So they are also stored under the pod's UID.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -19,7 +19,8 @@ use crate::bundle::Annotations;
 use crate::bundle::document::Document;
 use crate::bundle::files::SpecFile;
 use crate::containers::id;
-use crate::containers::record::{self, Place, Record};
+use crate::containers::record::{ContainerKey, Record};
+use crate::containers::{records, records_lock};
 use crate::error::{Error, Kind, Result, quoted};
 use crate::fs::digest;
 use crate::fs::run;
@@ -28,18 +29,18 @@ use crate::request::{self, Caller, Engine, Request};
 /// The version of the format.
 const VERSION: u32 = 1;
 
-/// As for records: annotations are bounded by Kubernetes at 256 KiB.
+/// Kubernetes limits annotations to 256 KiB.
 const MAX: u64 = 1 << 20;
 
-/// How long a pod is remembered of which no container is left, since it was last heard of: its
-/// sandbox may have ended, and the next one fail again and again before it comes to us.
+/// How long a pod without containers is kept since it was last used. After its sandbox has ended, the
+/// engine may fail to create the next one for a while.
 const KEPT: Duration = Duration::from_hours(24);
 
-const ANEW: &str = "delete the pod and make it anew";
+const RECREATE: &str = "delete the pod and create it again";
 
-/// What is remembered of one pod; `docs/formats.md` describes each field.
+/// A stored pod; `docs/formats.md` describes each field.
 #[derive(Debug, Serialize, Deserialize)]
-struct Pod {
+struct StoredPod {
     version: u32,
     namespace: String,
     pod: String,
@@ -47,17 +48,17 @@ struct Pod {
     annotations: Annotations,
 }
 
-/// Refuses a container or a sandbox whose annotations of ours are not those of its pod.
+/// Refuses a container or a sandbox if our annotations in it differ from those of its pod.
 ///
 /// # Errors
-/// [`Kind::Policy`]; also where what is remembered of the pod is there and cannot be relied on.
+/// [`Kind::Policy`], also if the pod is stored and the file cannot be used.
 pub(crate) fn check(
     request: &Request,
     root: &Path,
     caller: Caller<'_>,
     restored: bool,
 ) -> Result<()> {
-    // Where there is no place for what is remembered, nothing is.
+    // Without a run-time directory nothing is stored.
     let file = file(
         request.namespace.as_deref(),
         request.pod.as_deref(),
@@ -68,7 +69,7 @@ pub(crate) fn check(
     let known = match (by_uid, &request.sandbox) {
         (Some(known), _) => Some(known),
         (None, Some(sandbox)) if !request.is_sandbox && id::is_valid(sandbox) => {
-            match by_sandbox(Place { root, id: sandbox })? {
+            match by_sandbox(ContainerKey { root, id: sandbox })? {
                 None if request.engine == Engine::CriO => by_bundle(caller, sandbox)?,
                 known => known,
             }
@@ -76,16 +77,16 @@ pub(crate) fn check(
         _ => None,
     };
     let Some(known) = known else {
-        // Keys of a checkpoint image come to stand among those of the pod (see `request/crio.rs`).
+        // CRI-O adds the annotations of a checkpoint image to those of the pod (see `request/crio.rs`).
         return match request.keys.keys().next() {
             Some(key) if restored && request.engine == Engine::CriO => Err(Error::new(
                 Kind::Policy,
                 format!(
-                    "nothing tells whether the annotation {} is its pod's or the checkpoint's",
+                    "cannot tell whether the annotation {} is from the pod or from the checkpoint",
                     quoted(key)
                 ),
             )
-            .with_remedy("start the container from its image instead of restoring it")),
+            .with_remedy("create the container from its image instead of restoring it")),
             _ => Ok(()),
         };
     };
@@ -93,29 +94,29 @@ pub(crate) fn check(
     let Some(key) = keys.find(|key| known.get(*key) != request.keys.get(*key)) else {
         return Ok(());
     };
-    // While it is tried again, it is not forgotten.
+    // The pod stays stored while the engine tries again.
     if let Some(file) = &file {
-        heard_of(file);
+        touch(file);
     }
     Err(Error::new(
         Kind::Policy,
         format!(
-            "the annotation {} is not what it was when the pod was made",
+            "the annotation {} has changed since the pod was created",
             quoted(key)
         ),
     )
     .with_remedy(match request.is_sandbox {
-        // What crictl makes has the UID that its file says.
-        true => format!("{ANEW}, under another UID"),
-        false => ANEW.to_owned(),
+        // A pod made with crictl has the UID in its file, and keeps it.
+        true => format!("{RECREATE}, with another UID"),
+        false => RECREATE.to_owned(),
     }))
 }
 
-/// Remembers the pod of a sandbox that is about to be made.
+/// Stores the pod of a sandbox that is about to be created.
 ///
 /// # Errors
-/// Where that cannot be written; the sandbox must then not be made.
-pub(crate) fn remember(request: &Request) -> Result<()> {
+/// If it cannot be written. The sandbox must then not be created.
+pub(crate) fn store(request: &Request) -> Result<()> {
     let (Some(namespace), Some(pod), Some(uid)) = (
         request.namespace.clone(),
         request.pod.clone(),
@@ -126,7 +127,7 @@ pub(crate) fn remember(request: &Request) -> Result<()> {
     let Some(path) = file(Some(&namespace), Some(&pod), Some(&uid))? else {
         return Ok(());
     };
-    let pod = Pod {
+    let pod = StoredPod {
         version: VERSION,
         namespace,
         pod,
@@ -134,39 +135,39 @@ pub(crate) fn remember(request: &Request) -> Result<()> {
         annotations: request.keys.clone(),
     };
     let text = serde_json::to_vec(&pod).map_err(|e| Error::io("write", &path, &e.into()))?;
-    let _together = record::together()?;
+    let _lock = records_lock::shared()?;
     run::replace(&path, &text).map_err(|e| {
-        e.about("what is remembered of the pod")
-            .with_remedy("free or repair /run")
+        e.about("the annotations of the pod")
+            .with_remedy("free space in /run, or make it writable")
     })
 }
 
-/// A container of this record has gone: its pod may go on without one for a while.
-pub(crate) fn outlives(record: &Record) {
+/// Keeps the pod of a container that was deleted: it may have no container for a while.
+pub(crate) fn container_deleted(record: &Record) {
     if let Ok(Some(path)) = of(record) {
-        heard_of(&path);
+        touch(&path);
     }
 }
 
-/// Forgets pods of which no container is left and nothing was heard for long; returns how many.
-/// `before` are the records from before those of containers that are gone were removed.
+/// Removes pods that have had no container for a day; returns their number. `before` are the records
+/// as they were before those of deleted containers were removed.
 ///
 /// # Errors
-/// Where they cannot be listed or locked.
+/// If pods or records cannot be listed or locked.
 pub fn tidy(before: &[Record]) -> Result<u64> {
     let files = |records: &[Record]| -> BTreeSet<PathBuf> {
         records.iter().filter_map(|r| of(r).ok()?).collect()
     };
-    let (before, living) = (files(before), files(&record::all()?));
+    let (before, living) = (files(before), files(&records::all()?));
     let mut count: u64 = 0;
     for path in run::list(&directory()?)? {
         if living.contains(&path) {
             continue;
         }
-        record::alone(|| {
+        records_lock::exclusive(|| {
             if before.contains(&path) {
-                heard_of(&path);
-            // What makes a sandbox writes it anew first, so an old one has none.
+                touch(&path);
+            // A sandbox that is being created has just been stored, so it is not old.
             } else if is_old(&path) && fs::remove_file(&path).is_ok() {
                 count = count.saturating_add(1);
             }
@@ -179,8 +180,8 @@ fn directory() -> Result<PathBuf> {
     Ok(run::path()?.join("pods"))
 }
 
-/// Where a pod is remembered, if the engine tells its UID. The names are in it so that a UID which
-/// a pod might get past an old engine reaches no pod of another name.
+/// The file of a pod, if its UID is known. Its name depends on namespace and pod name as well, so that
+/// a forged UID matches no pod of another name.
 fn file(namespace: Option<&str>, pod: Option<&str>, uid: Option<&str>) -> Result<Option<PathBuf>> {
     let (Some(namespace), Some(pod), Some(uid)) = (namespace, pod, uid) else {
         return Ok(None);
@@ -197,8 +198,8 @@ fn of(record: &Record) -> Result<Option<PathBuf>> {
     )
 }
 
-/// Keeps it for another while; that this fails costs at most the while.
-fn heard_of(path: &Path) {
+/// Sets the time of the last use. If this fails, the pod is removed earlier.
+fn touch(path: &Path) {
     let file = File::options()
         .write(true)
         .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
@@ -212,42 +213,44 @@ fn is_old(path: &Path) -> bool {
     age.is_ok_and(|age| age > KEPT)
 }
 
-/// What is remembered under a pod's UID.
+/// The annotations that are stored under a pod's UID.
 fn by_uid(path: &Path) -> Result<Option<Annotations>> {
-    let pod = run::read(path, MAX).and_then(|bytes| serde_json::from_slice::<Pod>(&bytes).ok());
+    let pod =
+        run::read(path, MAX).and_then(|bytes| serde_json::from_slice::<StoredPod>(&bytes).ok());
     match pod.filter(|pod| pod.version == VERSION) {
         Some(pod) => Ok(Some(pod.annotations)),
         None => match path.symlink_metadata() {
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-            _ => Err(unreliable("cannot be read or relied on".to_owned()).with_remedy(ANEW)),
+            _ => Err(unusable("it cannot be read or is not trusted")),
         },
     }
 }
 
-/// What is recorded of its sandbox. Only one that was made before us has no record.
-fn by_sandbox(place: Place<'_>) -> Result<Option<Annotations>> {
-    if let Some(record) = record::read(place) {
+/// The annotations in the record of the sandbox. A sandbox that is older than the wrapper has none.
+fn by_sandbox(sandbox: ContainerKey<'_>) -> Result<Option<Annotations>> {
+    if let Some(record) = records::read(sandbox) {
         return Ok(Some(record.annotations));
     }
-    if let Some(version) = record::newer(place) {
-        let why = format!("is of the newer version {version}, which this program does not know");
-        return Err(unreliable(why).with_remedy(format!("update oci-apparmor, or {ANEW}")));
+    if let Some(version) = records::newer_version(sandbox) {
+        let why = format!("it has version {version}, which this oci-apparmor does not support");
+        return Err(unusable(&why).with_remedy(format!("update oci-apparmor, or {RECREATE}")));
     }
-    match record::is_there(place) {
+    match records::exists(sandbox) {
         false => Ok(None),
-        true => Err(unreliable("cannot be read or relied on".to_owned()).with_remedy(ANEW)),
+        true => Err(unusable("it cannot be read or is not trusted")),
     }
 }
 
-fn unreliable(why: String) -> Error {
-    Error::new(Kind::Policy, format!("what was recorded of its pod {why}"))
+fn unusable(why: &str) -> Error {
+    let why = format!("the record of the pod cannot be used: {why}");
+    Error::new(Kind::Policy, why).with_remedy(RECREATE)
 }
 
-/// What a sandbox of CRI-O's has in its configuration. Usually nothing runs in it
-/// (`drop_infra_ctr`), so no runtime was ever called for it; CRI-O writes its `config.json` all
-/// the same (`server/sandbox_run_linux.go`, `configureAndSaveInfraContainer`), beside those of its
-/// containers, in `overlay-containers/ID/userdata`. Containers get the annotations from CRI-O's
-/// memory, which a restart fills from words that a pod may have forged (`LoadSandbox`).
+/// The annotations in the configuration of a CRI-O sandbox. Usually nothing runs in such a sandbox
+/// (`drop_infra_ctr`), so no runtime was called for it. CRI-O still writes its `config.json`
+/// (`server/sandbox_run_linux.go`, `configureAndSaveInfraContainer`), beside those of its
+/// containers, in `overlay-containers/ID/userdata`. Containers get the annotations that CRI-O has in
+/// memory; after a restart it reads them from values that a pod may have forged (`LoadSandbox`).
 fn by_bundle(caller: Caller<'_>, sandbox: &str) -> Result<Option<Annotations>> {
     let own = Path::new(caller.id).join("userdata");
     let all = caller.bundle.ancestors().nth(2);
@@ -273,6 +276,9 @@ fn by_bundle(caller: Caller<'_>, sandbox: &str) -> Result<Option<Annotations>> {
         .map_err(|e| e.about("the sandbox of its pod"))?;
     match of_sandbox.is_sandbox {
         true => Ok(Some(of_sandbox.keys)),
-        false => Err(unreliable(format!("is not in {}", path.display())).with_remedy(ANEW)),
+        false => {
+            let why = format!("{} is not the configuration of a sandbox", path.display());
+            Err(unusable(&why))
+        }
     }
 }

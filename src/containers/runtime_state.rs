@@ -1,4 +1,4 @@
-//! Where a low-level runtime keeps the containers that it made, and what it says about them.
+//! The state that a low-level runtime keeps of each container, `ROOT/ID`.
 
 use std::env;
 use std::ffi::OsStr;
@@ -8,16 +8,17 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use crate::containers::process::Stat;
+use crate::containers::procfs::Stat;
+use crate::containers::record::ContainerKey;
 use crate::error::{Error, Kind, Result, reason};
 use crate::fs::bounded;
 use crate::settings::RuntimeKind;
 use crate::user_namespace;
 
-/// The state files are the size of a bundle's configuration.
+/// runc's state contains the whole configuration, which is limited to this size.
 const MAX: u64 = 16 << 20;
 
-/// The directory of `runtime`'s containers: the one that was given, or its own default.
+/// The root directory of `runtime`: the value of `--root`, or its default.
 #[must_use]
 pub fn root(runtime: RuntimeKind, given: Option<&OsStr>) -> PathBuf {
     if let Some(given) = given {
@@ -32,7 +33,7 @@ pub fn root(runtime: RuntimeKind, given: Option<&OsStr>) -> PathBuf {
     }
 }
 
-/// Whether `runtime` would put its containers below `$XDG_RUNTIME_DIR`.
+/// Whether the default root of `runtime` is below `$XDG_RUNTIME_DIR`.
 fn honours_user_directory(runtime: RuntimeKind) -> bool {
     let root = nix::unistd::geteuid().is_root();
     match runtime {
@@ -40,31 +41,30 @@ fn honours_user_directory(runtime: RuntimeKind) -> bool {
         RuntimeKind::Runc if root => {
             !user_namespace::is_initial() && env::var_os("USER").is_none_or(|u| u != "root")
         }
-        // crun takes it whoever runs it (libcrun/status.c, get_run_directory()).
+        // crun does so for every user (libcrun/status.c, get_run_directory()).
         RuntimeKind::Crun => true,
         RuntimeKind::Runc | RuntimeKind::Youki => !root,
     }
 }
 
-/// What a container was made from.
+/// What a runtime's state says of a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Origin {
+pub struct RuntimeState {
     /// Its bundle.
     pub bundle: PathBuf,
-    /// The configuration that was read.
+    /// The configuration file that the runtime read.
     pub configuration: PathBuf,
-    /// Its first process; `None` where there is none any more.
+    /// Its first process; `None` if that has ended.
     pub pid: Option<u32>,
-    /// Whether it waits for `start`: its first process is still the runtime's own.
-    pub waits: bool,
+    /// Whether it waits for `start`. Its first process then still executes the runtime.
+    pub awaits_start: bool,
 }
 
-/// What a container was made from, as its runtime remembers it; `None` where the runtime does
-/// not have such a container.
+/// Reads the state of a container; `None` if the runtime has no such container.
 ///
 /// # Errors
-/// Where the state is there and cannot be understood: the container may be one that asked.
-pub fn origin(runtime: RuntimeKind, root: &Path, id: &str) -> Result<Option<Origin>> {
+/// If there is a state that cannot be read: the container may be one with a profile.
+pub fn read(runtime: RuntimeKind, container: ContainerKey<'_>) -> Result<Option<RuntimeState>> {
     #[derive(Deserialize)]
     struct RuncState {
         config: RuncConfig,
@@ -78,28 +78,28 @@ pub fn origin(runtime: RuntimeKind, root: &Path, id: &str) -> Result<Option<Orig
         labels: Vec<String>,
     }
     #[derive(Deserialize)]
-    struct Named {
+    struct State {
         bundle: PathBuf,
         #[serde(default)]
         pid: Option<i64>,
-        /// Only crun's.
+        /// Only crun has it.
         #[serde(default, rename = "process-start-time")]
         started: u64,
     }
-    let own = root.join(id);
-    // What cannot be looked at may be there: an exec would then go without its label.
-    if !exists(&own)? {
+    let own = container.state_directory();
+    // A state that cannot be looked at may exist, and an `exec` would then run without the label.
+    if !exists(container)? {
         return Ok(None);
     }
     let (bundle, pid, started) = match runtime {
         RuntimeKind::Runc => {
-            let state: RuncState = read(&own.join("state.json"))?;
+            let state: RuncState = read_json(&own.join("state.json"))?;
             let bundle = state
                 .config
                 .labels
                 .iter()
                 .find_map(|l| l.strip_prefix("bundle="));
-            let bundle = bundle.ok_or_else(|| unreadable(&own, "it names no bundle"))?;
+            let bundle = bundle.ok_or_else(|| unreadable(&own, "it does not name the bundle"))?;
             let (pid, started) = (state.init_process_pid, state.init_process_start);
             (PathBuf::from(bundle), Some(pid), started)
         }
@@ -109,7 +109,7 @@ pub fn origin(runtime: RuntimeKind, root: &Path, id: &str) -> Result<Option<Orig
             } else {
                 "state.json"
             };
-            let state: Named = read(&own.join(file))?;
+            let state: State = read_json(&own.join(file))?;
             (state.bundle, state.pid, state.started)
         }
     };
@@ -118,50 +118,56 @@ pub fn origin(runtime: RuntimeKind, root: &Path, id: &str) -> Result<Option<Orig
         RuntimeKind::Crun => own.join("config.json"),
         RuntimeKind::Runc | RuntimeKind::Youki => bundle.join("config.json"),
     };
-    // runc and crun wait at a FIFO for `start`, youki at a socket; each goes when it starts.
-    let waits = exists(&own.join("exec.fifo"))? || exists(&own.join("notify.sock"))?;
+    // runc and crun wait for `start` at a FIFO, youki at a socket. `start` removes it.
+    let awaits_start =
+        path_exists(&own.join("exec.fifo"))? || path_exists(&own.join("notify.sock"))?;
     let pid = pid.and_then(|pid| u32::try_from(pid).ok());
     let pid = match pid {
-        Some(pid) if is_there_since(pid, started).map_err(|e| unreadable(&own, &reason(&e)))? => {
+        Some(pid) if is_process_of(pid, started).map_err(|e| unreadable(&own, &reason(&e)))? => {
             Some(pid)
         }
         _ => None,
     };
-    Ok(Some(Origin {
+    Ok(Some(RuntimeState {
         bundle,
         configuration,
         pid,
-        waits,
+        awaits_start,
     }))
 }
 
-/// Whether there is a process of this id that has not ended, and is no later one: the time of its
-/// start is the one that the runtime has noted down, if it has.
-fn is_there_since(pid: u32, started: u64) -> io::Result<bool> {
+/// Whether there is a running process with this id and, if the runtime recorded a start time, with
+/// that start time. Otherwise the id was reused.
+fn is_process_of(pid: u32, started: u64) -> io::Result<bool> {
     match Stat::read(&Path::new("/proc").join(pid.to_string())) {
-        Ok(stat) => Ok(!stat.is_over() && (started == 0 || stat.started() == started)),
+        Ok(stat) => Ok(!stat.has_ended() && (started == 0 || stat.started() == started)),
         Err(e) if e.kind() == ErrorKind::NotFound => Ok(false),
         Err(e) => Err(e),
     }
 }
 
-/// Whether a container is one that this kind of runtime made: several may share a root.
+/// Whether this kind of runtime created a container. Several runtimes may use one root.
 #[must_use]
-pub fn has(runtime: RuntimeKind, root: &Path, id: &str) -> bool {
-    let is = |file: &str| root.join(id).join(file).try_exists().unwrap_or(true);
+pub fn is_created_by(runtime: RuntimeKind, container: ContainerKey<'_>) -> bool {
+    let directory = container.state_directory();
+    let has = |file: &str| directory.join(file).try_exists().unwrap_or(true);
     match runtime {
-        RuntimeKind::Crun => is("status"),
-        // youki keeps the state that every runtime shows, and beside it a file of its own.
-        RuntimeKind::Runc => is("state.json") && !is("youki_config.json"),
-        RuntimeKind::Youki => is("youki_config.json"),
+        RuntimeKind::Crun => has("status"),
+        // youki writes `state.json` as runc does, and another file beside it.
+        RuntimeKind::Runc => has("state.json") && !has("youki_config.json"),
+        RuntimeKind::Youki => has("youki_config.json"),
     }
 }
 
-/// Whether there is something of this name.
+/// Whether a runtime has state of a container.
 ///
 /// # Errors
-/// Where it cannot be told: that is not the same as no.
-pub(crate) fn exists(path: &Path) -> Result<bool> {
+/// If that cannot be determined.
+pub(crate) fn exists(container: ContainerKey<'_>) -> Result<bool> {
+    path_exists(&container.state_directory())
+}
+
+fn path_exists(path: &Path) -> Result<bool> {
     match path.symlink_metadata() {
         Ok(_) => Ok(true),
         Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(false),
@@ -169,7 +175,7 @@ pub(crate) fn exists(path: &Path) -> Result<bool> {
     }
 }
 
-fn read<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<T> {
+fn read_json<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<T> {
     let bytes = File::open(path)
         .and_then(|file| bounded::read(&file, MAX))
         .map_err(|e| unreadable(path, &reason(&e)))?
@@ -180,10 +186,7 @@ fn read<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<T> {
 fn unreadable(path: &Path, why: &str) -> Error {
     Error::new(
         Kind::Internal,
-        format!(
-            "the runtime's state {} cannot be read: {why}",
-            path.display()
-        ),
+        format!("cannot read the runtime's state {}: {why}", path.display()),
     )
     .with_remedy("restart the container")
 }

@@ -1,52 +1,52 @@
 //! Versions of low-level runtimes that are known to run containers without their label.
 //!
-//! A distribution may have mended one without another version number, so by itself a version is
-//! only a warning (`oci-apparmor check`); a node can refuse them (`refuse_vulnerable`).
+//! A distribution may fix a bug without changing the version number. So `oci-apparmor check` only warns
+//! of these versions; with `refuse_vulnerable` the wrapper refuses them.
 
 use std::time::Duration;
 
 use crate::child::{self, Limits};
 use crate::error::{Error, Kind, Result, foreign};
-use crate::runtime::locate::Located;
+use crate::runtime::locate::RuntimeProgram;
 use crate::settings::RuntimeKind;
 
-/// A way in which a label gets lost.
+/// A known bug that makes a runtime lose labels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Hole {
-    /// By which name it is known.
+pub struct Advisory {
+    /// Its CVE number or issue.
     pub name: &'static str,
     /// What it does.
     pub effect: &'static str,
-    /// The versions in which it is mended.
-    pub mended: &'static str,
+    /// The versions that fix it.
+    pub fixed: &'static str,
 }
 
-const PROC_LINK: Hole = Hole {
+const PROC_LINK: Advisory = Advisory {
     name: "CVE-2023-28642",
-    effect: "an image whose /proc is a link runs without its profile",
-    mended: "1.1.5",
+    effect: "an image whose /proc is a symbolic link runs without its profile",
+    fixed: "1.1.5",
 };
 
-const PROC_RACE: Hole = Hole {
+const PROC_RACE: Advisory = Advisory {
     name: "CVE-2025-52881",
-    effect: "mounts that others share can send the label to another file",
-    mended: "1.2.8, 1.3.3 and 1.4.0",
+    effect: "shared mounts can redirect the label to another file",
+    fixed: "1.2.8, 1.3.3 and 1.4.0",
 };
 
-const USER_NAMESPACE: Hole = Hole {
+const USER_NAMESPACE: Advisory = Advisory {
     name: "crun#2063",
-    effect: "in a user namespace the profile is left out without a word",
-    mended: "1.27.1",
+    effect: "in a user namespace the profile is silently not applied",
+    fixed: "1.27.1",
 };
 
-/// A version; a release candidate comes before its release.
+/// A version. A release candidate is older than its release.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Version {
+struct RuntimeVersion {
     numbers: [u32; 3],
     candidate: u32,
 }
 
-impl Version {
+impl RuntimeVersion {
     const fn of(numbers: [u32; 3]) -> Self {
         Self {
             numbers,
@@ -54,7 +54,7 @@ impl Version {
         }
     }
 
-    /// The version in the first line of what `--version` prints: `runc version 1.1.5+ds1`.
+    /// The version in the first line of the output of `--version`: `runc version 1.1.5+ds1`.
     fn parse(text: &str) -> Option<Self> {
         let word = text.lines().next()?.split_once("version ")?.1;
         let word = word.split_whitespace().next()?;
@@ -78,15 +78,15 @@ impl Version {
     }
 }
 
-/// The holes of a runtime that says this of its version; none where it cannot be read.
+/// The advisories for a runtime with this output of `--version`; none if that has no version.
 #[must_use]
-pub fn of(kind: RuntimeKind, text: &str) -> Vec<Hole> {
-    let Some(version) = Version::parse(text) else {
+pub fn of(kind: RuntimeKind, text: &str) -> Vec<Advisory> {
+    let Some(version) = RuntimeVersion::parse(text) else {
         return Vec::new();
     };
-    let before = |numbers| version < Version::of(numbers);
+    let before = |numbers| version < RuntimeVersion::of(numbers);
     let line = |major, minor| version.numbers.starts_with(&[major, minor]);
-    let candidates = Version {
+    let candidates = RuntimeVersion {
         numbers: [1, 4, 0],
         candidate: 3,
     };
@@ -100,47 +100,50 @@ pub fn of(kind: RuntimeKind, text: &str) -> Vec<Hole> {
                     || line(1, 4) && version < candidates,
             ),
         ],
-        RuntimeKind::Crun => vec![(USER_NAMESPACE, version == Version::of([1, 27, 0]))],
+        RuntimeKind::Crun => vec![(USER_NAMESPACE, version == RuntimeVersion::of([1, 27, 0]))],
         RuntimeKind::Youki => Vec::new(),
     };
     all.into_iter()
-        .filter_map(|(hole, is_there)| is_there.then_some(hole))
+        .filter_map(|(advisory, applies)| applies.then_some(advisory))
         .collect()
 }
 
-/// What a runtime may take to tell its version. Go's programs reserve much more than they use.
+/// The limits of a call with `--version`. Go reserves much more address space than it uses.
 const LIMITS: Limits = Limits {
     time: Duration::from_secs(10),
     memory: u64::MAX,
 };
 
-/// What a runtime says of its version.
+/// The output of `--version`; empty if the call fails.
 #[must_use]
-pub fn version(runtime: &Located) -> String {
+pub fn version(runtime: &RuntimeProgram) -> String {
     child::run(&runtime.program, &["--version"], b"", LIMITS)
         .map(|output| String::from_utf8_lossy(&output.stdout).into_owned())
         .unwrap_or_default()
 }
 
-/// Refuses a runtime with a known hole, or of which nothing is known.
+/// Refuses a runtime that an advisory applies to, or whose version is unknown.
 ///
 /// # Errors
-/// [`Kind::Policy`] with the hole.
-pub(super) fn refuse(runtime: &Located) -> Result<()> {
+/// [`Kind::Policy`] with the advisory.
+pub(super) fn refuse(runtime: &RuntimeProgram) -> Result<()> {
     let text = version(runtime);
     let first = foreign(text.lines().next().unwrap_or_default());
-    let why = match (Version::parse(&text), of(runtime.kind, &text).first()) {
+    let why = match (
+        RuntimeVersion::parse(&text),
+        of(runtime.kind, &text).first(),
+    ) {
         (Some(_), None) => return Ok(()),
-        (None, _) => format!("{} does not tell its version", runtime.program.display()),
-        (Some(_), Some(hole)) => format!(
-            "{} ({first}) has a known hole, {}: {}",
+        (None, _) => format!("cannot read the version of {}", runtime.program.display()),
+        (Some(_), Some(advisory)) => format!(
+            "{} ({first}) is affected by {}: {}",
             runtime.program.display(),
-            hole.name,
-            hole.effect
+            advisory.name,
+            advisory.effect
         ),
     };
     Err(Error::new(Kind::Policy, why).with_remedy(
-        "update it; or, if your distribution has mended it, set refuse_vulnerable = false",
+        "update it, or set refuse_vulnerable = false if your distribution has fixed this version",
     ))
 }
 
@@ -149,12 +152,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn versions_have_the_holes_that_are_known() {
+    fn advisories_apply_to_versions() {
         let names = |kind, text: &str| -> Vec<&str> {
-            of(kind, text).iter().map(|hole| hole.name).collect()
+            of(kind, text)
+                .iter()
+                .map(|advisory| advisory.name)
+                .collect()
         };
         let (link, race) = (PROC_LINK.name, PROC_RACE.name);
-        for (version, holes) in [
+        for (version, advisories) in [
             ("1.0.0-rc95", &[link, race][..]),
             ("1.0.0~rc6+dfsg1", &[link, race]),
             ("1.1.4", &[link, race]),
@@ -174,15 +180,15 @@ mod tests {
             ("unknown", &[]),
         ] {
             let text = format!("runc version {version}\ncommit: x\n");
-            assert_eq!(names(RuntimeKind::Runc, &text), holes, "{version}");
+            assert_eq!(names(RuntimeKind::Runc, &text), advisories, "{version}");
         }
-        for (version, holes) in [
+        for (version, advisories) in [
             ("1.8.1", &[][..]),
             ("1.27", &[USER_NAMESPACE.name]),
             ("1.27.1", &[]),
         ] {
             let text = format!("crun version {version}\n");
-            assert_eq!(names(RuntimeKind::Crun, &text), holes, "{version}");
+            assert_eq!(names(RuntimeKind::Crun, &text), advisories, "{version}");
         }
     }
 }

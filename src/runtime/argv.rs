@@ -1,21 +1,31 @@
-//! Reading a runtime's command line exactly as that runtime reads it. Pure.
+//! Parses a runtime's command line exactly as that runtime does. Pure.
 //!
-//! A word that we and the runtime read differently would let a container past us: another bundle,
-//! another process file. So each runtime's own table and grammar is used, what was read is handed
-//! on in one canonical spelling, and a line that starts a process and cannot be read is refused.
+//! If this program and the runtime parsed a word differently, a container could escape: the label
+//! would be written into another bundle or process file. So each runtime's own tables and grammar are
+//! used, the runtime gets the parsed line in one canonical spelling, and a line that starts a process
+//! and cannot be parsed is refused.
+
+mod line;
+pub mod options;
+mod scanner;
+pub mod subcommand;
+pub mod tables;
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use crate::containers::id;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, quoted};
 use crate::report::EngineLog;
-use crate::runtime::options::{self, Grammar, Subcommand};
-use crate::runtime::scanner::{End, Given, Scanner, is_true, quote, refused};
+pub use crate::runtime::argv::line::RuntimeCommand;
+use crate::runtime::argv::line::last;
+use crate::runtime::argv::options::Grammar;
+use crate::runtime::argv::scanner::{End, GivenOption, Scanner, unknown, unparsable};
+use crate::runtime::argv::subcommand::Subcommand;
 use crate::settings::RuntimeKind;
 
-/// Options whose value decides what runs: an empty or padded one is never meant.
+/// Options whose value decides what runs. An empty or padded value is an error.
 const DECISIVE: [&str; 7] = [
     "root",
     "bundle",
@@ -26,42 +36,29 @@ const DECISIVE: [&str; 7] = [
     "pid-file",
 ];
 
-/// A command line of one of our subcommands.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Line {
-    /// The subcommand.
-    pub subcommand: Subcommand,
-    /// The container's id.
-    pub id: String,
-    globals: Vec<Given>,
-    options: Vec<Given>,
-    /// What follows the id: the command of `exec`.
-    rest: Vec<OsString>,
-}
-
-/// What a command line is.
+/// What the wrapper does with a command line.
 #[derive(Debug)]
 pub enum Scanned {
-    /// One that we do something with.
-    Ours(Line),
-    /// One that is none of our business, or that only prints something.
-    HandOn,
+    /// The wrapper handles the subcommand.
+    Handled(RuntimeCommand),
+    /// The runtime gets the words unchanged: another subcommand, or one that only prints something.
+    PassThrough,
 }
 
-/// What was read of a command line; where to report is known even if the rest is not.
+/// The result of parsing a command line.
 #[derive(Debug)]
 pub struct Scan {
-    /// The engine's log.
+    /// The engine's log, also if the rest cannot be parsed.
     pub log: EngineLog,
-    /// The directory of the runtime's containers, where it is given.
+    /// The value of `--root`.
     pub root: Option<OsString>,
-    /// What comes behind the subcommand, where that is none of ours.
-    pub behind: Vec<OsString>,
-    /// The line, or why it is refused.
+    /// The words after a subcommand that is passed on.
+    pub rest: Vec<OsString>,
+    /// The command line, or why it is refused.
     pub result: Result<Scanned>,
 }
 
-/// Reads the words behind the program's name as `runtime` would.
+/// Parses the words after the program's name as `runtime` does.
 #[must_use]
 pub fn scan(runtime: RuntimeKind, words: &[OsString]) -> Scan {
     let mut scanner = Scanner {
@@ -77,107 +74,49 @@ pub fn scan(runtime: RuntimeKind, words: &[OsString]) -> Scan {
             format: last("log-format"),
         },
         root: last("root"),
-        behind: scanner.words.to_vec(),
+        rest: scanner.words.to_vec(),
         result,
     }
 }
 
-impl Line {
-    /// The value of an option of the subcommand.
-    #[must_use]
-    pub fn option(&self, name: &str) -> Option<&OsStr> {
-        last(&self.options, name)
-    }
-
-    /// Whether an option stands there and is not switched off.
-    #[must_use]
-    pub fn has(&self, name: &str) -> bool {
-        let off = |g: &Given| g.value.as_deref().is_some_and(|v| !is_true(v));
-        self.options
-            .iter()
-            .rev()
-            .find(|g| g.long == name)
-            .is_some_and(|g| !off(g))
-    }
-
-    /// The value of an option before the subcommand.
-    #[must_use]
-    pub fn global(&self, name: &str) -> Option<&OsStr> {
-        last(&self.globals, name)
-    }
-
-    /// Gives the subcommand this option, and no other of that name.
-    pub fn set_option(&mut self, name: &'static str, value: OsString) {
-        self.options.retain(|given| given.long != name);
-        self.options.push(Given {
-            long: name,
-            value: Some(value),
-        });
-    }
-
-    /// The line that removes this container, whatever its state.
-    #[must_use]
-    pub fn deletion(&self) -> Vec<OsString> {
-        let mut words: Vec<OsString> = self.globals.iter().map(Given::word).collect();
-        words.extend(["delete", "--force", self.id.as_str()].map(OsString::from));
-        words
-    }
-
-    /// The line in its canonical spelling, without the program's name.
-    #[must_use]
-    pub fn words(&self) -> Vec<OsString> {
-        let mut words: Vec<OsString> = self.globals.iter().map(Given::word).collect();
-        words.push(self.subcommand.name().into());
-        words.extend(self.options.iter().map(Given::word));
-        words.push(self.id.clone().into());
-        words.extend(self.rest.iter().cloned());
-        words
-    }
-}
-
-fn last<'g>(given: &'g [Given], name: &str) -> Option<&'g OsStr> {
-    given
-        .iter()
-        .rev()
-        .find(|g| g.long == name)
-        .and_then(|g| g.value.as_deref())
-}
-
-/// Whole lines, on top of the scanner's options.
+/// Parsing of whole lines.
 impl Scanner<'_> {
-    fn line(&mut self, runtime: RuntimeKind, globals: &mut Vec<Given>) -> Result<Scanned> {
-        match self.options(options::globals(runtime), globals) {
+    fn line(&mut self, runtime: RuntimeKind, globals: &mut Vec<GivenOption>) -> Result<Scanned> {
+        match self.options(tables::globals(runtime), globals) {
             Ok(End::Word) => {}
-            Ok(End::Line | End::Nothing) => return Ok(Scanned::HandOn),
-            Ok(End::Dashes) => return self.unread(refused("\"--\" before the subcommand")),
-            Err(e) => return self.unread(e),
+            Ok(End::Line | End::Exit) => return Ok(Scanned::PassThrough),
+            Ok(End::Dashes) => {
+                return self
+                    .refuse_if_it_starts_a_process(unparsable("\"--\" before the subcommand"));
+            }
+            Err(e) => return self.refuse_if_it_starts_a_process(e),
         }
         let Some(word) = self.next() else {
-            return Ok(Scanned::HandOn);
+            return Ok(Scanned::PassThrough);
         };
         let Some(subcommand) = Subcommand::ALL.into_iter().find(|s| word == s.name()) else {
-            // The next runc trims every word (urfave/cli v3).
+            // urfave/cli v3, which later versions of runc use, trims every word.
             let trimmed = word.to_string_lossy();
             return match starts_a_process(trimmed.trim()) {
-                true => Err(refused(&quote(word))),
-                false => Ok(Scanned::HandOn),
+                true => Err(unknown(word)),
+                false => Ok(Scanned::PassThrough),
             };
         };
         match self.subcommand(runtime, subcommand, globals) {
-            Err(_) if !subcommand.starts_a_process() => Ok(Scanned::HandOn),
+            Err(_) if !subcommand.starts_a_process() => Ok(Scanned::PassThrough),
             result => result,
         }
     }
 
-    /// A line whose beginning cannot be read: refused if it may start a process.
-    fn unread(&self, why: Error) -> Result<Scanned> {
+    /// For a line whose beginning cannot be parsed: an error if it may start a process.
+    fn refuse_if_it_starts_a_process(&self, why: Error) -> Result<Scanned> {
         match self
             .words
             .iter()
             .any(|w| starts_a_process(w.to_string_lossy().trim()))
         {
             true => Err(why),
-            false => Ok(Scanned::HandOn),
+            false => Ok(Scanned::PassThrough),
         }
     }
 
@@ -185,17 +124,18 @@ impl Scanner<'_> {
         &mut self,
         runtime: RuntimeKind,
         subcommand: Subcommand,
-        globals: &[Given],
+        globals: &[GivenOption],
     ) -> Result<Scanned> {
-        let table = options::of(runtime, subcommand)
-            .ok_or_else(|| refused(&format!("{} with {}", subcommand.name(), runtime.name())))?;
-        // runc and youki take options behind the id too, but for `exec`, where a command follows.
+        let table = tables::of(runtime, subcommand).ok_or_else(|| {
+            unparsable(&format!("{} has no {}", runtime.name(), subcommand.name()))
+        })?;
+        // runc and youki accept options after the id, except for `exec`, where a command follows.
         let interleaved = self.grammar != Grammar::Getopt && subcommand != Subcommand::Exec;
         let mut given = Vec::new();
         let mut words: Vec<OsString> = Vec::new();
         loop {
             match self.options(table, &mut given)? {
-                End::Nothing => return Ok(Scanned::HandOn),
+                End::Exit => return Ok(Scanned::PassThrough),
                 End::Line => break,
                 End::Word if interleaved => words.extend(self.next().cloned()),
                 End::Word | End::Dashes => {
@@ -206,42 +146,42 @@ impl Scanner<'_> {
         }
         let mut words = words.into_iter();
         let Some(id) = words.next() else {
-            return Ok(Scanned::HandOn);
+            return Ok(Scanned::PassThrough);
         };
         let rest: Vec<OsString> = words.collect();
         if subcommand != Subcommand::Exec && !rest.is_empty() {
-            return Err(refused("more than one container id"));
+            return Err(unparsable("more than one container id"));
         }
         if self.grammar == Grammar::Clap {
-            // clap takes options between the id and the command.
+            // clap accepts options between the id and the command.
             if rest
                 .first()
                 .is_some_and(|w| w.as_bytes().starts_with(b"-") && w != "--")
             {
-                return Err(refused("an option behind the container id"));
+                return Err(unparsable("an option after the container id"));
             }
             if let Some(twice) = repeated(&given) {
-                return Err(refused(&format!("--{twice} given twice")));
+                return Err(unparsable(&format!("--{twice} is given twice")));
             }
         }
         for g in globals.iter().chain(&given) {
             if DECISIVE.contains(&g.long) && g.value.as_deref().is_none_or(padded) {
-                return Err(refused(&format!(
-                    "an empty or padded value of --{}",
+                return Err(unparsable(&format!(
+                    "the value of --{} is empty or padded with white space",
                     g.long
                 )));
             }
         }
         let root = last(globals, "root").map(Path::new);
         if runtime == RuntimeKind::Crun
-            && subcommand.makes_a_container()
+            && subcommand.creates_a_container()
             && root.is_some_and(Path::is_relative)
         {
-            // It goes to the bundle first (`src/create.c`), and into that directory then.
-            return Err(refused("a relative --root"));
+            // crun changes to the bundle first (`src/create.c`) and resolves --root from there.
+            return Err(unparsable("--root is a relative path"));
         }
         let id = container_id(&id)?;
-        Ok(Scanned::Ours(Line {
+        Ok(Scanned::Handled(RuntimeCommand {
             subcommand,
             id,
             globals: globals.to_vec(),
@@ -257,14 +197,14 @@ fn starts_a_process(word: &str) -> bool {
         .any(|s| s.starts_a_process() && s.name() == word)
 }
 
-/// Whether a value is empty or has white space around it.
+/// Whether a value is empty or starts or ends with white space.
 fn padded(value: &OsStr) -> bool {
     let text = value.to_string_lossy();
     text.is_empty() || text.trim().len() != text.len()
 }
 
-/// An option that clap would refuse because it stands twice.
-fn repeated(given: &[Given]) -> Option<&'static str> {
+/// An option that clap refuses because it is given twice.
+fn repeated(given: &[GivenOption]) -> Option<&'static str> {
     let many = ["env", "cap", "additional-gids"];
     let mut seen: Vec<&str> = Vec::new();
     for g in given.iter().filter(|g| !many.contains(&g.long)) {
@@ -276,12 +216,12 @@ fn repeated(given: &[Given]) -> Option<&'static str> {
     None
 }
 
-/// A container id that is a file name and no option; engines generate hexadecimal ones.
+/// The container id, which must be valid for all runtimes.
 fn container_id(word: &OsStr) -> Result<String> {
     let bad = || {
         Error::new(
             Kind::Usage,
-            format!("the container id {} is not supported", quote(word)),
+            format!("invalid container id {}", quoted(&word.to_string_lossy())),
         )
         .with_remedy("use letters, digits, '_', '+', '.' and '-'")
     };

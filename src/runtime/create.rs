@@ -1,4 +1,4 @@
-//! `create`, `run` and `restore`: everything that has to be right before a container exists.
+//! `create`, `run` and `restore`: what must be done before a container exists.
 
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -7,37 +7,42 @@ use std::path::{Path, PathBuf};
 
 use crate::admission::{self, Admission};
 use crate::apparmor::name::Label;
-use crate::bundle::Annotations;
 use crate::bundle::files::SpecFile;
 use crate::bundle::preflight;
-use crate::containers::record::{self, Place, Record, Recorded};
-use crate::containers::{pods, runtime_state};
+use crate::containers::record::{ContainerKey, RecordedProfile};
+use crate::containers::{pods, records, runtime_state};
 use crate::error::{Error, Kind, Result};
 use crate::fs::run;
 use crate::node::Node;
 use crate::report;
-use crate::request::{Caller, Request};
-use crate::runtime::advisories;
-use crate::runtime::argv::Line;
-use crate::runtime::locate::Located;
-use crate::runtime::options::Subcommand;
-use crate::runtime::{Next, restore, watch};
+use crate::request::Caller;
+use crate::runtime::argv::RuntimeCommand;
+use crate::runtime::argv::subcommand::Subcommand;
+use crate::runtime::handoff::Handoff;
+use crate::runtime::locate::RuntimeProgram;
+use crate::runtime::new_record::new_record;
+use crate::runtime::watcher::spawn;
+use crate::runtime::{advisories, restore};
 use crate::settings::RuntimeKind;
 
 /// The name of a bundle's configuration (runtime-spec, "Filesystem Bundle").
 const CONFIG: &str = "config.json";
 
-pub(super) fn prepare(runtime: &Located, mut line: Line, node: &Node) -> Result<Next> {
+pub(super) fn prepare(
+    runtime: &RuntimeProgram,
+    mut line: RuntimeCommand,
+    node: &Node,
+) -> Result<Handoff> {
     let root = runtime_state::root(runtime.kind, line.global("root"));
     let id = line.id.clone();
-    let place = Place {
+    let key = ContainerKey {
         root: &root,
         id: &id,
     };
-    if runtime_state::exists(&root.join(&id))? {
-        return Err(exists_already(runtime, &id));
+    if runtime_state::exists(key)? {
+        return Err(already_exists(runtime, &line));
     }
-    record::remove(place)?;
+    records::remove(key)?;
 
     let bundle = bundle(&line)?;
     let file = SpecFile::config(&configuration(&line, &bundle))?;
@@ -48,21 +53,22 @@ pub(super) fn prepare(runtime: &Located, mut line: Line, node: &Node) -> Result<
     };
     let admission = Admission::of(node, &document, caller)?;
     let request = &admission.request;
-    let restored = line.subcommand == Subcommand::Restore;
-    pods::check(request, &root, caller, restored)?;
+    let is_restored = line.subcommand == Subcommand::Restore;
+    pods::check(request, &root, caller, is_restored)?;
 
     let decision = admission.decide()?;
-    let mut record = record(runtime, place, &bundle, request, &line);
+    let mut record = new_record(runtime, key, &bundle, request, &line);
     if request.is_sandbox {
         admission.preload();
     }
     let Some(label) = decision.label.clone() else {
-        // What asks for nothing needs no place for a record.
+        // A sandbox without annotations does not need a record, so it may start without a run-time
+        // directory.
         if request.is_sandbox && !(record.annotations.is_empty() && run::path().is_err()) {
-            pods::remember(request)?;
-            record::write(&record)?;
+            pods::store(request)?;
+            records::write(&record)?;
         }
-        return Ok(Next::HandOn);
+        return Ok(Handoff::Unchanged);
     };
     if !label.components().is_empty() {
         if node.settings.runtimes.refuse_vulnerable {
@@ -70,7 +76,7 @@ pub(super) fn prepare(runtime: &Located, mut line: Line, node: &Node) -> Result<
         }
         preflight::bundle(file.bytes(), &bundle)
             .map_err(|e| e.about(&format!("{} is refused", file.path().display())))?;
-        if line.subcommand == Subcommand::Restore {
+        if is_restored {
             restore::can_be_verified(&line)?;
         }
     }
@@ -78,62 +84,64 @@ pub(super) fn prepare(runtime: &Located, mut line: Line, node: &Node) -> Result<
     for text in admission::notices(&decision, &ensured) {
         report::notice(&format!("container {id}: {text}"));
     }
-    if line.subcommand == Subcommand::Restore {
-        restore_under(&label, &mut line)?;
+    if is_restored {
+        set_lsm_profile(&label, &mut line)?;
     }
     if let Some(text) = document.with_label(&label) {
         file.replace(&text)?;
     }
-    record.components = ensured.iter().map(Recorded::of).collect();
+    record.components = ensured.iter().map(RecordedProfile::of).collect();
     record.label = Some(label);
     if request.is_sandbox {
-        pods::remember(request)?;
+        pods::store(request)?;
     }
-    record::write(&record)?;
-    // From here on the record keeps the profiles from being unloaded.
+    records::write(&record)?;
+    // `unload` now finds the record, so the locks of the profiles are no longer needed.
     drop(ensured);
     match line.subcommand {
         Subcommand::Restore => return restore::carry_out(runtime, &line, &record, node),
-        Subcommand::Run => watch::after_us(runtime, &line, &record).or_else(|e| {
-            record::forget(&record)?;
+        Subcommand::Run => spawn::for_runtime(runtime, &line, &record).or_else(|e| {
+            records::forget(&record)?;
             Err(e)
         })?,
         _ => {}
     }
-    Ok(Next::HandOnAs(line))
+    Ok(Handoff::Rewritten(line))
 }
 
-/// A second container of an id, refused in the runtime's words (runc `libcontainer/error.go`, crun
-/// `libcrun_status_check_directories()`, youki `LibcontainerError::Exist`).
+/// The refusal of a second container with the same id, in the runtime's words (runc
+/// `libcontainer/error.go`, crun `libcrun_status_check_directories()`, youki
+/// `LibcontainerError::Exist`).
 ///
-/// The runtime is not left to do so: if the first one vanished before it looks, it would make a
-/// container of a configuration that nothing was decided for.
-fn exists_already(runtime: &Located, id: &str) -> Error {
+/// This is not left to the runtime: if the first container vanished before the runtime looks, it would
+/// create one from a configuration for which nothing was decided.
+fn already_exists(runtime: &RuntimeProgram, line: &RuntimeCommand) -> Error {
+    let id = &line.id;
     let why = match runtime.kind {
         RuntimeKind::Runc => "container with given ID already exists".to_owned(),
         RuntimeKind::Crun => format!("container `{id}` already exists"),
         RuntimeKind::Youki => "container already exists".to_owned(),
     };
-    Error::new(Kind::Usage, why).with_remedy("delete that one first, or choose another id")
+    Error::new(Kind::Usage, why).with_remedy(format!("delete {id} first, or use another id"))
 }
 
-/// The bundle's real path.
-fn bundle(line: &Line) -> Result<PathBuf> {
+/// The real path of the bundle.
+fn bundle(line: &RuntimeCommand) -> Result<PathBuf> {
     let given = Path::new(line.option("bundle").unwrap_or(OsStr::new(".")));
     fs::canonicalize(given).map_err(|e| Error::io("find the bundle", given, &e))
 }
 
-/// The bundle's configuration. crun can be told another: in the bundle if it has the usual name,
-/// otherwise from where crun is called (`src/create.c`, `src/run.c`).
-fn configuration(line: &Line, bundle: &Path) -> PathBuf {
+/// The configuration of the bundle. crun's `--config` names another one: in the bundle if it has the
+/// usual name, otherwise relative to the current directory (`src/create.c`, `src/run.c`).
+fn configuration(line: &RuntimeCommand, bundle: &Path) -> PathBuf {
     match line.option("config") {
         Some(named) if named != CONFIG => env::current_dir().unwrap_or_default().join(named),
         _ => bundle.join(CONFIG),
     }
 }
 
-/// CRIU restores the label that was dumped; `--lsm-profile` makes it this one.
-fn restore_under(label: &Label, line: &mut Line) -> Result<()> {
+/// Adds `--lsm-profile`. Without it CRIU restores the label of the checkpoint.
+fn set_lsm_profile(label: &Label, line: &mut RuntimeCommand) -> Result<()> {
     let wanted = OsString::from(format!("apparmor:{label}"));
     if let Some(other) = line.option("lsm-profile")
         && other != wanted
@@ -141,42 +149,12 @@ fn restore_under(label: &Label, line: &mut Line) -> Result<()> {
         return Err(Error::new(
             Kind::Policy,
             format!(
-                "--lsm-profile={} contradicts the label {label}",
+                "--lsm-profile={} conflicts with the label {label}",
                 other.to_string_lossy()
             ),
         )
-        .with_remedy("leave --lsm-profile out"));
+        .with_remedy("omit --lsm-profile"));
     }
     line.set_option("lsm-profile", wanted);
     Ok(())
-}
-
-/// What is remembered of the container, before its label.
-pub(super) fn record(
-    runtime: &Located,
-    place: Place<'_>,
-    bundle: &Path,
-    request: &Request,
-    line: &Line,
-) -> Record {
-    let pid_file = line.option("pid-file").map(PathBuf::from);
-    let cwd = env::current_dir().unwrap_or_default();
-    Record {
-        key: request
-            .asked
-            .as_ref()
-            .map(|(key, _)| key.as_str().to_owned()),
-        namespace: request.namespace.clone(),
-        pod: request.pod.clone(),
-        uid: request.uid.clone(),
-        container: request.container.clone(),
-        sandbox: request.sandbox.clone(),
-        pid_file: pid_file.map(|path| cwd.join(path)),
-        annotations: match request.is_sandbox {
-            true => request.keys.clone(),
-            false => Annotations::new(),
-        },
-        program: Some(runtime.program.clone()),
-        ..record::empty(runtime.kind.name(), place, bundle)
-    }
 }

@@ -1,41 +1,44 @@
-//! `delete`: a record goes when its container is gone, and not before.
+//! `delete`: removes the record of a container once the container is gone.
 
 use std::ffi::OsString;
 
-use crate::containers::record::{self, Place};
-use crate::containers::{pods, runtime_state};
+use crate::containers::record::ContainerKey;
+use crate::containers::{pods, records, runtime_state};
 use crate::error::Result;
 use crate::report;
-use crate::runtime::argv::Line;
-use crate::runtime::locate::Located;
-use crate::runtime::{Next, command, exit_code};
+use crate::runtime::argv::RuntimeCommand;
+use crate::runtime::handoff::{self, Handoff};
+use crate::runtime::locate::RuntimeProgram;
 
-pub(super) fn carry_out(runtime: &Located, line: &Line, words: &[OsString]) -> Result<Next> {
+pub(super) fn carry_out(
+    runtime: &RuntimeProgram,
+    line: &RuntimeCommand,
+    words: &[OsString],
+) -> Result<Handoff> {
     let root = runtime_state::root(runtime.kind, line.global("root"));
-    let place = Place {
+    let key = ContainerKey {
         root: &root,
         id: &line.id,
     };
-    let known = record::read(place);
-    if known.is_none() && !record::is_there(place) {
-        return Ok(Next::HandOn);
+    let record = records::read(key);
+    if record.is_none() && !records::exists(key) {
+        return Ok(Handoff::Unchanged);
     }
-    let gone = || root.join(&line.id).symlink_metadata().is_err();
-    let code = exit_code(command(runtime, words).status(), &runtime.program, || {
-        !gone()
-    })?;
-    if gone() {
-        let forgotten = match &known {
-            Some(own) => {
-                pods::outlives(own);
-                record::forget(own)
+    let is_gone = || key.state_directory().symlink_metadata().is_err();
+    let status = handoff::command(runtime, words).status();
+    let code = handoff::exit_code(status, &runtime.program, || !is_gone())?;
+    if is_gone() {
+        let removed = match &record {
+            Some(record) => {
+                pods::container_deleted(record);
+                records::forget(record)
             }
-            // One that cannot be read.
-            None => record::remove(place),
+            // The record cannot be read.
+            None => records::remove(key),
         };
-        if let Err(e) = forgotten {
+        if let Err(e) = removed {
             report::notice(&e.to_string());
         }
     }
-    Ok(Next::Done(code))
+    Ok(Handoff::Exited(code))
 }

@@ -1,79 +1,121 @@
-//! `exec`: another process in a container gets the label of its first one.
+//! `exec`: a further process in a container gets the label of the first one.
 //!
-//! Engines hand over a process of their own making, which knows nothing of the label that was
-//! decided; left alone it would run under the engine's default or under nothing.
+//! Engines build this process themselves and do not know the decided label. Unchanged, it would run
+//! under the engine's default or unconfined.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use crate::admission::{self, Admission};
 use crate::apparmor::loaded::Mode;
 use crate::apparmor::name::Label;
-use crate::bundle::Annotations;
 use crate::bundle::document::Document;
-use crate::bundle::files::SpecFile;
 use crate::bundle::preflight;
 use crate::bundle::process::ProcessFile;
-use crate::containers::record::{self, Place, Record, Recorded};
-use crate::containers::{labels, runtime_state};
+use crate::containers::record::{ContainerKey, Record, RecordedProfile};
+use crate::containers::{labels, records, runtime_state};
 use crate::error::{Error, Kind, Result};
 use crate::node::Node;
 use crate::profiles::{Check, Source, Store};
 use crate::report;
-use crate::request::{self, Caller, Key, Wish};
-use crate::runtime::argv::Line;
-use crate::runtime::create::record as new_record;
-use crate::runtime::locate::Located;
-use crate::runtime::verify::{self, Subject};
-use crate::runtime::{Next, command, exit_code};
+use crate::runtime::argv::RuntimeCommand;
+use crate::runtime::handoff::{self, Handoff};
+use crate::runtime::locate::RuntimeProgram;
+use crate::runtime::recover;
+use crate::runtime::verify::{self, ContainerProcess};
 use crate::settings::Verify;
-use crate::wanted::{Component, Wanted};
+use crate::wanted::Wanted;
 
-pub(super) fn prepare(runtime: &Located, mut line: Line, node: &Node) -> Result<Next> {
+pub(super) fn prepare(
+    runtime: &RuntimeProgram,
+    mut line: RuntimeCommand,
+    node: &Node,
+) -> Result<Handoff> {
     let root = runtime_state::root(runtime.kind, line.global("root"));
     let id = line.id.clone();
-    let place = Place {
+    let key = ContainerKey {
         root: &root,
         id: &id,
     };
-    let (known, mut record) = match record::read(place) {
+    let (has_record, mut record) = match records::read(key) {
         Some(record) => (true, record),
-        None => match from_bundle(runtime, place, &line, node)? {
+        None => match recover::from_bundle(runtime, key, &line, node)? {
             Some(record) => (false, record),
-            None => return Ok(Next::HandOn),
+            None => return Ok(Handoff::Unchanged),
         },
     };
     let Some(label) = record.label.clone() else {
-        return Ok(Next::HandOn);
+        return Ok(Handoff::Unchanged);
     };
 
     let store = Store::new(node);
     let before = record.clone();
-    ensure(&store, node, &mut record, known)?;
-    // While a container waits for `start`, its record says what the kernel held when the waiting
-    // label was set: a profile that came back since must not make `start` believe in it.
-    // What cannot be told may wait.
-    let waits = || {
-        let origin = runtime_state::origin(runtime.kind, &root, &id);
-        origin.map_or(true, |origin| origin.is_some_and(|origin| origin.waits))
+    ensure(&store, node, &mut record, has_record)?;
+    // While a container waits for `start`, its record must keep the profile directories of the time
+    // when the waiting label was set. `start` would otherwise accept a profile that was removed and
+    // loaded again. If the state cannot be read, the container may wait.
+    let may_await_start = || {
+        let state = runtime_state::read(runtime.kind, key);
+        state.map_or(true, |state| state.is_some_and(|state| state.awaits_start))
     };
-    if (record != before || !known) && !waits() {
-        // The next exec finds it; this one does not depend on it.
-        if let Err(e) = record::write(&record) {
+    if (record != before || !has_record) && !may_await_start() {
+        // This call does not need the record, so a failure is only reported.
+        if let Err(e) = records::write(&record) {
             report::notice(&format!("container {id}: {e}"));
         }
     }
+    set_label(&mut line, &label)?;
+    match line.option("pid-file").map(PathBuf::from) {
+        Some(pid_file) if node.settings.verify == Verify::All && line.has("detach") => {
+            exec_and_verify(runtime, &line, &record, &pid_file, node)
+        }
+        _ => Ok(Handoff::Rewritten(line)),
+    }
+}
+
+/// Makes sure that every profile of the record is loaded. If one was removed since, the running
+/// processes stay unconfined, and that is reported.
+fn ensure(store: &Store<'_>, node: &Node, record: &mut Record, has_record: bool) -> Result<()> {
+    labels::check_enforcement(record, &node.kernel)?;
+    for recorded in &mut record.components {
+        let mut component = recorded.component();
+        // The node may have been configured to let the profile complain since the container was
+        // created. The record keeps the wanted mode, since the node may change back.
+        let may_complain = match store.loaded(&recorded.name)? {
+            Some(loaded) => loaded.mode == Mode::Complain,
+            None => true,
+        };
+        if may_complain && Source::complains(&recorded.name, &node.settings) {
+            component.wanted = Wanted::Any;
+        }
+        let ensured = store.ensure(&component, Check::Mode)?;
+        if has_record && ensured.loaded.directory != recorded.directory {
+            report::notice(&format!(
+                "container {}: the profile {} was removed while the container ran, so its \
+                 processes are unconfined; restart the container",
+                record.id, recorded.name
+            ));
+        }
+        *recorded = RecordedProfile {
+            wanted: recorded.wanted,
+            ..RecordedProfile::of(&ensured)
+        };
+    }
+    Ok(())
+}
+
+/// Writes the label into the process file, or adds `--apparmor` if there is none.
+fn set_label(line: &mut RuntimeCommand, label: &Label) -> Result<()> {
     if let Some(given) = line.option("apparmor")
-        && !Label::parse(&given.to_string_lossy()).is_ok_and(|given| given.same(&label))
+        && !Label::parse(&given.to_string_lossy()).is_ok_and(|given| given.same(label))
     {
         return Err(Error::new(
             Kind::Policy,
             format!(
-                "--apparmor={} contradicts the container's label {label}",
+                "--apparmor={} conflicts with the container's label {label}",
                 given.to_string_lossy()
             ),
         )
-        .with_remedy("leave --apparmor out"));
+        .with_remedy("omit --apparmor"));
     }
     match line.option("process").map(OsString::from) {
         Some(path) => {
@@ -81,8 +123,8 @@ pub(super) fn prepare(runtime: &Located, mut line: Line, node: &Node) -> Result<
             let refused = |e: Error| e.about(&format!("{} is refused", file.path().display()));
             let document = Document::process(file.bytes()).map_err(refused)?;
             preflight::process(file.bytes()).map_err(refused)?;
-            let text = document.with_label(&label);
-            if let Some(copy) = file.hand_on(text.as_deref(), beyond_preserved(&line))? {
+            let text = document.with_label(label);
+            if let Some(copy) = file.hand_on(text.as_deref(), first_free_descriptor(line))? {
                 line.set_option("process", copy);
             }
         }
@@ -93,18 +135,13 @@ pub(super) fn prepare(runtime: &Located, mut line: Line, node: &Node) -> Result<
             line.set_option("apparmor", label.to_string().into());
         }
     }
-    match line.option("pid-file").map(PathBuf::from) {
-        Some(pid_file) if node.settings.verify == Verify::All && line.has("detach") => {
-            verified(runtime, &line, &record, &pid_file, node)
-        }
-        _ => Ok(Next::HandOnAs(line)),
-    }
+    Ok(())
 }
 
-/// The first descriptor that a runtime hands on to no process: after the standard ones it keeps as
-/// many as `--preserve-fds` says, and runc those of socket activation before these
+/// The lowest descriptor that a runtime passes on to no process. After the standard ones it passes on
+/// as many as `--preserve-fds` says; runc passes on those of socket activation before these
 /// (`exec.go` in runc, `utils_linux.go`).
-fn beyond_preserved(line: &Line) -> i32 {
+fn first_free_descriptor(line: &RuntimeCommand) -> i32 {
     let count = |text: Option<String>| text.and_then(|t| t.trim().parse::<i32>().ok());
     let preserved = line.option("preserve-fds");
     let preserved = count(preserved.map(|v| v.to_string_lossy().into_owned()));
@@ -115,145 +152,23 @@ fn beyond_preserved(line: &Line) -> i32 {
         .fold(3, |sum: i32, n| sum.saturating_add(n.max(0)))
 }
 
-/// Has the runtime execute a process, and kills that if it runs without the label.
-fn verified(
-    runtime: &Located,
-    line: &Line,
+/// Runs the runtime's `exec`, and kills the new process if it runs without the label.
+fn exec_and_verify(
+    runtime: &RuntimeProgram,
+    line: &RuntimeCommand,
     record: &Record,
     pid_file: &Path,
     node: &Node,
-) -> Result<Next> {
-    let code = exit_code(
-        command(runtime, &line.words()).status(),
-        &runtime.program,
-        || !pid_file.exists(),
-    )?;
+) -> Result<Handoff> {
+    let status = handoff::command(runtime, &line.words()).status();
+    let code = handoff::exit_code(status, &runtime.program, || !pid_file.exists())?;
     if code == 0
-        && let Some(subject) = Subject::of(verify::first_process(pid_file)?)?
-        && let Err(why) = subject.verify(record, node)
+        && let Some(process) = ContainerProcess::open(verify::read_pid_file(pid_file)?)?
+        && let Err(why) = process.verify(record, node)
     {
-        subject.kill();
-        return Err(why.with_remedy("it was killed; update the low-level runtime"));
+        process.kill();
+        let remedy = format!("it was killed; update {}", runtime.kind.name());
+        return Err(why.with_remedy(remedy));
     }
-    Ok(Next::Done(code))
-}
-
-/// Makes sure of every component; what the container lost meanwhile is reported, since its
-/// running processes do not get it back.
-fn ensure(store: &Store<'_>, node: &Node, record: &mut Record, known: bool) -> Result<()> {
-    labels::enforced(record, &node.kernel)?;
-    for recorded in &mut record.components {
-        let mut component = recorded.component();
-        // The node may have let it complain since the container was made. That is not recorded:
-        // the node may take it back.
-        let relaxed = match store.loaded(&recorded.name)? {
-            Some(loaded) => loaded.mode == Mode::Complain,
-            None => true,
-        };
-        if relaxed && Source::complains(&recorded.name, &node.settings) {
-            component.wanted = Wanted::Any;
-        }
-        let ensured = store.ensure(&component, Check::Mode)?;
-        if known && ensured.loaded.directory != recorded.directory {
-            report::notice(&format!(
-                "container {}: the profile {} was removed while it ran; its processes lost it, \
-                 restart the container",
-                record.id, recorded.name
-            ));
-        }
-        *recorded = Recorded {
-            wanted: recorded.wanted,
-            ..Recorded::of(&ensured)
-        };
-    }
-    Ok(())
-}
-
-/// The record of a container whose record is lost, from the bundle that its runtime remembers;
-/// `None` where it asked for nothing, or does not exist.
-///
-/// What a container of ours runs under stands in the configuration that its runtime read:
-/// `create` writes the label there before the runtime is called, whoever asked for it. So the
-/// label in there is believed if it is all that an annotation asks for, or if none can be read.
-/// If an annotation asks for something else:
-///
-/// - The first process runs under that: only the configuration was changed since. It holds.
-/// - It may be named: the container is older than this program, and gets what it asked for.
-/// - It may not be named, or the annotations break a rule: `create` refuses these, so the
-///   container is not one of ours (or of one that had other rules, which then wrote the label).
-///   Nothing was promised for it, and its health checks must go on: what is exec'ed goes under
-///   the label of the configuration, or, without one, is handed on. To follow the annotation
-///   would let a pod pick a profile past the rules, by having been there before them.
-pub(super) fn from_bundle(
-    runtime: &Located,
-    place: Place<'_>,
-    line: &Line,
-    node: &Node,
-) -> Result<Option<Record>> {
-    let Some(origin) = runtime_state::origin(runtime.kind, place.root, place.id)? else {
-        return Ok(None);
-    };
-    let bundle = origin.bundle;
-    let file = SpecFile::config(&origin.configuration)?;
-    let document = admission::document(&file)?;
-    let caller = Caller {
-        id: place.id,
-        bundle: &bundle,
-    };
-    let profile = document.profile();
-    let request = match request::read(document.annotations(), profile, caller) {
-        Ok(request) => request,
-        Err(_) => match request::read(&Annotations::new(), profile, caller) {
-            Ok(request) => request,
-            // Not even the label: none that we write is refused.
-            Err(_) => return Ok(None),
-        },
-    };
-    let admission = Admission::with(node, request);
-    let request = &admission.request;
-    let engine = request.engine_label.clone();
-    let (label, asked) = match &request.asked {
-        None => return Ok(None),
-        Some((Key::Spec, Wish::Label(label))) => (label.clone(), Label::unconfined()),
-        Some((_, Wish::RuntimeDefault)) => match engine {
-            None => return Ok(None),
-            Some(label) => (label, Label::unconfined()),
-        },
-        // It was left as the engine made it, and so is this.
-        Some((_, Wish::Label(asked))) if asked.components().is_empty() && engine.is_none() => {
-            return Ok(None);
-        }
-        Some((key, Wish::Label(asked))) => {
-            let holds = |label: &Label| {
-                let mut asked = asked.components().iter();
-                asked.all(|name| label.components().contains(name))
-            };
-            let runs_under =
-                |label: &Label| origin.pid.is_some_and(|pid| labels::runs_under(pid, label));
-            match engine {
-                Some(label) if holds(&label) => (label, asked.clone()),
-                _ if runs_under(asked) || admission.may_name(key, asked)? => {
-                    (asked.clone(), asked.clone())
-                }
-                Some(label) => (label, Label::unconfined()),
-                None => return Ok(None),
-            }
-        }
-    };
-    let mut record = new_record(runtime, place, &bundle, request, line);
-    record.pid_file = None;
-    for name in label.components() {
-        let complains = Source::complains(name, &node.settings);
-        let wanted = match asked.components().contains(name) && !complains {
-            true => Wanted::Enforcing,
-            false => Wanted::Any,
-        };
-        let component = Component {
-            name: name.clone(),
-            wanted,
-        };
-        record.components.push(Recorded::wanted(component));
-    }
-    record.label = Some(label);
-    Ok(Some(record))
+    Ok(Handoff::Exited(code))
 }

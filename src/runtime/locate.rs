@@ -1,33 +1,48 @@
-//! Finding the low-level runtime: an absolute path that only root can have written.
+//! Finds the program of the low-level runtime: an absolute path that only root can have written.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
+use crate::containers::record::ContainerKey;
 use crate::error::{Error, Kind, Result};
 use crate::fs::trusted::{self, TrustError};
-use crate::runtime::marker;
+use crate::runtime::own_binary;
 use crate::settings::{self, RuntimeKind, RuntimeSettings};
 
-/// A low-level runtime on this node.
+const CONFIG: &str = "/etc/oci-apparmor/config.toml";
+
+/// The program of a low-level runtime on this node.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Located {
-    /// Which one.
+pub struct RuntimeProgram {
+    /// Which runtime it is.
     pub kind: RuntimeKind,
-    /// Its program.
+    /// Its path.
     pub program: PathBuf,
 }
 
-/// The low-level runtime that a call by the name `argv0` stands for.
+impl RuntimeProgram {
+    /// The command with which a person deletes a container by force.
+    pub(super) fn delete_command(&self, container: ContainerKey<'_>) -> String {
+        format!(
+            "{} --root={} delete --force {}",
+            self.program.display(),
+            container.root.display(),
+            container.id
+        )
+    }
+}
+
+/// The low-level runtime for a call by the name `argv0`.
 ///
 /// # Errors
-/// [`Kind::NotFound`] where there is none; [`Kind::Configuration`] where it is this program.
-pub fn locate(argv0: &OsStr, settings: &RuntimeSettings) -> Result<Located> {
-    match meant(argv0, settings) {
+/// [`Kind::NotFound`] if there is none, [`Kind::Configuration`] if the configured one is this program.
+pub fn locate(argv0: &OsStr, settings: &RuntimeSettings) -> Result<RuntimeProgram> {
+    match named(argv0, settings) {
         Some(kind) => program(kind, settings)?.ok_or_else(|| missing(kind.name(), settings)),
         None => {
             for kind in RuntimeKind::ALL {
-                if let Some(located) = program(kind, settings)? {
-                    return Ok(located);
+                if let Some(found) = program(kind, settings)? {
+                    return Ok(found);
                 }
             }
             Err(missing("runc, crun or youki", settings))
@@ -35,19 +50,19 @@ pub fn locate(argv0: &OsStr, settings: &RuntimeSettings) -> Result<Located> {
     }
 }
 
-/// The low-level runtime that a call by the name `argv0` means, where one is named.
+/// The kind of runtime that the name `argv0` or the configuration names; `None` if neither does.
 #[must_use]
-pub fn meant(argv0: &OsStr, settings: &RuntimeSettings) -> Option<RuntimeKind> {
+pub(super) fn named(argv0: &OsStr, settings: &RuntimeSettings) -> Option<RuntimeKind> {
     let name = Path::new(argv0).file_name().and_then(OsStr::to_str);
     name.and_then(RuntimeKind::named).or(settings.default)
 }
 
-/// The program of one low-level runtime, if this node has it.
+/// The program of one kind of runtime, if this node has it.
 ///
 /// # Errors
-/// Where the configured one cannot be used.
-pub fn program(kind: RuntimeKind, settings: &RuntimeSettings) -> Result<Option<Located>> {
-    let located = |program| Located { kind, program };
+/// If the configured program cannot be used.
+pub fn program(kind: RuntimeKind, settings: &RuntimeSettings) -> Result<Option<RuntimeProgram>> {
+    let found = |program| RuntimeProgram { kind, program };
     if let Some(path) = settings.program(kind) {
         let program = trusted::program(path).map_err(|refusal| {
             let exit = match refusal {
@@ -56,9 +71,9 @@ pub fn program(kind: RuntimeKind, settings: &RuntimeSettings) -> Result<Option<L
             };
             refusal
                 .about(path, exit)
-                .with_remedy(format!("correct runtimes.{}", kind.name()))
+                .with_remedy(format!("correct runtimes.{} in {CONFIG}", kind.name()))
         })?;
-        if marker::is_ours(&program) {
+        if own_binary::is_own(&program) {
             return Err(Error::new(
                 Kind::Configuration,
                 format!(
@@ -67,48 +82,55 @@ pub fn program(kind: RuntimeKind, settings: &RuntimeSettings) -> Result<Option<L
                     path.display()
                 ),
             )
-            .with_remedy("name the real runtime there"));
+            .with_remedy(format!(
+                "set it to the path of the real {} in {CONFIG}",
+                kind.name()
+            )));
         }
-        return Ok(Some(located(program)));
+        return Ok(Some(found(program)));
     }
     for directory in &settings.directories {
-        // A link of that name to this program, or somebody's file, is not the runtime.
+        // A link to this program, or a file that others can write, is not the runtime.
         if let Ok(program) = trusted::program(&directory.as_path().join(kind.name()))
-            && !marker::is_ours(&program)
+            && !own_binary::is_own(&program)
         {
-            return Ok(Some(located(program)));
+            return Ok(Some(found(program)));
         }
     }
     Ok(None)
 }
 
-/// The other programs that a call by the name `argv0` could stand for: of each kind that it may
-/// mean, those that lie in the directories where they are looked for. Usually there is none.
+/// The other programs that could be used for a call by the name `argv0`, of all kinds that it may
+/// stand for. Usually there are none.
 #[must_use]
-pub fn others(found: &Located, argv0: &OsStr, settings: &RuntimeSettings) -> Vec<Located> {
-    let kinds = match meant(argv0, settings) {
+pub(super) fn others(
+    found: &RuntimeProgram,
+    argv0: &OsStr,
+    settings: &RuntimeSettings,
+) -> Vec<RuntimeProgram> {
+    let kinds = match named(argv0, settings) {
         Some(kind) => vec![kind],
         None => RuntimeKind::ALL.to_vec(),
     };
-    let mut all: Vec<Located> = Vec::new();
+    let mut all: Vec<RuntimeProgram> = Vec::new();
     for kind in kinds {
-        let places: Vec<PathBuf> = match settings.program(kind) {
+        let paths: Vec<PathBuf> = match settings.program(kind) {
             Some(path) => vec![path.to_owned()],
             None => {
                 let directories = settings.directories.iter().map(|d| d.as_path());
                 directories.map(|d| d.join(kind.name())).collect()
             }
         };
-        for path in places {
-            // One look tells where there is nothing.
+        for path in paths {
+            // Usually the file does not exist, and this one system call is enough.
             if path != found.program
                 && let Ok(true) = path.try_exists()
                 && let Ok(program) = trusted::program(&path)
                 && program != found.program
                 && !all.iter().any(|other| other.program == program)
-                && !marker::is_ours(&program)
+                && !own_binary::is_own(&program)
             {
-                all.push(Located { kind, program });
+                all.push(RuntimeProgram { kind, program });
             }
         }
     }
@@ -130,12 +152,12 @@ fn missing(what: &str, settings: &RuntimeSettings) -> Error {
     Error::new(
         Kind::NotFound,
         format!(
-            "{what} is not found as a program of root in {}{}",
+            "no root-owned {what} in {}{}",
             settings::listed(&settings.directories),
             untrusted.unwrap_or_default()
         ),
     )
-    .with_remedy(
-        "install it, or set its path in the section [runtimes] of /etc/oci-apparmor/config.toml",
-    )
+    .with_remedy(format!(
+        "install it, or set its path in the section [runtimes] of {CONFIG}"
+    ))
 }

@@ -1,65 +1,55 @@
-//! The wrapper: `oci-apparmor-runtime`, called by an engine in the place of runc or crun.
+//! The wrapper, `oci-apparmor-runtime`, which engines call instead of runc, crun or youki.
 //!
-//! It reads the command line as the low-level runtime would, does its own work where a process is
-//! about to start, and becomes the low-level runtime by exec(2): same process id, descriptors and
-//! environment. Whatever is none of its business is handed on as it came.
+//! It parses the command line as the low-level runtime does, does its own work if a process is about
+//! to start, and then becomes the low-level runtime with execve(2): same process id, descriptors and
+//! environment. Other calls are passed on unchanged.
 
 pub mod advisories;
 pub mod argv;
 mod create;
+mod creator;
 mod delete;
 mod exec;
-mod kept;
+mod handoff;
+mod kill;
 pub mod locate;
-pub mod marker;
-pub mod options;
+mod new_record;
+pub mod own_binary;
+mod recover;
 mod restore;
-mod scanner;
+mod restored;
 mod start;
 mod verify;
-mod watch;
 mod watcher;
 
 use std::env;
 use std::ffi::{OsStr, OsString};
-use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::Path;
-use std::process::{Command, ExitCode, ExitStatus};
+use std::process::ExitCode;
 
-use crate::error::{Error, Kind, Result, reason};
+use crate::error::Result;
 use crate::node::Node;
 use crate::report::{self, EngineLog};
-use crate::runtime::argv::{Line, Scanned};
-use crate::runtime::locate::Located;
-use crate::runtime::options::Subcommand;
+use crate::runtime::argv::Scanned;
+use crate::runtime::argv::subcommand::Subcommand;
+use crate::runtime::handoff::Handoff;
 use crate::settings::{Configuration, RuntimeKind, Settings};
 
-/// What becomes of a command line that is ours.
-enum Next {
-    /// It is handed on as it came.
-    HandOn,
-    /// This line is handed on.
-    HandOnAs(Line),
-    /// All is done; the exit code of the runtime, which was waited for.
-    Done(u8),
-}
-
-/// Who to tell about a refusal, and what of.
+/// Where a refusal is reported, and what was refused.
 struct Context {
     log: EngineLog,
     what: String,
 }
 
-/// The program.
+/// Runs the program.
 #[must_use]
 pub fn main() -> ExitCode {
-    marker::carry();
+    own_binary::keep_marker();
     report::on_panic();
     let mut words = env::args_os();
     let argv0 = words.next().unwrap_or_default();
     let words: Vec<OsString> = words.collect();
-    if watch::is_called_by(&argv0) {
-        return watch::main(&argv0, &words);
+    if watcher::is_called_by(&argv0) {
+        return watcher::main(&argv0, &words);
     }
     let mut context = Context {
         log: EngineLog::default(),
@@ -69,37 +59,36 @@ pub fn main() -> ExitCode {
         Ok(code) => ExitCode::from(code),
         Err(e) => {
             report::refusal(&context.what, &e, &context.log);
-            // What runc and crun exit with.
+            // runc and crun exit with 1.
             ExitCode::from(1)
         }
     }
 }
 
-/// Does everything; returns only where the runtime was waited for, or is not to be started.
+/// Handles the call. Returns only if the runtime was run as a child, or cannot be run.
 fn run(argv0: &OsStr, words: &[OsString], context: &mut Context) -> Result<u8> {
     let Configuration { settings, runtimes } = Configuration::load();
-    let located = locate::locate(argv0, &runtimes);
-    let located = located.map(|found| kept::runtime(found, argv0, &runtimes, words));
-    let kind = match &located {
+    let found = locate::locate(argv0, &runtimes);
+    let found = found.map(|found| creator::of_container(found, argv0, &runtimes, words));
+    let kind = match &found {
         Ok(runtime) => runtime.kind,
-        // Only for where to report that there is none.
-        Err(_) => locate::meant(argv0, &runtimes).unwrap_or(RuntimeKind::Runc),
+        // Only to find the engine's log, where the error is reported.
+        Err(_) => locate::named(argv0, &runtimes).unwrap_or(RuntimeKind::Runc),
     };
     let scan = argv::scan(kind, words);
     context.log = scan.log;
-    if let Ok(Scanned::Ours(line)) = &scan.result {
+    if let Ok(Scanned::Handled(line)) = &scan.result {
         context.what = format!("{} of container {}", line.subcommand.name(), line.id);
     }
-    let runtime = located?;
+    let runtime = found?;
     let line = match scan.result? {
-        Scanned::HandOn => return Err(become_runtime(&runtime, words)),
-        Scanned::Ours(line) => line,
+        Scanned::PassThrough => return Err(handoff::exec(&runtime, words)),
+        Scanned::Handled(line) => line,
     };
-    // What a broken configuration demands is unknown, so nothing new starts. A container that
-    // exists goes on, with what was decided when it was made: health checks and `kubectl exec`
-    // must not fail.
+    // An unusable configuration refuses new containers, since its demands are unknown. Existing
+    // containers keep what was decided for them: health checks and `kubectl exec` must not fail.
     let lenient = |settings: Result<Settings>| Node::with(settings.unwrap_or_default());
-    let next = match line.subcommand {
+    let handoff = match line.subcommand {
         Subcommand::Create | Subcommand::Run | Subcommand::Restore => {
             create::prepare(&runtime, line, &Node::with(settings?))?
         }
@@ -107,55 +96,9 @@ fn run(argv0: &OsStr, words: &[OsString], context: &mut Context) -> Result<u8> {
         Subcommand::Start => start::carry_out(&runtime, &line, words, &lenient(settings))?,
         Subcommand::Delete => delete::carry_out(&runtime, &line, words)?,
     };
-    match next {
-        Next::HandOn => Err(become_runtime(&runtime, words)),
-        Next::HandOnAs(line) => Err(become_runtime(&runtime, &line.words())),
-        Next::Done(code) => Ok(code),
+    match handoff {
+        Handoff::Unchanged => Err(handoff::exec(&runtime, words)),
+        Handoff::Rewritten(line) => Err(handoff::exec(&runtime, &line.words())),
+        Handoff::Exited(code) => Ok(code),
     }
-}
-
-/// The low-level runtime, called with these words. Its name decides what crun does (krun, wasm).
-fn command(runtime: &Located, words: &[OsString]) -> Command {
-    let named = runtime.program.file_name() == Some(OsStr::new(runtime.kind.name()));
-    let argv0 = if named {
-        runtime.program.as_path()
-    } else {
-        Path::new(runtime.kind.name())
-    };
-    let mut command = Command::new(&runtime.program);
-    command.arg0(argv0).args(words);
-    command
-}
-
-/// The exit code of a runtime that was waited for, in a shell's convention for signals.
-///
-/// An engine that ignores SIGCHLD lets the kernel reap; only `failed` can then tell.
-fn exit_code(
-    status: std::io::Result<ExitStatus>,
-    program: &Path,
-    failed: impl Fn() -> bool,
-) -> Result<u8> {
-    let code = match status {
-        Ok(status) => status
-            .code()
-            .or(status.signal().map(|s| s.saturating_add(128))),
-        Err(e) if e.raw_os_error() == Some(libc::ECHILD) => Some(i32::from(failed())),
-        Err(e) => return Err(Error::io("run", program, &e)),
-    };
-    Ok(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
-}
-
-/// Becomes the low-level runtime; returns only if that fails.
-fn become_runtime(runtime: &Located, words: &[OsString]) -> Error {
-    // The standard library's exec also undoes what it did to SIGPIPE at our start; a plain
-    // execve(2) would leave it ignored in the container.
-    let error = command(runtime, words).exec();
-    Error::new(
-        Kind::Internal,
-        format!(
-            "cannot execute {}: {}",
-            runtime.program.display(),
-            reason(&error)
-        ),
-    )
 }

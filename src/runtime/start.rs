@@ -1,122 +1,131 @@
-//! `start`: the last moment at which nothing has run yet.
+//! `start`: the last call before the container's process runs.
 //!
-//! A profile that is removed between `create` and `start` silently turns the label that waits
-//! into `unconfined`, and loading it again does not bring it back (seen on 6.1, 6.12 and 7.2).
-//! The number of its directory in the kernel tells: it is never used twice.
+//! If a profile is removed between `create` and `start`, the label that waits for execve(2) silently
+//! becomes `unconfined`. Loading the profile again does not restore it (seen on 6.1, 6.12 and 7.2). The
+//! kernel never reuses the number in a profile's directory name, so the recorded directory shows this.
 
 use std::ffi::OsString;
 
 use crate::apparmor::loaded::Mode;
-use crate::containers::record::{self, Place, Record, Recorded};
-use crate::containers::{labels, runtime_state};
+use crate::containers::record::{ContainerKey, Record, RecordedProfile};
+use crate::containers::{labels, records, runtime_state};
 use crate::error::{Error, Kind, Result};
 use crate::fs::run;
 use crate::node::Node;
 use crate::profiles::Source;
-use crate::runtime::argv::Line;
-use crate::runtime::locate::Located;
-use crate::runtime::verify::{NOT_PUT_DOWN, PUT_DOWN, Subject};
-use crate::runtime::{Next, command, exec, exit_code, watch};
+use crate::runtime::argv::RuntimeCommand;
+use crate::runtime::handoff::{self, Handoff};
+use crate::runtime::locate::RuntimeProgram;
+use crate::runtime::verify::ContainerProcess;
+use crate::runtime::watcher::spawn;
+use crate::runtime::{kill, recover};
 use crate::settings::Verify;
 
+const NOT_STARTED: &str = "nothing was started; try again";
+
 pub(super) fn carry_out(
-    runtime: &Located,
-    line: &Line,
+    runtime: &RuntimeProgram,
+    line: &RuntimeCommand,
     words: &[OsString],
     node: &Node,
-) -> Result<Next> {
+) -> Result<Handoff> {
     let root = runtime_state::root(runtime.kind, line.global("root"));
-    let place = Place {
+    let key = ContainerKey {
         root: &root,
         id: &line.id,
     };
-    let Some(record) = record::read(place) else {
-        // The bundle says which label waits, but nothing says what the kernel held then.
-        return match exec::from_bundle(runtime, place, line, &Node::default())? {
+    let recreate = || {
+        format!(
+            "run: {}, and create the container again",
+            runtime.delete_command(key)
+        )
+    };
+    let Some(record) = records::read(key) else {
+        // The bundle has the label, but only the record has the profile's directory in the kernel.
+        return match recover::from_bundle(runtime, key, line, &Node::default())? {
             Some(lost) if !lost.components.is_empty() => {
                 run::path()?;
                 Err(Error::new(
                     Kind::Policy,
-                    "the record of this container is lost, so it cannot be told whether its \
-                     profile is still in force",
+                    "the record of this container is missing, so its profile cannot be verified",
                 )
-                .with_remedy("delete the container and create it anew"))
+                .with_remedy(recreate()))
             }
-            _ => Ok(Next::HandOn),
+            _ => Ok(Handoff::Unchanged),
         };
     };
-    labels::enforced(&record, &node.kernel)?;
+    labels::check_enforcement(&record, &node.kernel)?;
     for recorded in &record.components {
-        if !is_in_force(node, recorded) {
+        if !is_unchanged(node, recorded) {
             return Err(Error::new(
                 Kind::Policy,
                 format!(
-                    "the profile {} was removed, replaced or set to another mode since the \
-                     container was created; it would start without it",
+                    "the profile {} was removed, replaced or set to another mode after the \
+                     container was created, so the container would start without it",
                     recorded.name
                 ),
             )
-            .with_remedy("delete the container and create it anew"));
+            .with_remedy(recreate()));
         }
     }
     if record.components.is_empty() || node.settings.verify == Verify::Off {
-        return Ok(Next::HandOn);
+        return Ok(Handoff::Unchanged);
     }
-    match runtime_state::origin(runtime.kind, &root, &line.id)? {
-        Some(origin) if origin.waits => verified(runtime, line, words, &record, origin.pid, node),
-        // There is nothing to start; the runtime says so.
-        _ => Ok(Next::HandOn),
+    match runtime_state::read(runtime.kind, key)? {
+        Some(state) if state.awaits_start => {
+            let process = state.pid.map(ContainerProcess::open).transpose();
+            let process = process.map_err(|e| e.with_remedy(NOT_STARTED))?;
+            let Some(process) = process.flatten() else {
+                // The process has ended. The runtime reports that.
+                return Ok(Handoff::Unchanged);
+            };
+            process
+                .check_next_label(&record, node)
+                .map_err(|e| e.with_remedy(recreate()))?;
+            start_and_verify(runtime, line, words, &record, &process, node)
+        }
+        // There is nothing to start. The runtime reports that.
+        _ => Ok(Handoff::Unchanged),
     }
 }
 
-/// Starts the container, and puts it down again if its process then runs without the label.
-fn verified(
-    runtime: &Located,
-    line: &Line,
+/// Starts the container, and kills and deletes it if its process runs without the label.
+fn start_and_verify(
+    runtime: &RuntimeProgram,
+    line: &RuntimeCommand,
     words: &[OsString],
     record: &Record,
-    pid: Option<u32>,
+    process: &ContainerProcess,
     node: &Node,
-) -> Result<Next> {
-    let subject = pid.map(Subject::of).transpose();
-    let subject = subject.map_err(|e| e.with_remedy("nothing was started; try again"))?;
-    let Some(subject) = subject.flatten() else {
-        // What waited has ended; the runtime says so.
-        return Ok(Next::HandOn);
+) -> Result<Handoff> {
+    // It goes on if this process is killed while the runtime works.
+    let watcher =
+        spawn::for_wrapper(runtime, line, record, words).map_err(|e| e.with_remedy(NOT_STARTED))?;
+    let awaits_start = || {
+        let state = runtime_state::read(runtime.kind, record.container_key());
+        state.is_ok_and(|state| state.is_some_and(|state| state.awaits_start))
     };
-    subject
-        .waits_for(record, node)
-        .map_err(|e| e.with_remedy("delete the container and create it anew"))?;
-    // It takes over where we are killed while the runtime is at it.
-    let watcher = watch::beside_us(runtime, line, record, words)
-        .map_err(|e| e.with_remedy("nothing was started; try again"))?;
-    let waits = || {
-        let origin = runtime_state::origin(runtime.kind, &record.root, &record.id);
-        origin.is_ok_and(|origin| origin.is_some_and(|origin| origin.waits))
-    };
-    let code = exit_code(command(runtime, words).status(), &runtime.program, waits);
-    // A runtime can fail after it has let the process go.
-    let is_open = matches!(code, Ok(0)) || !waits() || !subject.is_the_runtimes();
-    let Some(Err(why)) = is_open.then(|| subject.verify(record, node)) else {
-        // Where the gate seems closed still, the watcher makes sure of it.
-        if is_open {
+    let status = handoff::command(runtime, words).status();
+    let code = handoff::exit_code(status, &runtime.program, awaits_start);
+    // A runtime can fail after it has let the process go on.
+    let is_started = matches!(code, Ok(0)) || !awaits_start() || !process.executes_the_runtime();
+    let Some(Err(why)) = is_started.then(|| process.verify(record, node)) else {
+        // If the container does not seem to be started, the watcher keeps looking.
+        if is_started {
             watcher.dismiss();
         }
-        return code.map(Next::Done);
+        return code.map(Handoff::Exited);
     };
-    // Where that fails, the watcher goes on trying.
-    let remedy = match subject.put_down(runtime, &line.deletion(), record) {
-        true => {
-            watcher.dismiss();
-            PUT_DOWN
-        }
-        false => NOT_PUT_DOWN,
-    };
-    Err(why.with_remedy(remedy))
+    let gone = process.kill_and_delete(runtime, &line.deletion(), record);
+    // If it is not gone, the watcher tries again.
+    if gone {
+        watcher.dismiss();
+    }
+    Err(why.with_remedy(kill::remedy(gone, runtime, record)))
 }
 
-/// Whether the kernel has the very profile that the waiting label means, and it confines as much.
-fn is_in_force(node: &Node, recorded: &Recorded) -> bool {
+/// Whether the kernel still has the recorded profile, and it confines as much as it did.
+fn is_unchanged(node: &Node, recorded: &RecordedProfile) -> bool {
     let Some(now) = node.kernel.at(&recorded.directory, recorded.name.as_str()) else {
         return false;
     };

@@ -1,67 +1,56 @@
-//! The net under every low-level runtime: the label is read from the process itself, and a
-//! container whose process runs without it is killed and deleted.
+//! Reads the label from the container's process, so that a fault of the low-level runtime is noticed.
 //!
-//! A runtime can fail to set a label without a word: it wrote to a file that was not procfs's
-//! (CVE-2019-16884, CVE-2025-52881), or it believed that AppArmor was off (crun 1.27). This does
-//! not prevent that; it ends it within milliseconds.
+//! A runtime can silently fail to set a label: it wrote to a file outside procfs (CVE-2019-16884,
+//! CVE-2025-52881), or took AppArmor for disabled (crun 1.27). This does not prevent such a start, but
+//! ends it within milliseconds.
 
 use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::path::Path;
-use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use crate::containers::members::Members;
-use crate::containers::process::{self, Process, Stat};
-use crate::containers::record::{self, Record};
-use crate::containers::{labels, runtime_state};
+use crate::apparmor::confinement::Confinement;
+use crate::containers::pidfd::PidFd;
+use crate::containers::processes::ProcessSet;
+use crate::containers::procfs::Stat;
+use crate::containers::record::Record;
+use crate::containers::{attr, labels};
 use crate::error::{Error, Kind, Result, reason};
 use crate::node::Node;
-use crate::report;
-use crate::runtime::{command, locate::Located};
+use crate::runtime::kill;
+use crate::runtime::locate::RuntimeProgram;
 
-/// What became of a container that ran without its label, and what to do.
-pub(super) const PUT_DOWN: &str =
-    "it was killed and deleted; update the low-level runtime, and run: oci-apparmor check";
+/// How long a started process may execute the runtime without the label. `startContainer` hooks run
+/// in this time. Handlers that never call execve(2) (wasm, krun) have the label from the start.
+pub(super) const HOOKS_LIMIT: Duration = Duration::from_secs(60);
 
-/// The same where that failed.
-pub(super) const NOT_PUT_DOWN: &str =
-    "it could not be killed and deleted; delete it by force, and run: oci-apparmor check";
-
-/// How long a process may remain the runtime's own, after its gate was opened, without the label:
-/// as long as the container's `startContainer` hooks may take, which run by then. Handlers that
-/// never execute anything (wasm, krun) have the label at once.
-pub(super) const LIMIT: Duration = Duration::from_secs(60);
-
-/// How long a process that has become the container's may show another label, whatever it does.
-/// Within execve(2) the process is the new program's a moment before it has the new label:
-/// `begin_new_exec()` (fs/exec.c) first takes the new memory and clears `PF_FORKNOEXEC`, then
-/// closes what is to be closed, and then takes the new credentials.
+/// How long a process that executes the container's program may show another label. Within execve(2),
+/// `begin_new_exec()` (fs/exec.c) first takes the new memory and clears `PF_FORKNOEXEC`, then closes
+/// descriptors, and only then takes the new credentials.
 const SETTLED: Duration = Duration::from_millis(200);
 
-/// How long it may, while it waits for a processor in there: until it has had one for this long,
-/// which is many times what that part of execve(2) takes.
-const ENOUGH: Duration = Duration::from_millis(20);
+/// The same in processor time, for a process that waits for a processor in that part of execve(2). It
+/// is many times what that part takes.
+const PROCESSOR_TIME: Duration = Duration::from_millis(20);
 
-/// How long it may in any case: a processor that it never gets must not be a way out.
+/// The same for a process that gets no processor time: it is judged after this time in any case.
 const STARVED: Duration = Duration::from_secs(10);
 
-/// How long between two looks.
+/// The pause between two reads of the label.
 const PAUSE: Duration = Duration::from_millis(2);
 
-/// A container's first process, or one that was exec'ed into it.
+/// The first process of a container, or one that `exec` started.
 #[derive(Debug)]
-pub(super) struct Subject(Process);
+pub(super) struct ContainerProcess(PidFd);
 
-impl Subject {
-    /// A process that waits for `start`, or may have become the container's already; `None` where
-    /// it has ended.
+impl ContainerProcess {
+    /// Opens a process; `None` if it has ended.
     ///
     /// # Errors
-    /// Where it cannot be held on to: what cannot be looked at is not taken for ended.
-    pub(super) fn of(pid: u32) -> Result<Option<Self>> {
-        Ok(Process::of(pid)?.map(Self))
+    /// If it cannot be opened. That is not the same as a process that has ended.
+    pub(super) fn open(pid: u32) -> Result<Option<Self>> {
+        Ok(PidFd::open(pid)?.map(Self))
     }
 
     /// Whether it has ended.
@@ -69,141 +58,118 @@ impl Subject {
         self.0.has_ended()
     }
 
-    /// Whether the label that waits for its next execve(2) is another one than recorded.
-    ///
-    /// Kernels before 6.12.86 show the reader's own waiting label instead (commit 4afc61702bdc);
-    /// that is none, and says nothing.
+    /// Checks the label for the next execve(2), if the kernel shows one; see [`attr::exec`].
     ///
     /// # Errors
-    /// Where the kernel tells, and it is.
-    pub(super) fn waits_for(&self, record: &Record, node: &Node) -> Result<()> {
-        match self.attribute("exec").unwrap_or_default().trim_end() {
-            "" => Ok(()),
-            label => labels::holds(label, record, node),
+    /// If it is not the recorded label.
+    pub(super) fn check_next_label(&self, record: &Record, node: &Node) -> Result<()> {
+        match attr::exec(&self.0.directory()) {
+            Ok(label) if !label.as_str().is_empty() => labels::matches_record(&label, record, node),
+            _ => Ok(()),
         }
     }
 
-    /// Whether it is still the runtime's own: a fork of it (runc, crun and youki fork what becomes
-    /// the container) that has not executed anything yet. `false` if that cannot be told.
-    pub(super) fn is_the_runtimes(&self) -> bool {
+    /// Whether it has not called execve(2) yet: runc, crun and youki fork the process that becomes the
+    /// container's. `false` if that cannot be determined.
+    pub(super) fn executes_the_runtime(&self) -> bool {
         Stat::read(&self.0.directory()).is_ok_and(Stat::has_executed_nothing)
     }
 
-    /// Waits until the process has become the container's, and looks at its label then. One that
-    /// has ended meanwhile has ended, and did not fail.
+    /// Waits until the process executes the container's program, and checks its label. A process that
+    /// has ended before has not failed.
     ///
     /// # Errors
-    /// Where it runs without the label, or whether it does cannot be told.
+    /// If it runs without the label, or its label cannot be read.
     pub(super) fn verify(&self, record: &Record, node: &Node) -> Result<()> {
         let directory = self.0.directory();
-        let gate_opened = Instant::now();
-        let mut became = None;
+        let started = Instant::now();
+        let mut executed = None;
         loop {
-            // First whose it is, then the label: what has become the container's had its label by
-            // then, but for the moment within execve(2).
+            // The order matters: if the process has called execve(2) before the label is read, it has
+            // its final label, except for a moment within execve(2).
             let stat = Stat::read(&directory);
-            let seen = self
-                .attribute("current")
-                .and_then(|label| labels::holds(label.trim_end(), record, node))
-                // The node may have been set not to enforce since `start` asked.
-                .and_then(|()| labels::enforced(record, &node.kernel));
+            let checked = self
+                .label()
+                .and_then(|label| labels::matches_record(&label, record, node))
+                // The kernel may have been told to stop enforcing in the meantime.
+                .and_then(|()| labels::check_enforcement(record, &node.kernel));
             if self.has_ended() {
                 return Ok(());
             }
-            let Err(why) = seen else { return Ok(()) };
-            let judged = match stat {
-                Ok(stat) if stat.has_executed_nothing() => gate_opened.elapsed() > LIMIT,
+            let Err(why) = checked else { return Ok(()) };
+            let is_final = match stat {
+                Ok(stat) if stat.has_executed_nothing() => started.elapsed() > HOOKS_LIMIT,
                 stat => {
-                    // What cannot be looked at gets as much time as what gets no processor.
-                    let now = stat.as_ref().map_or(0, |s| s.on_processor(&directory));
-                    let (since, before) = *became.get_or_insert_with(|| (Instant::now(), now));
+                    // If the process cannot be read, it counts as one without processor time.
+                    let now = stat.as_ref().map_or(0, |s| s.processor_time(&directory));
+                    let (since, before) = *executed.get_or_insert_with(|| (Instant::now(), now));
                     let ran = Duration::from_nanos(now.saturating_sub(before));
                     let is_at_work = stat.is_ok_and(Stat::is_at_work);
                     is_settled(since.elapsed(), ran, is_at_work)
                 }
             };
-            if judged {
+            if is_final {
                 return Err(why);
             }
             std::thread::sleep(PAUSE);
         }
     }
 
-    /// Kills and deletes the container of which it is the first process, as [`put_down`] does.
-    pub(super) fn put_down(
+    /// Kills and deletes the container of which this is the first process; see
+    /// [`kill::kill_and_delete`].
+    pub(super) fn kill_and_delete(
         &self,
-        runtime: &Located,
+        runtime: &RuntimeProgram,
         deletion: &[OsString],
         record: &Record,
     ) -> bool {
-        let members = Members::of(self.0.pid(), &record.id);
-        if members.is_err() {
-            // This needs no descriptor.
+        let processes = self.processes(record);
+        if processes.is_err() {
+            // This works without a free descriptor.
             self.kill();
         }
-        put_down(runtime, deletion, members, record)
+        kill::kill_and_delete(runtime, deletion, processes, record)
     }
 
-    /// Kills this process alone.
+    /// Kills this process only.
     pub(super) fn kill(&self) {
         self.0.kill();
     }
 
-    fn attribute(&self, name: &str) -> Result<String> {
-        let path = self.0.directory().join("attr/apparmor").join(name);
-        process::read(&path).map_err(|e| {
-            let why = format!("cannot read {}: {}", path.display(), reason(&e));
+    fn processes(&self, record: &Record) -> io::Result<ProcessSet> {
+        ProcessSet::of(self.0.pid(), &record.id)
+    }
+
+    fn label(&self) -> Result<Confinement> {
+        attr::current(&self.0.directory()).map_err(|e| {
+            let pid = self.0.pid();
+            let why = format!("cannot read the label of process {pid}: {}", reason(&e));
             Error::new(Kind::Internal, why)
         })
     }
 }
 
-/// Whether a process must be past execve(2): it became the container's `wall` ago, and was on a
-/// processor for `ran` since. One that sleeps has got where it does so; one that wants a processor
-/// may only have been denied one.
+/// Whether a process must have left execve(2). It was first seen with the container's program `wall`
+/// ago and has had `ran` processor time since. A process that sleeps has left execve(2); one that is
+/// runnable may only be waiting for a processor.
 fn is_settled(wall: Duration, ran: Duration, is_at_work: bool) -> bool {
-    wall > STARVED || wall > SETTLED && (ran > ENOUGH || !is_at_work)
+    wall > STARVED || wall > SETTLED && (ran > PROCESSOR_TIME || !is_at_work)
 }
 
-/// Kills these processes, which are all of a container's, and deletes it; whether it is gone. Only
-/// then does its record go, too.
-pub(super) fn put_down(
-    runtime: &Located,
-    deletion: &[OsString],
-    members: io::Result<Members>,
-    record: &Record,
-) -> bool {
-    let killed = members.is_ok_and(|members| members.kill());
-    let deleted = command(runtime, deletion)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status();
-    drop(deleted);
-    let gone = killed && !runtime_state::exists(&record.root.join(&record.id)).unwrap_or(true);
-    if gone && let Err(e) = record::forget(record) {
-        report::notice(&e.to_string());
-    }
-    gone
-}
-
-/// The process that a runtime wrote into a file, as `--pid-file` says.
+/// The process id that a runtime wrote to the file of `--pid-file`.
 ///
 /// # Errors
-/// Where there is none.
-pub(super) fn first_process(pid_file: &Path) -> Result<u32> {
-    fs::read_to_string(pid_file)
+/// If there is none.
+pub(super) fn read_pid_file(path: &Path) -> Result<u32> {
+    fs::read_to_string(path)
         .map_err(|e| reason(&e))
         .and_then(|text| {
-            text.trim()
-                .parse()
-                .map_err(|_| "it holds no number".to_owned())
+            let pid = text.trim().parse();
+            pid.map_err(|_| "it does not contain a process id".to_owned())
         })
         .map_err(|why| {
-            Error::new(
-                Kind::Internal,
-                format!("cannot use {}: {why}", pid_file.display()),
-            )
+            let why = format!("cannot use the pid file {}: {why}", path.display());
+            Error::new(Kind::Internal, why)
         })
 }
 
@@ -212,19 +178,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_process_that_gets_no_processor_is_not_judged_by_the_clock_alone() {
+    fn a_process_without_processor_time_is_not_judged_by_the_clock_alone() {
         let ms = Duration::from_millis;
-        // Between two steps of execve(2), waiting for a processor.
+        // It may be within execve(2), waiting for a processor.
         assert!(!is_settled(ms(201), ms(0), true));
         assert!(!is_settled(ms(9_000), ms(5), true));
-        // It had one for long enough to be anywhere.
+        // It ran long enough to have left execve(2).
         assert!(is_settled(ms(201), ms(21), true));
-        // It sleeps: so it has come to where it does.
+        // It sleeps, so it has left execve(2).
         assert!(is_settled(ms(201), ms(0), false));
-        // Within execve(2) it may be for a moment, whatever it does there.
+        // Before the time is up, it is never judged.
         assert!(!is_settled(ms(100), ms(100), true));
         assert!(!is_settled(ms(100), ms(0), false));
-        // No processor at all is no way out.
+        // Without any processor time it is judged in the end.
         assert!(is_settled(ms(10_001), ms(0), true));
     }
 }

@@ -3,7 +3,9 @@
 
 use std::ffi::OsString;
 
-use oci_apparmor::runtime::options::{self, Opt, Subcommand, Table, Takes};
+use oci_apparmor::runtime::argv::options::{Opt, Table, Takes};
+use oci_apparmor::runtime::argv::subcommand::Subcommand;
+use oci_apparmor::runtime::argv::tables;
 use oci_apparmor::settings::RuntimeKind;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -78,7 +80,7 @@ pub(crate) fn line(runtime: RuntimeKind) -> impl Strategy<Value = Vec<OsString>>
     ];
     (subcommand, 0..10_u8).prop_flat_map(move |(subcommand, manners)| {
         let known = Subcommand::ALL.into_iter().find(|s| s.name() == subcommand);
-        let own = known.and_then(|s| options::of(runtime, s)).unwrap_or(&[]);
+        let own = known.and_then(|s| tables::of(runtime, s)).unwrap_or(&[]);
         // Seven lines of ten are spelled as this runtime wants them.
         let odd = manners >= 7;
         let behind = match known {
@@ -98,7 +100,7 @@ pub(crate) fn line(runtime: RuntimeKind) -> impl Strategy<Value = Vec<OsString>>
         let dashes = proptest::bool::weighted(0.05)
             .prop_map(|yes| yes.then(|| "--".to_owned()).into_iter().collect::<Vec<_>>());
         (
-            section(runtime, options::globals(runtime), odd),
+            section(runtime, tables::globals(runtime), odd),
             Just(vec![subcommand.to_owned()]),
             section(runtime, own, odd),
             dashes,
@@ -183,8 +185,8 @@ fn foreign() -> Vec<Opt> {
     for runtime in [RuntimeKind::Runc, RuntimeKind::Crun, RuntimeKind::Youki] {
         let tables = Subcommand::ALL
             .into_iter()
-            .filter_map(|s| options::of(runtime, s));
-        for table in tables.chain([options::globals(runtime)]) {
+            .filter_map(|s| tables::of(runtime, s));
+        for table in tables.chain([tables::globals(runtime)]) {
             all.extend(table.iter().copied().flatten().copied());
         }
     }

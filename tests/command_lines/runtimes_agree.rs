@@ -9,8 +9,8 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use oci_apparmor::runtime::argv::{self, Line, Scanned};
-use oci_apparmor::runtime::options::Subcommand;
+use oci_apparmor::runtime::argv::subcommand::Subcommand;
+use oci_apparmor::runtime::argv::{self, RuntimeCommand, Scanned};
 use oci_apparmor::settings::RuntimeKind;
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
@@ -49,7 +49,7 @@ fn absolute(value: &OsStr) -> PathBuf {
 }
 
 impl Expected {
-    fn of(kind: RuntimeKind, line: &Line) -> Self {
+    fn of(kind: RuntimeKind, line: &RuntimeCommand) -> Self {
         let root = line.global("root").map_or_else(
             || match kind {
                 RuntimeKind::Crun => PathBuf::from("/run/xdg/crun"),
@@ -239,8 +239,8 @@ impl Case {
     /// `None` where the line is refused.
     fn of(kind: RuntimeKind, line: Vec<OsString>) -> Option<Self> {
         let read = match argv::scan(kind, &line).result.ok()? {
-            Scanned::HandOn => None,
-            Scanned::Ours(read) => Some((read.words(), Expected::of(kind, &read))),
+            Scanned::PassThrough => None,
+            Scanned::Handled(read) => Some((read.words(), Expected::of(kind, &read))),
         };
         Some(Self { line, read })
     }

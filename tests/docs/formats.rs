@@ -73,7 +73,7 @@ fn each_field_of_a_record_is_described() {
     let (whole, component) = page.split_once("Each of `components`").unwrap();
     let described = names(whole.split_once("one JSON object").unwrap().1);
     assert_eq!(described, structure(&["Record"]));
-    assert_eq!(names(component), structure(&["Recorded"]));
+    assert_eq!(names(component), structure(&["RecordedProfile"]));
 }
 
 #[test]

@@ -273,7 +273,7 @@ fn an_exec_that_brings_a_profile_of_its_own_gets_its_containers() {
         }
         for option in ["another", "unconfined"] {
             let words = ["exec", "--apparmor", option, "sabotaged", "/bin/true"];
-            run(&container.runtime, words).refused(&["contradicts", "sabotaged"]);
+            run(&container.runtime, words).refused(&["conflicts", "sabotaged"]);
         }
     }
 }

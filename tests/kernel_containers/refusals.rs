@@ -373,7 +373,7 @@ fn command_lines_that_cannot_be_read() {
         ("crun", &["create", "-bundle", path, ID]),
         ("crun", &["create", "--con", "x", "--bundle", path, ID]),
     ] {
-        run_detached(&wrapper(runtime), words).refused(&["cannot be read"]);
+        run_detached(&wrapper(runtime), words).refused(&["cannot parse the command line"]);
         assert_ne!(run(runtime, ["state", ID]).code, 0, "{words:?}");
     }
 }
@@ -394,7 +394,7 @@ fn a_low_level_runtime_that_is_missing_or_ourselves() {
         ),
         (
             "[runtimes]\ndirectories = [\"/nonexistent\"]\n".to_owned(),
-            "not found",
+            "no root-owned runc",
         ),
     ] {
         fs::write(CONFIG, config).unwrap();

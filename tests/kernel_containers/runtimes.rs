@@ -194,7 +194,7 @@ fn start_refuses_a_profile_that_was_removed_and_loaded_again() {
             load(&profile_text("came", ""));
             container
                 .call("start")
-                .refused(&["start of container", "create it anew"]);
+                .refused(&["start of container", "create the container again"]);
             assert_eq!(container.state()["status"], "created");
         }
         // What asked for nothing has no record, and starts.

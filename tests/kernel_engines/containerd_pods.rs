@@ -200,7 +200,7 @@ fn annotations_are_those_of_the_sandbox() {
     profile("other");
     let mut containerd = Containerd::start();
     let sleeps = Pod::container("web", &["sleep", "infinity"]);
-    let again = "delete the pod and make it anew";
+    let again = "delete the pod and create it again";
 
     let mut edited = sandbox(&containerd.cri, &pod("container-annotation", 36), "runc");
     for annotations in [
@@ -265,7 +265,7 @@ fn a_pod_keeps_its_annotations_in_its_next_sandbox() {
         let refused = Pod::run_as_configured(&containerd.cri, config.clone(), &handler);
         let words = [
             "container.oci-apparmor/web",
-            "is not what it was when the pod was made",
+            "has changed since the pod was created",
         ];
         assert_refused(refused.map(Pod::forget), &words);
     }

@@ -132,10 +132,9 @@ fn containers_survive_a_restart_of_crio_and_forged_annotations_stay_without_effe
         assert_eq!(streamed.stdout, format!("{PROFILE} (enforce)\n"));
         pod.end(&id);
         match of_pod.name.as_str() {
-            "forger" => assert_refused(
-                pod.create(&web),
-                &["is not what it was when the pod was made"],
-            ),
+            "forger" => {
+                assert_refused(pod.create(&web), &["has changed since the pod was created"])
+            }
             _ => {
                 let id = pod.started(&web);
                 pod.assert_confined(&id, PROFILE);

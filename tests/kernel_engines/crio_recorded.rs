@@ -112,7 +112,7 @@ fn crio_shows_a_refusal() {
             annotations: asks("other"),
             ..pod.clone()
         };
-        refused(&of(&edited), &["is not what it was when the pod was made"]);
+        refused(&of(&edited), &["has changed since the pod was created"]);
         let container = of(&pod);
         let id = crio.create(&container, "").unwrap();
         crio.call(&["start", &id]).ok();
@@ -262,7 +262,7 @@ fn a_pod_of_crio_cannot_shed_what_the_node_demands_of_its_sandbox() {
         let container = Recorded::of(&edited, &web, Some(DEFAULT), &SLEEPS);
         let message = crio.create(&container, "").unwrap_err();
         assert!(
-            message.contains("is not what it was when the pod was made"),
+            message.contains("has changed since the pod was created"),
             "{message}"
         );
         let web = OfContainer::new(&pod, "web");
@@ -295,7 +295,7 @@ fn a_label_of_a_pod_of_crio_names_no_profile() {
     let container = Recorded::of(&pod, &web, Some(DEFAULT), &SLEEPS);
     let message = crio.create(&container, "").unwrap_err();
     assert!(
-        message.contains("\"oci-apparmor/profile\" is not what it was"),
+        message.contains("\"oci-apparmor/profile\" has changed"),
         "{message}"
     );
     crio.end(&sandbox);

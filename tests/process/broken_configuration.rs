@@ -126,9 +126,9 @@ fn a_runtime_that_is_missing_or_not_to_be_trusted() {
     for (low_level, why) in [
         (
             "directories = ['/run/none']",
-            "runc is not found as a program of root in /run/none",
+            "no root-owned runc in /run/none",
         ),
-        ("directories = ['/run/other']", "runc is not found"),
+        ("directories = ['/run/other']", "no root-owned runc"),
         ("runc = '/run/none/runc'", "/run/none/runc does not exist"),
         ("runc = '/run/other/runc'", "it is not an executable file"),
     ] {
@@ -204,7 +204,7 @@ fn two_copies_of_this_program_do_not_call_each_other_for_ever() {
     };
     let outcome = state();
     assert_eq!(outcome.code, Some(1), "{outcome:?}");
-    assert!(one_line(&outcome.stderr).contains("runc is not found"));
+    assert!(one_line(&outcome.stderr).contains("no root-owned runc"));
     node.write(
         "/etc/oci-apparmor/config.toml",
         "[runtimes]\ndirectories = ['/run/a', '/run/b', '/run/bin']\n",
@@ -228,7 +228,7 @@ fn a_runtime_that_is_passed_over_is_named_where_there_is_no_other() {
     let why = "/run/local/bin/runc is not trusted: /run/local is writable by group or others \
                (mode 2775, group 0); run: chmod go-w /run/local";
     assert!(
-        line.contains("runc is not found") && line.contains(why),
+        line.contains("no root-owned runc") && line.contains(why),
         "{line}"
     );
     node.chmod("/run/local", 0o2755);

@@ -332,7 +332,7 @@ fn restore_gets_the_label_from_criu() {
         "--lsm-profile=p",
     ] {
         let line = node.refused(&restore(&[other, "c3"]));
-        assert!(line.contains("contradicts the label p"), "{line}");
+        assert!(line.contains("conflicts with the label p"), "{line}");
     }
     // Where the labels could not be looked at afterwards.
     for words in [&["restore", "c3"][..], &["restore", "--detach", "c3"]] {

@@ -144,7 +144,7 @@ fn a_pod_cannot_make_its_sandbox_something_else() {
             &node,
             &["create"],
             "c1",
-            "not what it was when the pod was made",
+            "has changed since the pod was created",
         );
         node.done(&["delete", "s1"]);
     }
@@ -242,9 +242,19 @@ fn what_a_checkpoint_asks_for_counts_only_if_its_pod_does() {
     );
     // Nothing tells what the pod asks for.
     restored(&node, "c1", &json!({}), &q);
-    refused(&node, &RESTORE, "c1", "is its pod's or the checkpoint's");
+    refused(
+        &node,
+        &RESTORE,
+        "c1",
+        "is from the pod or from the checkpoint",
+    );
     restored(&node, "c1", &p, &json!({}));
-    refused(&node, &RESTORE, "c1", "is its pod's or the checkpoint's");
+    refused(
+        &node,
+        &RESTORE,
+        "c1",
+        "is from the pod or from the checkpoint",
+    );
 
     // Nothing runs in the sandbox, which is CRI-O's default: its configuration tells.
     sandbox(&node, &p);
@@ -253,14 +263,14 @@ fn what_a_checkpoint_asks_for_counts_only_if_its_pod_does() {
         &node,
         &RESTORE,
         "c1",
-        "not what it was when the pod was made",
+        "has changed since the pod was created",
     );
     restored(&node, "c1", &p, &json!({"container.oci-apparmor/app": "q"}));
     refused(
         &node,
         &RESTORE,
         "c1",
-        "not what it was when the pod was made",
+        "has changed since the pod was created",
     );
     restored(&node, "c1", &p, &json!({}));
     done(&node, &RESTORE, "c1");
@@ -276,7 +286,7 @@ fn what_a_checkpoint_asks_for_counts_only_if_its_pod_does() {
         &node,
         &RESTORE,
         "c1",
-        "not what it was when the pod was made",
+        "has changed since the pod was created",
     );
     restored(&node, "c1", &p, &json!({}));
     done(&node, &RESTORE, "c1");
@@ -308,7 +318,7 @@ fn a_pod_whose_sandbox_has_no_process_is_held_to_its_annotations_too() {
             &node,
             &["create"],
             "c2",
-            "not what it was when the pod was made",
+            "has changed since the pod was created",
         );
     }
     // A sandbox that says it is another's, or cannot be read, tells nothing.
@@ -340,7 +350,7 @@ fn a_pod_of_crio_keeps_its_annotations_in_its_next_sandbox() {
     sandbox(&node, &p);
     done(&node, &["create"], "s1");
     node.done(&["delete", "s1"]);
-    let edited = "not what it was when the pod was made";
+    let edited = "has changed since the pod was created";
     sandbox(&node, &q);
     refused(&node, &["create"], "s1", edited);
     node.remove(&bundle_of("s1"));

@@ -385,14 +385,14 @@ fn runtime_state_that_cannot_be_read_is_refused() {
         node.write(STATE, text);
         let line = node.refused(&["exec", "c1", "sh"]);
         assert!(
-            line.contains("exec of container c1 refused: the runtime's state"),
+            line.contains("exec of container c1 refused: cannot read the runtime's state"),
             "{line}"
         );
     }
     node.remove(STATE);
     assert!(
         node.refused(&["exec", "c1", "sh"])
-            .contains("state.json cannot be read")
+            .contains("cannot read the runtime's state")
     );
     node.write(STATE, r#"{"config":{"labels":["bundle=/run/gone"]}}"#);
     assert!(

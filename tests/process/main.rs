@@ -24,6 +24,7 @@ mod caller_environment;
 mod check_engines;
 mod command_output;
 mod compiled_policy;
+mod configuration_reads;
 mod configure;
 mod create;
 mod crio_bundles;

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::node::{Node, node};
 
 const TASKS: &str = "/run/containerd/io.containerd.runtime.v2.task";
-const EDITED: &str = "\"oci-apparmor/profile\" is not what it was when the pod was made";
+const EDITED: &str = "\"oci-apparmor/profile\" has changed since the pod was created";
 
 /// A container of containerd's: `s…` is a sandbox, and others belong to the sandbox `s1`.
 struct Made<'a> {
@@ -106,7 +106,7 @@ fn a_pod_that_gets_another_sandbox_keeps_its_annotations() {
         };
         let line = second.refused(&node);
         assert!(line.contains(EDITED), "{line}");
-        assert!(line.contains("under another UID"), "{line}");
+        assert!(line.contains("with another UID"), "{line}");
     }
     // Nor does a container of the sandbox that was, should one be made.
     let line = Made {
@@ -181,7 +181,7 @@ fn a_damaged_record_of_a_pod_refuses_its_containers() {
         }
         .refused(&node);
         assert!(
-            line.contains("what was recorded of its pod cannot be read"),
+            line.contains("the record of the pod cannot be used"),
             "{line}"
         );
     };
@@ -277,7 +277,7 @@ fn records_of_version_1_are_read_and_those_of_a_newer_one_say_so() {
     newer(&node.record_file("s1"), 3, "\"version\":1");
     let line = again("c2").refused(&node);
     assert!(
-        line.contains("is of the newer version 3") && line.contains("update oci-apparmor"),
+        line.contains("it has version 3") && line.contains("update oci-apparmor"),
         "{line}"
     );
     // exec finds the label in the bundle.

@@ -183,9 +183,7 @@ fn a_container_must_carry_the_annotations_of_its_sandbox() {
         let line = node.refused(&["create", "--bundle", BUNDLE, "c1"]);
         if value != Some("") {
             assert!(
-                line.contains(&format!(
-                    "\"{key}\" is not what it was when the pod was made"
-                )),
+                line.contains(&format!("\"{key}\" has changed since the pod was created")),
                 "{line}"
             );
         }
@@ -215,7 +213,7 @@ fn a_damaged_record_of_the_sandbox_refuses_its_containers() {
         create(&node, "c1", "container", &edited);
         let line = node.refused(&["create", "c1"]);
         assert!(
-            line.contains("what was recorded of its pod cannot be read"),
+            line.contains("the record of the pod cannot be used"),
             "{line}"
         );
     };
@@ -244,7 +242,7 @@ fn a_sandbox_without_keys_is_remembered_too() {
     );
     let line = node.refused(&["create", "c1"]);
     assert!(
-        line.contains("not what it was when the pod was made"),
+        line.contains("has changed since the pod was created"),
         "{line}"
     );
     // One that was made before us is not: its containers may ask.

@@ -4,18 +4,18 @@ use super::*;
 use RuntimeKind::{Crun, Runc, Youki};
 use std::os::unix::ffi::OsStringExt;
 
-/// The words of a line; `␣` stands for a blank in a word and `∅` for an empty word.
+/// The words of a line; `␣` is a space within a word, `∅` an empty word.
 fn words(line: &str) -> Vec<OsString> {
     line.split_whitespace()
         .map(|word| word.replace('␣', " ").replace('∅', "").into())
         .collect()
 }
 
-/// What becomes of a line: its canonical spelling, `handed on`, or `refused: …`.
+/// The result for a line: its canonical spelling, `passed on`, or `refused: …`.
 fn outcome(runtime: RuntimeKind, line: &str) -> String {
     match scan(runtime, &words(line)).result {
-        Ok(Scanned::Ours(line)) => line.words().join(OsStr::new(" ")).into_string().unwrap(),
-        Ok(Scanned::HandOn) => "handed on".to_owned(),
+        Ok(Scanned::Handled(line)) => line.words().join(OsStr::new(" ")).into_string().unwrap(),
+        Ok(Scanned::PassThrough) => "passed on".to_owned(),
         Err(e) => {
             assert_eq!(e.kind(), Kind::Usage, "{e}");
             format!("refused: {e}")
@@ -35,7 +35,7 @@ fn check(runtime: RuntimeKind, cases: &[(&str, &str)]) {
 }
 
 #[test]
-fn engines_own_lines_are_read() {
+fn command_lines_of_engines_are_parsed() {
     for (runtime, line, bundle, pid_file) in [
         // containerd, docker
         (
@@ -59,7 +59,7 @@ fn engines_own_lines_are_read() {
             "/p",
         ),
     ] {
-        let Ok(Scanned::Ours(line)) = scan(runtime, &words(line)).result else {
+        let Ok(Scanned::Handled(line)) = scan(runtime, &words(line)).result else {
             panic!("{line}");
         };
         assert_eq!(
@@ -73,7 +73,7 @@ fn engines_own_lines_are_read() {
 }
 
 #[test]
-fn runc_reads_as_gos_flag_package() {
+fn runc_is_parsed_as_by_gos_flag_package() {
     check(
         Runc,
         &[
@@ -86,7 +86,7 @@ fn runc_reads_as_gos_flag_package() {
             ("create --bundle -- c", "create --bundle=-- c"),
             ("-root /r create c", "--root=/r create c"),
             ("--criu /c create c", "--criu=/c create c"),
-            // Behind the id, and again.
+            // After the id, and repeated.
             ("create c --bundle /b", "create --bundle=/b c"),
             (
                 "create --bundle /a c -b /b",
@@ -94,13 +94,13 @@ fn runc_reads_as_gos_flag_package() {
             ),
             ("create -- c", "create c"),
             ("create --bundle /b -- c", "create --bundle=/b c"),
-            // Booleans with values, of Go's own spellings.
+            // Booleans with values that Go accepts.
             ("run --detach=false c", "run --detach=false c"),
             ("run -d=T c", "run --detach=T c"),
             ("--debug=1 run c", "--debug=1 run c"),
             ("run --detach=no c", "refused"),
             ("run --detach false c", "refused"),
-            // What only other parsers know.
+            // Spellings that only other parsers accept.
             ("create -b/b c", "refused"),
             ("create --bund /b c", "refused"),
             ("run -db /b c", "refused"),
@@ -110,7 +110,7 @@ fn runc_reads_as_gos_flag_package() {
             ("create --root /r c", "refused"),
             ("create c c2", "refused"),
             ("create c -- --bundle", "refused"),
-            // exec: all behind the id is the command.
+            // exec: everything after the id is the command.
             ("exec -t -p /p c", "exec --tty --process=/p c"),
             ("exec c sh -p /p --process x", "exec c sh -p /p --process x"),
             ("exec -- c -- sh", "exec c -- sh"),
@@ -127,13 +127,13 @@ fn runc_reads_as_gos_flag_package() {
 }
 
 #[test]
-fn crun_reads_as_getopt() {
+fn crun_is_parsed_as_by_getopt() {
     check(
         Crun,
         &[
             ("create -b /b c", "create --bundle=/b c"),
             ("create -b/b c", "create --bundle=/b c"),
-            // Not an equals sign of ours: the directory is called "=/b".
+            // The equals sign belongs to the value: the directory "=/b".
             ("create -b=/b c", "create --bundle==/b c"),
             ("create --bun /b c", "create --bundle=/b c"),
             ("create --bun=/b c", "create --bundle=/b c"),
@@ -143,18 +143,18 @@ fn crun_reads_as_getopt() {
             ("run -db /b c", "run --detach --bundle=/b c"),
             ("run -db/b c", "run --detach --bundle=/b c"),
             ("run -bd c", "run --bundle=d c"),
-            // The beginning of two names, or of none, or a name that needs two dashes.
+            // A prefix of two names, of none, and a long name with one dash.
             ("create --con /f c", "refused"),
             ("create --x /f c", "refused"),
             ("create -bundle /b c", "refused"),
             ("create -x c", "refused"),
             ("create --=x c", "refused"),
             ("run --detach=true c", "refused"),
-            // The first word that is no option ends them.
+            // Options end at the first other word.
             ("create c --bundle /b", "refused"),
             ("create -- c", "create c"),
             ("exec c -p /p", "exec c -p /p"),
-            // An optional value stands in the same word.
+            // An optional value must be in the same word.
             ("exec --tty c", "exec --tty c"),
             ("exec --tty no c", "exec --tty no c"),
             ("exec --tty=no c", "exec --tty=no c"),
@@ -162,18 +162,18 @@ fn crun_reads_as_getopt() {
             ("exec -tno c", "exec --tty=no c"),
             ("exec -dtp/p c", "exec --detach --tty=p/p c"),
             ("exec -dp /p c sh", "exec --detach --process=/p c sh"),
-            // Declared without a value, and takes one all the same.
+            // Declared without a value, but consumes one.
             ("restore --network-lock x -b /b c", "refused"),
             ("restore --tcp-close c", "restore --tcp-close c"),
             ("restore --tcp c", "refused"),
             ("delete --force c", "delete --force c"),
-            ("delete --regex c.*", "handed on"),
+            ("delete --regex c.*", "passed on"),
         ],
     );
 }
 
 #[test]
-fn youki_reads_as_clap() {
+fn youki_is_parsed_as_by_clap() {
     check(
         Youki,
         &[
@@ -186,7 +186,7 @@ fn youki_reads_as_clap() {
             ("create -- c", "create c"),
             ("run -db /b c", "run --detach --bundle=/b c"),
             ("-s -r/r create c", "--systemd-cgroup --root=/r create c"),
-            // -p is another option in each of them.
+            // -p is another option in each subcommand.
             ("create -p /p c", "create --pid-file=/p c"),
             ("exec -p /p c sh", "exec --process=/p c sh"),
             ("create --bun /b c", "refused"),
@@ -204,78 +204,78 @@ fn youki_reads_as_clap() {
 }
 
 #[test]
-fn lines_that_start_nothing_are_handed_on() {
+fn lines_that_start_nothing_are_passed_on() {
     for runtime in RuntimeKind::ALL {
         check(
             runtime,
             &[
-                ("", "handed on"),
-                ("--root", "handed on"),
-                ("--root /r", "handed on"),
-                ("--debug", "handed on"),
-                ("--help", "handed on"),
-                ("--version", "handed on"),
-                ("-v", "handed on"),
-                ("--root /r --help create c", "handed on"),
-                // Subcommands of the runtime's own, with whatever words.
-                ("state c", "handed on"),
-                ("--root /r kill c 9", "handed on"),
-                ("list --unknown -xyz= ∅ -", "handed on"),
-                ("help create", "handed on"),
-                ("checkpoint --help", "handed on"),
-                ("createx c", "handed on"),
-                ("Create c", "handed on"),
-                ("∅", "handed on"),
-                // Help, or a value that is missing.
-                ("create --help", "handed on"),
-                ("create --bundle /b --help", "handed on"),
-                ("exec --help c", "handed on"),
-                ("create --bundle", "handed on"),
-                ("create -b", "handed on"),
-                ("run --pid-file", "handed on"),
-                ("exec --process", "handed on"),
-                // No container at all.
-                ("create", "handed on"),
-                ("create --bundle /b", "handed on"),
-                ("exec --", "handed on"),
-                // What cannot be read, and starts nothing.
-                ("delete --unknown c", "handed on"),
-                ("delete c d", "handed on"),
-                ("--root= delete c", "handed on"),
+                ("", "passed on"),
+                ("--root", "passed on"),
+                ("--root /r", "passed on"),
+                ("--debug", "passed on"),
+                ("--help", "passed on"),
+                ("--version", "passed on"),
+                ("-v", "passed on"),
+                ("--root /r --help create c", "passed on"),
+                // Other subcommands, with any words.
+                ("state c", "passed on"),
+                ("--root /r kill c 9", "passed on"),
+                ("list --unknown -xyz= ∅ -", "passed on"),
+                ("help create", "passed on"),
+                ("checkpoint --help", "passed on"),
+                ("createx c", "passed on"),
+                ("Create c", "passed on"),
+                ("∅", "passed on"),
+                // Help, or a missing value.
+                ("create --help", "passed on"),
+                ("create --bundle /b --help", "passed on"),
+                ("exec --help c", "passed on"),
+                ("create --bundle", "passed on"),
+                ("create -b", "passed on"),
+                ("run --pid-file", "passed on"),
+                ("exec --process", "passed on"),
+                // No container id.
+                ("create", "passed on"),
+                ("create --bundle /b", "passed on"),
+                ("exec --", "passed on"),
+                // Lines that cannot be parsed and start nothing.
+                ("delete --unknown c", "passed on"),
+                ("delete c d", "passed on"),
+                ("--root= delete c", "passed on"),
             ],
         );
     }
-    // How podman asks what restore knows.
+    // podman asks like this which options restore has.
     check(
         Runc,
         &[
-            ("restore --lsm-mount-context", "handed on"),
-            ("create -h", "handed on"),
+            ("restore --lsm-mount-context", "passed on"),
+            ("create -h", "passed on"),
         ],
     );
     check(
         Crun,
         &[
-            ("restore --lsm-mount-context", "handed on"),
-            ("create -?", "handed on"),
+            ("restore --lsm-mount-context", "passed on"),
+            ("create -?", "passed on"),
         ],
     );
     check(
         Crun,
-        &[("create --usage", "handed on"), ("create -V", "handed on")],
+        &[("create --usage", "passed on"), ("create -V", "passed on")],
     );
-    check(Crun, &[("run -d?b", "handed on"), ("--vers", "handed on")]);
+    check(Crun, &[("run -d?b", "passed on"), ("--vers", "passed on")]);
 }
 
-/// A container would start without the look at its profiles that `start` takes.
+/// Otherwise a container would start without the checks of `start`.
 #[test]
-fn a_start_that_cannot_be_read_is_refused() {
+fn a_start_that_cannot_be_parsed_is_refused() {
     for runtime in RuntimeKind::ALL {
         check(
             runtime,
             &[
-                ("start", "handed on"),
-                ("start --help", "handed on"),
+                ("start", "passed on"),
+                ("start --help", "passed on"),
                 ("start --unknown c", "refused"),
                 ("start a:b", "refused"),
                 ("start c d", "refused"),
@@ -286,21 +286,21 @@ fn a_start_that_cannot_be_read_is_refused() {
 }
 
 #[test]
-fn another_name_of_cruns_root_is_refused() {
+fn cruns_other_name_of_root_is_refused() {
     check(
         Crun,
         &[
             ("--rootless=false create c", "refused"),
             ("--root=/r --rootless true exec c sh", "refused"),
             ("--rootless=/r start c", "refused"),
-            ("--rootless=/r delete c", "handed on"),
+            ("--rootless=/r delete c", "passed on"),
         ],
     );
     check(Runc, &[("--rootless=true run c", "--rootless=true run c")]);
 }
 
 #[test]
-fn a_root_that_crun_takes_from_the_bundle_is_refused() {
+fn a_root_that_crun_resolves_from_the_bundle_is_refused() {
     check(
         Crun,
         &[
@@ -308,7 +308,7 @@ fn a_root_that_crun_takes_from_the_bundle_is_refused() {
             ("--root=./r run -b /b c", "refused"),
             ("--root=/r --root=r restore c", "refused"),
             ("--root=r --root=/r create c", "--root=r --root=/r create c"),
-            // These go nowhere else first.
+            // These runtimes do not change directory first.
             ("--root r exec c sh", "--root=r exec c sh"),
             ("--root r start c", "--root=r start c"),
         ],
@@ -317,7 +317,7 @@ fn a_root_that_crun_takes_from_the_bundle_is_refused() {
 }
 
 #[test]
-fn what_cannot_be_read_before_the_subcommand_is_refused_if_a_process_may_start() {
+fn an_unknown_word_before_the_subcommand_is_refused_if_a_process_may_start() {
     for runtime in RuntimeKind::ALL {
         for subcommand in [
             "create",
@@ -341,14 +341,14 @@ fn what_cannot_be_read_before_the_subcommand_is_refused_if_a_process_may_start()
             );
         }
         for line in ["--unknown state c", "-- list", "--unknown", "--debug=x"] {
-            check(runtime, &[(line, "handed on")]);
+            check(runtime, &[(line, "passed on")]);
         }
     }
 }
 
 #[test]
 fn padded_words_are_refused() {
-    // The next runc trims every word; until then it is another one.
+    // urfave/cli v3 trims every word; earlier versions do not.
     for runtime in [Runc, Crun] {
         for line in [
             "␣create c",
@@ -381,7 +381,7 @@ fn padded_words_are_refused() {
             ("create -f ∅ c", "refused"),
         ],
     );
-    // Where nothing depends on it, an empty value is the engine's business.
+    // Other options may be empty.
     check(
         Runc,
         &[(
@@ -389,11 +389,11 @@ fn padded_words_are_refused() {
             "--log= create --console-socket= c",
         )],
     );
-    check(Runc, &[("␣start c", "refused"), ("␣delete c", "handed on")]);
+    check(Runc, &[("␣start c", "refused"), ("␣delete c", "passed on")]);
 }
 
 #[test]
-fn ids_are_file_names_and_no_options() {
+fn ids_are_file_names_and_not_options() {
     let (longest, longer) = ("x".repeat(255), "x".repeat(256));
     for runtime in RuntimeKind::ALL {
         for id in ["c", "C_1+2.3-4", "...", "_", &longest] {
@@ -413,7 +413,7 @@ fn words_need_not_be_utf_8() {
     let word = |bytes: &[u8]| OsString::from_vec(bytes.to_vec());
     for runtime in RuntimeKind::ALL {
         let line = ["create".into(), word(b"--bundle=/\xff=\xfe"), "c".into()];
-        let Ok(Scanned::Ours(read)) = scan(runtime, &line).result else {
+        let Ok(Scanned::Handled(read)) = scan(runtime, &line).result else {
             panic!("{runtime:?}");
         };
         assert_eq!(
@@ -431,9 +431,9 @@ fn words_need_not_be_utf_8() {
 }
 
 #[test]
-fn the_last_value_counts_and_can_be_replaced() {
+fn the_last_value_is_used_and_can_be_replaced() {
     let line = words("--root /a --root /b exec --apparmor a -e X=y --apparmor b c sh");
-    let Ok(Scanned::Ours(mut line)) = scan(Runc, &line).result else {
+    let Ok(Scanned::Handled(mut line)) = scan(Runc, &line).result else {
         panic!()
     };
     assert_eq!(line.global("root"), Some(OsStr::new("/b")));
@@ -446,7 +446,7 @@ fn the_last_value_counts_and_can_be_replaced() {
 }
 
 #[test]
-fn a_flag_that_is_switched_off_does_not_stand_there() {
+fn a_flag_that_is_set_to_false_is_not_given() {
     for (runtime, line, stands) in [
         (Runc, "run -d c", true),
         (Runc, "run --detach=true c", true),
@@ -457,19 +457,19 @@ fn a_flag_that_is_switched_off_does_not_stand_there() {
         (Crun, "run --det c", true),
         (Crun, "run c", false),
     ] {
-        let line = ours(runtime, &words(line)).unwrap();
+        let line = handled(runtime, &words(line)).unwrap();
         assert_eq!(line.has("detach"), stands, "{line:?}");
     }
 }
 
 #[test]
-fn the_container_of_a_line_is_deleted_where_it_is() {
-    let line = ours(Crun, &words("--debug --root /r run -d -b /b c")).unwrap();
+fn the_deletion_has_the_same_global_options() {
+    let line = handled(Crun, &words("--debug --root /r run -d -b /b c")).unwrap();
     assert_eq!(line.deletion(), words("--debug --root=/r delete --force c"));
 }
 
 #[test]
-fn the_log_is_known_even_where_the_line_is_refused() {
+fn the_log_is_known_even_if_the_line_is_refused() {
     for line in [
         "--log /l --log-format json create --unknown c",
         "--log /l --log-format=json --unknown create c",
@@ -487,7 +487,7 @@ fn the_log_is_known_even_where_the_line_is_refused() {
     }
 }
 
-/// One word of a line: mostly ones that mean something to some runtime.
+/// A word of a line; most mean something to some runtime.
 fn any_word() -> impl Strategy<Value = String> {
     let known = prop::sample::select(vec![
         "create",
@@ -567,9 +567,9 @@ fn runtime() -> impl Strategy<Value = RuntimeKind> {
     prop::sample::select(RuntimeKind::ALL.to_vec())
 }
 
-fn ours(runtime: RuntimeKind, words: &[OsString]) -> Option<Line> {
+fn handled(runtime: RuntimeKind, words: &[OsString]) -> Option<RuntimeCommand> {
     match scan(runtime, words).result {
-        Ok(Scanned::Ours(line)) => Some(line),
+        Ok(Scanned::Handled(line)) => Some(line),
         _ => None,
     }
 }
@@ -577,13 +577,13 @@ fn ours(runtime: RuntimeKind, words: &[OsString]) -> Option<Line> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(4096))]
 
-    /// What is handed on means, to the same runtime, what was read.
+    /// The canonical spelling is parsed as the line was.
     #[test]
-    fn the_canonical_spelling_is_read_as_the_line_was(runtime in runtime(), words in line()) {
-        if let Some(line) = ours(runtime, &words) {
+    fn the_canonical_spelling_is_parsed_as_the_line_was(runtime in runtime(), words in line()) {
+        if let Some(line) = handled(runtime, &words) {
             let canonical = line.words();
-            prop_assert_eq!(ours(runtime, &canonical), Some(line.clone()));
-            // It is one spelling: every option is one word with two dashes.
+            prop_assert_eq!(handled(runtime, &canonical), Some(line.clone()));
+            // Every option is one word with two dashes.
             let id = canonical.iter().position(|w| *w == *line.id).unwrap();
             for word in &canonical[..id] {
                 let is_option = word.as_bytes().starts_with(b"--") && word != "--";
@@ -593,7 +593,7 @@ proptest! {
     }
 
     #[test]
-    fn no_words_make_it_panic(
+    fn no_words_cause_a_panic(
         runtime in runtime(),
         words in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..6), 0..6),
         name in prop::sample::select(vec!["create", "exec", "delete", "--root"]),
@@ -604,9 +604,9 @@ proptest! {
         let _ = scan(runtime, &words);
     }
 
-    /// A line is never handed on as it came if its subcommand starts a process in a container.
+    /// A line whose subcommand starts a process is never passed on unchanged.
     #[test]
-    fn what_starts_a_process_is_read_or_refused(
+    fn a_line_that_starts_a_process_is_parsed_or_refused(
         runtime in runtime(),
         options in prop::collection::vec(any_word(), 0..4),
     ) {
@@ -615,9 +615,9 @@ proptest! {
             help || word.starts_with('-') && word.contains(['h', '?', 'V', 'v'])
         };
         prop_assume!(!options.iter().any(|word| printed(word)));
-        // Two values at the end, so that none is missing and an id is there.
+        // Two words at the end, so that no value is missing and there is an id.
         let words = ["create"].into_iter().chain(options.iter().map(String::as_str));
         let words: Vec<_> = words.chain(["c", "c"]).map(OsString::from).collect();
-        prop_assert!(!matches!(scan(runtime, &words).result, Ok(Scanned::HandOn)));
+        prop_assert!(!matches!(scan(runtime, &words).result, Ok(Scanned::PassThrough)));
     }
 }

@@ -1,31 +1,23 @@
 //! Whether the engines of this node call the wrapper, as their configuration files say.
 
-use crate::checks::finding::ENGINES;
-use crate::checks::finding::Finding;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::checks::finding::{ENGINES, Finding};
 use crate::checks::hooks::Hooks;
 use crate::checks::reverted;
 use crate::engine::config_kind::main_file;
 use crate::engine::distribution::Distribution;
-use crate::engine::inspect;
-use crate::engine::inspection::Handler;
-use crate::engine::inspection::Inspection;
-use crate::engine::inspection::Problem;
-use crate::engine::invocation;
+use crate::engine::inspection::{Handler, Inspection, Problem};
 use crate::engine::journal::Journal;
 use crate::engine::kind::Engine;
-use crate::engine::layout;
 use crate::engine::root::NodeRoot;
-use crate::engine::wrapper::is_meant;
-use crate::engine::wrapper::is_wrapper;
-use oci_apparmor::error::Kind;
-use oci_apparmor::error::quoted;
-use oci_apparmor::fs::trusted;
-use oci_apparmor::fs::trusted::TrustError;
+use crate::engine::wrapper::{is_meant, is_wrapper};
+use crate::engine::{inspect, invocation, layout};
+use oci_apparmor::error::{Kind, quoted};
+use oci_apparmor::fs::trusted::{self, TrustError};
 use oci_apparmor::profiles::source::listing;
 use oci_apparmor::settings::Settings;
-use std::fs;
-use std::path::Path;
-use std::path::PathBuf;
 
 pub(crate) fn findings() -> Vec<Finding> {
     let mut found = Vec::new();

@@ -1,18 +1,15 @@
 //! Hooks that call oci-apparmor-hook, in the directories that engines read.
 
-use crate::checks::finding::ENGINES;
-use crate::checks::finding::Finding;
-use crate::engine::kind::Engine;
-use oci_apparmor::error::Kind;
-use oci_apparmor::error::quoted;
-use oci_apparmor::fs::bounded;
-use oci_apparmor::fs::trusted;
-use oci_apparmor::fs::trusted::TrustError;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
 use serde_json::Value;
-use std::fs;
-use std::fs::File;
-use std::path::Path;
-use std::path::PathBuf;
+
+use crate::checks::finding::{ENGINES, Finding};
+use crate::engine::kind::Engine;
+use oci_apparmor::error::{Kind, quoted};
+use oci_apparmor::fs::bounded;
+use oci_apparmor::fs::trusted::{self, TrustError};
 
 /// What our programs and annotations have in common.
 const OURS: &str = "oci-apparmor";

@@ -127,15 +127,15 @@ pub(crate) fn runtimes(settings: &RuntimeSettings) -> Vec<Finding> {
                     "runtimes",
                     format!("{}, {version}", located.program.display()),
                 ));
-                found.extend(advisories::of(kind, &text).iter().map(|hole| {
+                found.extend(advisories::of(kind, &text).iter().map(|advisory| {
                     Finding::warning(
                         "runtimes",
                         format!(
                             "{version} has the vulnerability {}, unless your distribution has \
                              fixed it: {}",
-                            hole.name, hole.effect
+                            advisory.name, advisory.effect
                         ),
-                        format!("update {}; it is fixed in {}", kind.name(), hole.mended),
+                        format!("update {}; it is fixed in {}", kind.name(), advisory.fixed),
                     )
                 }));
             }

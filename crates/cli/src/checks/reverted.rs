@@ -1,8 +1,9 @@
 //! Whether what `configure` wrote is still there and in force: people edit these files, packages
 //! replace them, and distributions write theirs anew at each start.
 
-use crate::checks::finding::ENGINES;
-use crate::checks::finding::Finding;
+use std::path::{Path, PathBuf};
+
+use crate::checks::finding::{ENGINES, Finding};
 use crate::engine::config_kind::main_file;
 use crate::engine::distribution::Distribution;
 use crate::engine::inspect;
@@ -12,10 +13,7 @@ use crate::engine::kind::Engine;
 use crate::engine::requested::DEFAULT_NAME;
 use crate::engine::root::NodeRoot;
 use crate::engine::target::Target;
-use oci_apparmor::error::Kind;
-use oci_apparmor::error::quoted;
-use std::path::Path;
-use std::path::PathBuf;
+use oci_apparmor::error::{Kind, quoted};
 
 /// What is missing in one engine's configuration. `running`: the files that containerds read.
 pub(crate) fn of(

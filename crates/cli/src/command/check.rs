@@ -1,25 +1,17 @@
 //! `check`: whether this node can confine containers. Each part has a status, and a remedy.
 
-use crate::checks::engines;
-use crate::checks::finding::Finding;
-use crate::checks::finding::Status;
-use crate::checks::node;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueHint};
+
+use crate::checks::finding::{Finding, Status};
+use crate::checks::{engines, node};
 use crate::report::output::Output;
 use crate::report::progress::Progress;
-use crate::report::table::Cell;
-use crate::report::table::Fit;
-use crate::report::table::Row;
-use crate::report::table::Table;
-use clap::Args;
-use clap::ValueHint;
+use crate::report::table::{Cell, Fit, Row, Table};
 use oci_apparmor::apparmor::kernel::Kernel;
-use oci_apparmor::error::Error;
-use oci_apparmor::error::Kind;
-use oci_apparmor::error::Result;
-use oci_apparmor::settings;
-use oci_apparmor::settings::Settings;
-use std::path::Path;
-use std::path::PathBuf;
+use oci_apparmor::error::{Error, Kind, Result};
+use oci_apparmor::settings::{self, Settings};
 
 /// Check whether this node can confine containers, and what to fix
 ///

@@ -1,26 +1,20 @@
 //! `configure`: lets an engine call the wrapper.
 
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum, ValueHint};
+
 use crate::engine::acceptance;
 use crate::engine::current_runtime::CurrentRuntime;
 use crate::engine::kind::Engine;
-use crate::engine::plan;
-use crate::engine::plan::Plan;
-use crate::engine::requested::DEFAULT_NAME;
-use crate::engine::requested::Requested;
-use crate::engine::requested::check_name;
+use crate::engine::plan::{self, Plan};
+use crate::engine::requested::{DEFAULT_NAME, Requested, check_name};
 use crate::engine::root::NodeRoot;
 use crate::engine::target::Target;
 use crate::report::output::Output;
-use clap::Args;
-use clap::ValueEnum;
-use clap::ValueHint;
-use oci_apparmor::error::Error;
-use oci_apparmor::error::Kind;
-use oci_apparmor::error::Result;
+use oci_apparmor::error::{Error, Kind, Result};
 use oci_apparmor::fs::trusted::TrustError;
 use oci_apparmor::settings::RuntimeKind;
-use std::path::Path;
-use std::path::PathBuf;
 
 /// An engine, as it is named on the command line.
 #[derive(Debug, Clone, Copy, ValueEnum)]

@@ -1,32 +1,21 @@
 //! `denials`: what AppArmor refused, or would have refused, and to which containers.
 
-use crate::report::output::Output;
-use crate::report::table::Cell;
-use crate::report::table::Fit;
-use crate::report::table::Row;
-use crate::report::table::Table;
-use crate::report::table::Tone;
-use crate::report::users;
-use crate::report::users::Users;
-use clap::Args;
-use clap::ValueHint;
-use oci_apparmor::apparmor::kernel::Kernel;
-use oci_apparmor::error::Error;
-use oci_apparmor::error::Result;
-use oci_apparmor_audit::tally::EventKey;
-use oci_apparmor_audit::tally::Occurrences;
-use oci_apparmor_audit::tally::Tally;
-use oci_apparmor_audit::verdict::Verdict;
-use serde::Serialize;
-use std::fs::File;
-use std::fs::OpenOptions;
-use std::io;
-use std::io::BufRead;
-use std::io::BufReader;
-use std::io::Read;
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufRead, BufReader, Read};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueHint};
+use serde::Serialize;
+
+use crate::report::output::Output;
+use crate::report::table::{Cell, Fit, Row, Table, Tone};
+use crate::report::users::Users;
+use oci_apparmor::apparmor::confinement::Confinement;
+use oci_apparmor::apparmor::kernel::Kernel;
+use oci_apparmor::error::{Error, Result};
+use oci_apparmor_audit::tally::{EventKey, Occurrences, Tally};
+use oci_apparmor_audit::verdict::Verdict;
 
 /// Show what AppArmor refused, and to which containers
 ///
@@ -143,8 +132,11 @@ fn kernel_log(tally: &mut Tally) -> io::Result<()> {
 
 /// The containers that have the profile of an event now.
 fn containers<'u>(users: &'u Users, what: &EventKey) -> Vec<&'u str> {
-    let profiles = users::profiles(&what.profile);
-    let of = profiles.into_iter().flat_map(|name| users.containers(name));
+    let label = Confinement::new(&what.profile);
+    let of = label
+        .profiles()
+        .into_iter()
+        .flat_map(|name| users.containers(name));
     of.collect()
 }
 

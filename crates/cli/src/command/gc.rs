@@ -5,8 +5,8 @@ use serde::Serialize;
 
 use crate::report::output::Output;
 use crate::report::table::{Cell, Fit, Row, Table};
-use oci_apparmor::containers::in_use::State;
-use oci_apparmor::containers::{pods, record};
+use oci_apparmor::containers::status::ContainerStatus;
+use oci_apparmor::containers::{pods, records};
 use oci_apparmor::error::Result;
 use oci_apparmor::node::Node;
 use oci_apparmor::profiles::Store;
@@ -45,8 +45,8 @@ struct Removed {
 
 pub(crate) fn run(arguments: &Gc, output: Output) -> Result<u8> {
     let node = Node::load()?;
-    let before = record::all()?;
-    let records = record::tidy(|record| State::of(record) == State::Gone)?;
+    let before = records::all()?;
+    let records = records::tidy(|record| ContainerStatus::of(record) == ContainerStatus::Gone)?;
     let pods = pods::tidy(&before)?;
     let collected = Store::new(&node).gc()?;
     let removed = Removed {

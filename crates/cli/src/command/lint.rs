@@ -3,24 +3,18 @@
 //! Nothing is loaded, and root is not needed. Files are compiled as this host's parser would for a
 //! container, but from a copy, so that the lists that go by a file's name cannot hide anything.
 
-use crate::lint::Diagnostic;
-use crate::lint::Severity;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueHint};
+use serde::Serialize;
+
 use crate::lint::linter::Linter;
+use crate::lint::{Diagnostic, Severity};
 use crate::report::output::Output;
 use crate::report::progress::Progress;
-use crate::report::table::Cell;
-use crate::report::table::Fit;
-use crate::report::table::Row;
-use crate::report::table::Table;
-use crate::report::table::Tone;
-use clap::Args;
-use clap::ValueHint;
-use oci_apparmor::error::Kind;
-use oci_apparmor::error::Result;
+use crate::report::table::{Cell, Fit, Row, Table, Tone};
+use oci_apparmor::error::{Kind, Result};
 use oci_apparmor::settings::Settings;
-use serde::Serialize;
-use std::path::Path;
-use std::path::PathBuf;
 
 /// Compile profiles without loading them, and report problems
 ///

@@ -6,9 +6,10 @@ use serde::Serialize;
 use crate::report::output::Output;
 use crate::report::table::{Cell, Fit, Row, Table, Tone};
 use oci_apparmor::apparmor::name::Label;
-use oci_apparmor::containers::in_use::State;
-use oci_apparmor::containers::labels::{self, Process};
-use oci_apparmor::containers::record::{self, Record};
+use oci_apparmor::containers::labels::{self, LabelledProcess};
+use oci_apparmor::containers::record::Record;
+use oci_apparmor::containers::records;
+use oci_apparmor::containers::status::ContainerStatus;
 use oci_apparmor::error::{Error, Kind, Result};
 use oci_apparmor::node::Node;
 use oci_apparmor::settings::Settings;
@@ -37,8 +38,8 @@ pub(crate) struct Ps {
 #[derive(Debug)]
 struct Container {
     record: Record,
-    state: State,
-    processes: Vec<Process>,
+    state: ContainerStatus,
+    processes: Vec<LabelledProcess>,
 }
 
 /// What `--json` prints of a container.
@@ -65,21 +66,21 @@ struct ShownProcess<'c> {
 }
 
 impl<'c> ShownProcess<'c> {
-    fn of(process: &'c Process) -> Self {
+    fn of(process: &'c LabelledProcess) -> Self {
         Self {
             pid: process.pid,
             comm: &process.comm,
             label: &process.label,
-            confined: process.holds,
+            confined: process.confined,
         }
     }
 }
 
 impl Container {
     fn of(record: Record, node: &Node) -> Result<Self> {
-        let state = State::of(&record);
+        let state = ContainerStatus::of(&record);
         let processes = match state {
-            State::Running(pid) => labels::of_container(pid, &record, node)?,
+            ContainerStatus::Running(pid) => labels::of_container(pid, &record, node)?,
             _ => Vec::new(),
         };
         Ok(Self {
@@ -89,8 +90,8 @@ impl Container {
         })
     }
 
-    fn unconfined(&self) -> impl Iterator<Item = &Process> {
-        self.processes.iter().filter(|process| !process.holds)
+    fn unconfined(&self) -> impl Iterator<Item = &LabelledProcess> {
+        self.processes.iter().filter(|process| !process.confined)
     }
 
     fn shown(&self) -> Shown<'_> {
@@ -112,7 +113,7 @@ impl Container {
         let unconfined = self.unconfined().count();
         let all = self.processes.len();
         let confined = match self.state {
-            State::Running(_) => Cell::new(
+            ContainerStatus::Running(_) => Cell::new(
                 format!("{}/{all}", all.saturating_sub(unconfined)),
                 match unconfined {
                     0 => Tone::Good,
@@ -129,7 +130,7 @@ impl Container {
             Cell::or_dash(self.record.label.as_ref().map(Label::to_string)),
         ]);
         for process in self.unconfined() {
-            let Process {
+            let LabelledProcess {
                 pid, comm, label, ..
             } = process;
             row.warning(format!("process {pid} ({comm}) runs as {label}"));
@@ -140,7 +141,7 @@ impl Container {
 
 pub(crate) fn run(arguments: &Ps, output: Output) -> Result<u8> {
     let node = Node::with(Settings::load().unwrap_or_default());
-    let containers = record::all()?.into_iter();
+    let containers = records::all()?.into_iter();
     let containers = containers
         .map(|record| Container::of(record, &node))
         .collect::<Result<Vec<_>>>()?;
@@ -156,7 +157,7 @@ pub(crate) fn run(arguments: &Ps, output: Output) -> Result<u8> {
         // Where nothing is enforced the labels look the same.
         let mut running = containers.iter().filter(|c| !c.processes.is_empty());
         return running
-            .try_for_each(|c| labels::enforced(&c.record, &node.kernel))
+            .try_for_each(|c| labels::check_enforcement(&c.record, &node.kernel))
             .map(|()| 0);
     }
     let processes: usize = containers.iter().map(|c| c.unconfined().count()).sum();

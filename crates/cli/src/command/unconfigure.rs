@@ -1,23 +1,17 @@
 //! `unconfigure`: takes the wrapper out of an engine's configuration.
 
-use crate::command::configure::Name;
-use crate::command::configure::Where;
-use crate::command::configure::finish;
-use crate::command::configure::restart;
+use clap::Args;
+
+use crate::command::configure::{Name, Where, finish, restart};
 use crate::engine::journal::Journal;
 use crate::engine::kind::Engine;
-use crate::engine::live_containers;
-use crate::engine::live_containers::LiveContainer;
+use crate::engine::live_containers::{self, LiveContainer};
 use crate::engine::plan;
-use crate::engine::requested::DEFAULT_NAME;
-use crate::engine::requested::check_name;
+use crate::engine::requested::{DEFAULT_NAME, check_name};
 use crate::engine::root::NodeRoot;
 use crate::engine::target::Target;
 use crate::report::output::Output;
-use clap::Args;
-use oci_apparmor::error::Error;
-use oci_apparmor::error::Kind;
-use oci_apparmor::error::Result;
+use oci_apparmor::error::{Error, Kind, Result};
 
 /// Take the wrapper out of an engine's configuration
 ///

@@ -4,7 +4,7 @@ use clap::Args;
 
 use crate::report::output::Output;
 use oci_apparmor::apparmor::name::ProfileName;
-use oci_apparmor::containers::in_use::{self, Carrier};
+use oci_apparmor::containers::in_use::{self, UsedBy};
 use oci_apparmor::error::{Error, Kind, Result, foreign, quoted};
 use oci_apparmor::node::Node;
 use oci_apparmor::profiles::Store;
@@ -46,7 +46,7 @@ pub(crate) fn run(arguments: &Unload, output: Output) -> Result<u8> {
 
 /// Refuses a profile that is in use.
 fn unused(name: &ProfileName) -> Result<()> {
-    let users = in_use::of(name)?;
+    let users = in_use::by(name)?;
     if users.is_empty() {
         return Ok(());
     }
@@ -64,11 +64,11 @@ fn unused(name: &ProfileName) -> Result<()> {
     .with_remedy(format!("stop them, then run: oci-apparmor unload {name}")))
 }
 
-fn described(user: &Carrier) -> String {
+fn described(user: &UsedBy) -> String {
     match user {
-        Carrier::Process { pid, comm, label } => {
+        UsedBy::Process { pid, comm, label } => {
             format!("process {pid} ({}) as {}", foreign(comm), quoted(label))
         }
-        Carrier::Container { id, state } => format!("container {id} ({})", state.as_str()),
+        UsedBy::Container { id, status } => format!("container {id} ({})", status.as_str()),
     }
 }

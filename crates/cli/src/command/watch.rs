@@ -4,32 +4,24 @@
 //! oci-apparmor-preload.service runs this. Only a signal ends it, or a kernel that takes no policy.
 //! A broken source or configuration is reported, and read again when it changes.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
+use std::os::unix::fs::MetadataExt;
+use std::time::{Duration, Instant};
+use std::{env, fs};
+
 use crate::command::load;
-use crate::report::outcome::Outcome;
-use crate::report::outcome::Row;
-use crate::report::outcome::Sum;
+use crate::report::outcome::{Outcome, Row, Sum};
 use crate::report::output::Output;
 use crate::watch::files::SourceFiles;
 use crate::watch::notify;
 use crate::watch::revision::PolicyRevision;
-use crate::watch::wakeup::Signals;
-use crate::watch::wakeup::Wakeup;
+use crate::watch::wakeup::{Signals, Wakeup};
 use oci_apparmor::apparmor::kernel::Kernel;
-use oci_apparmor::containers::lost;
-use oci_apparmor::containers::lost::Lost;
-use oci_apparmor::error::Error;
-use oci_apparmor::error::Result;
+use oci_apparmor::containers::removed::{self, RemovedProfile};
+use oci_apparmor::error::{Error, Result};
 use oci_apparmor::node::Node;
-use oci_apparmor::profiles::Reload;
-use oci_apparmor::profiles::Store;
-use std::collections::BTreeMap;
-use std::collections::BTreeSet;
-use std::env;
-use std::fs;
-use std::io::Write;
-use std::os::unix::fs::MetadataExt;
-use std::time::Duration;
-use std::time::Instant;
+use oci_apparmor::profiles::{Reload, Store};
 
 /// How often all sources are checked where changes cannot be watched.
 const LOOK: Duration = Duration::from_secs(30);
@@ -152,7 +144,7 @@ struct Reported {
     /// Why files are not watched.
     blind: Option<String>,
     /// Containers that have lost a profile.
-    lost: BTreeSet<Lost>,
+    lost: BTreeSet<RemovedProfile>,
 }
 
 impl Reported {
@@ -223,7 +215,7 @@ impl Reported {
 
     /// Reports containers that have lost a profile, each once.
     fn lost(&mut self, kernel: &Kernel) {
-        let lost = match lost::all(kernel) {
+        let lost = match removed::all(kernel) {
             Ok(lost) => BTreeSet::from_iter(lost),
             Err(e) => return complain(&e.to_string()),
         };

@@ -15,8 +15,9 @@ use serde_json::Value;
 use crate::engine::daemon::{strings, value};
 use crate::engine::kind::Engine;
 use crate::engine::wrapper::is_meant;
-use oci_apparmor::containers::in_use::State;
-use oci_apparmor::containers::record::{self, Record};
+use oci_apparmor::containers::record::Record;
+use oci_apparmor::containers::records;
+use oci_apparmor::containers::status::ContainerStatus;
 use oci_apparmor::error::Result;
 use oci_apparmor::fs::bounded;
 
@@ -62,8 +63,8 @@ pub(crate) fn all() -> Result<Vec<(Vec<Engine>, LiveContainer)>> {
     for (engine, id) in of_processes() {
         found.insert(id, (vec![engine], true));
     }
-    for record in record::all()? {
-        if State::of(&record) == State::Gone {
+    for record in records::all()? {
+        if ContainerStatus::of(&record) == ContainerStatus::Gone {
             continue;
         }
         let entry = found.entry(record.id.clone());

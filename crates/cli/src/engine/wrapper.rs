@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use oci_apparmor::runtime::marker;
+use oci_apparmor::runtime::own_binary;
 
 /// The file name of the wrapper, to which its links lead.
 const FILE_NAME: &str = "oci-apparmor-runtime";
@@ -25,5 +25,5 @@ pub(crate) fn is_meant(program: &str) -> bool {
 #[must_use]
 pub(crate) fn is_wrapper(real: &Path) -> bool {
     // Under another name it is a copy, as in an image that was made with `cp -L`.
-    real.file_name().is_some_and(|name| name == FILE_NAME) || marker::is_wrapper(real)
+    real.file_name().is_some_and(|name| name == FILE_NAME) || own_binary::is_wrapper(real)
 }

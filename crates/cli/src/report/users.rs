@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
 use oci_apparmor::apparmor::kernel::Kernel;
-use oci_apparmor::containers::in_use::State;
-use oci_apparmor::containers::{lost, record};
+use oci_apparmor::containers::status::ContainerStatus;
+use oci_apparmor::containers::{attr, records, removed};
 
 /// The users of every profile.
 #[derive(Debug, Default)]
@@ -20,8 +20,8 @@ impl Users {
     pub(crate) fn look(kernel: &Kernel) -> Self {
         let mut users = Self::default();
         // Without a directory of records there are no records.
-        for record in record::all().unwrap_or_default() {
-            if !State::of(&record).relies_on_its_label() {
+        for record in records::all().unwrap_or_default() {
+            if !ContainerStatus::of(&record).relies_on_its_label() {
                 continue;
             }
             for component in &record.components {
@@ -30,16 +30,15 @@ impl Users {
                 ids.insert(record.id.clone());
             }
         }
-        for lost in lost::all(kernel).unwrap_or_default() {
+        for lost in removed::all(kernel).unwrap_or_default() {
             let profile = lost.profile.root().to_string();
             users.lost.entry(profile).or_default().insert(lost.id);
         }
         for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
-            let current = entry.path().join("attr/apparmor/current");
-            let Ok(label) = fs::read_to_string(current) else {
+            let Ok(label) = attr::current(&entry.path()) else {
                 continue;
             };
-            for profile in profiles(&label) {
+            for profile in label.profiles() {
                 let count = users.processes.entry(profile.to_owned()).or_default();
                 *count = count.saturating_add(1);
             }
@@ -67,47 +66,5 @@ impl Users {
     pub(crate) fn containers(&self, profile: &str) -> Vec<&str> {
         let ids = self.containers.get(profile);
         ids.into_iter().flatten().map(String::as_str).collect()
-    }
-}
-
-/// The top-level profiles of a label as the kernel prints it, each once.
-pub(crate) fn profiles(label: &str) -> BTreeSet<&str> {
-    let label = label.trim_end();
-    let label = match label.strip_suffix(')').and_then(|l| l.rsplit_once(" (")) {
-        Some((label, _)) => label,
-        None => label,
-    };
-    let of = |component: &'_ str| {
-        component
-            .split_once("//")
-            .map_or(component.len(), |(p, _)| p.len())
-    };
-    let components = label
-        .split("//&")
-        .filter(|c| *c != "unconfined" && !c.is_empty());
-    components.filter_map(|c| c.get(..of(c))).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_label_names_its_top_level_profiles() {
-        for (label, expected) in [
-            ("p (enforce)\n", &["p"][..]),
-            ("a//child//&b (mixed)", &["a", "b"]),
-            ("a//x//&a//y (enforce)", &["a"]),
-            ("docker-default//&unconfined (enforce)", &["docker-default"]),
-            ("has (brackets) (complain)", &["has (brackets)"]),
-            ("unconfined\n", &[]),
-            ("", &[]),
-        ] {
-            assert_eq!(
-                profiles(label).into_iter().collect::<Vec<_>>(),
-                expected,
-                "{label}"
-            );
-        }
     }
 }

@@ -1,130 +1,11 @@
-//! The options of each low-level runtime, and how each of them spells options.
+//! The options of each low-level runtime.
 //!
 //! Sources: runc `main.go`, `create.go`, `run.go`, `exec.go`, `restore.go` (1.1 to 1.5); crun
 //! `src/crun.c`, `create.c`, `run.c`, `exec.c`, `restore.c`; youki `crates/liboci-cli/src`.
 
+use crate::runtime::argv::options::{Opt, Table, Takes, flag, flag_s, help, opt, value, value_s};
+use crate::runtime::argv::subcommand::Subcommand;
 use crate::settings::RuntimeKind;
-
-/// The subcommands that this program does more with than hand them on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Subcommand {
-    /// Makes a container.
-    Create,
-    /// Makes and starts a container.
-    Run,
-    /// Runs another process in a container.
-    Exec,
-    /// Makes a container from a checkpoint.
-    Restore,
-    /// Starts a container that was made.
-    Start,
-    /// Removes a container.
-    Delete,
-}
-
-impl Subcommand {
-    /// All of them.
-    pub const ALL: [Self; 6] = [
-        Self::Create,
-        Self::Run,
-        Self::Exec,
-        Self::Restore,
-        Self::Start,
-        Self::Delete,
-    ];
-
-    /// The word on the command line.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Create => "create",
-            Self::Run => "run",
-            Self::Exec => "exec",
-            Self::Restore => "restore",
-            Self::Start => "start",
-            Self::Delete => "delete",
-        }
-    }
-
-    /// Whether this makes a container, from a bundle.
-    #[must_use]
-    pub fn makes_a_container(self) -> bool {
-        matches!(self, Self::Create | Self::Run | Self::Restore)
-    }
-
-    /// Whether a process starts, so that a line that cannot be read must be refused.
-    #[must_use]
-    pub fn starts_a_process(self) -> bool {
-        self != Self::Delete
-    }
-}
-
-/// What follows an option.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Takes {
-    /// Nothing.
-    Nothing,
-    /// A value.
-    Value,
-    /// A value in the same word, or nothing (crun's `--tty`).
-    MaybeValue,
-    /// Nothing, and the runtime only prints something.
-    Help,
-}
-
-/// One option.
-#[derive(Debug, Clone, Copy)]
-pub struct Opt {
-    /// Its long name.
-    pub long: &'static str,
-    /// Its one-letter name.
-    pub short: Option<char>,
-    /// What follows it.
-    pub takes: Takes,
-}
-
-const fn opt(long: &'static str, short: Option<char>, takes: Takes) -> Opt {
-    Opt { long, short, takes }
-}
-const fn flag(long: &'static str) -> Opt {
-    opt(long, None, Takes::Nothing)
-}
-const fn flag_s(long: &'static str, short: char) -> Opt {
-    opt(long, Some(short), Takes::Nothing)
-}
-const fn value(long: &'static str) -> Opt {
-    opt(long, None, Takes::Value)
-}
-const fn value_s(long: &'static str, short: char) -> Opt {
-    opt(long, Some(short), Takes::Value)
-}
-const fn help(long: &'static str, short: Option<char>) -> Opt {
-    opt(long, short, Takes::Help)
-}
-
-/// How a runtime reads words.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Grammar {
-    /// Go's `flag`, as urfave/cli uses it: one dash is two, no clusters, no abbreviations.
-    Go,
-    /// `getopt_long` in order, as argp uses it: clusters, abbreviations, `-bX`.
-    Getopt,
-    /// clap: clusters, `-bX`, `-b=X`, no abbreviations, no repetition.
-    Clap,
-}
-
-/// How `runtime` reads words.
-#[must_use]
-pub fn grammar(runtime: RuntimeKind) -> Grammar {
-    match runtime {
-        RuntimeKind::Runc => Grammar::Go,
-        RuntimeKind::Crun => Grammar::Getopt,
-        RuntimeKind::Youki => Grammar::Clap,
-    }
-}
-
-/// Some options, in parts that subcommands share.
-pub type Table = &'static [&'static [Opt]];
 
 /// The options before the subcommand.
 #[must_use]
@@ -136,7 +17,7 @@ pub fn globals(runtime: RuntimeKind) -> Table {
     }
 }
 
-/// The options of a subcommand; `None` where the runtime does not have it.
+/// The options of a subcommand; `None` if the runtime does not have it.
 #[must_use]
 pub fn of(runtime: RuntimeKind, subcommand: Subcommand) -> Option<Table> {
     use RuntimeKind::{Crun, Runc, Youki};
@@ -156,14 +37,14 @@ pub fn of(runtime: RuntimeKind, subcommand: Subcommand) -> Option<Table> {
         (Runc | Youki, Subcommand::Start) => &[HELP_H],
         (Crun, Subcommand::Start) => &[ARGP],
         (Runc | Youki, Subcommand::Delete) => &[FORCE, HELP_H],
-        // Without --regex, which names several containers.
+        // --regex is left out: it selects several containers.
         (Crun, Subcommand::Delete) => &[FORCE, ARGP],
     })
 }
 
 const HELP_H: &[Opt] = &[help("help", Some('h'))];
 
-/// What argp adds to every parser.
+/// The options that argp adds to every parser.
 const ARGP: &[Opt] = &[
     help("help", Some('?')),
     help("usage", None),
@@ -173,10 +54,10 @@ const ARGP: &[Opt] = &[
 const NO_SUBREAPER: &[Opt] = &[flag("no-subreaper")];
 const FORCE: &[Opt] = &[flag_s("force", 'f')];
 
-/// What `run` has besides the options of `create`.
+/// The options that `run` has in addition to those of `create`.
 const RUN: &[Opt] = &[flag("keep"), flag_s("detach", 'd')];
 
-/// What `restore` has in runc and in crun.
+/// The options of `restore` that runc and crun share.
 const RESTORE: &[Opt] = &[
     value_s("bundle", 'b'),
     value("image-path"),
@@ -198,7 +79,7 @@ const RUNC_GLOBAL: &[Opt] = &[
     value("log-format"),
     value("root"),
     value("rootless"),
-    // A real option before 1.2, a hidden one since.
+    // Hidden and ignored since runc 1.2.
     value("criu"),
     flag("debug"),
     flag("systemd-cgroup"),
@@ -242,7 +123,7 @@ const RUNC_RESTORE: &[Opt] = &[
     flag("lazy-pages"),
 ];
 
-/// Without --rootless, which is another name of --root (`src/crun.c`, seen in 1.8 and 1.21).
+/// --rootless is left out: crun treats it as --root (`src/crun.c`, seen in 1.8 and 1.21).
 const CRUN_GLOBAL: &[Opt] = &[
     value("cgroup-manager"),
     value("log"),
@@ -281,7 +162,7 @@ const CRUN_EXEC: &[Opt] = &[
     flag_s("detach", 'd'),
 ];
 
-/// Without --network-lock: it is declared to take no value, and takes the next word.
+/// --network-lock is left out: it is declared without a value, but consumes the next word.
 const CRUN_RESTORE: &[Opt] = &[flag("tcp-close")];
 
 const YOUKI_GLOBAL: &[Opt] = &[

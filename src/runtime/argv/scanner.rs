@@ -1,20 +1,20 @@
-//! Reading words as a runtime's own parser of options reads them. Pure.
+//! Parses options as the runtime's own parser does. Pure.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use crate::error::{Error, Kind, Result, quoted};
-use crate::runtime::options::{Grammar, Opt, Table, Takes};
+use crate::runtime::argv::options::{Grammar, Opt, Table, Takes};
 
-/// One option as it was given.
+/// An option on a command line.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Given {
+pub(super) struct GivenOption {
     pub(super) long: &'static str,
     pub(super) value: Option<OsString>,
 }
 
-impl Given {
-    /// `--name=value` is the one spelling that all runtimes read alike.
+impl GivenOption {
+    /// As `--name=value`, which all runtimes parse alike.
     pub(super) fn word(&self) -> OsString {
         let mut word = OsString::from(format!("--{}", self.long));
         if let Some(value) = &self.value {
@@ -25,36 +25,35 @@ impl Given {
     }
 }
 
-/// Why the options of one section ended.
+/// Where a sequence of options ends.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum End {
-    /// At a word that is no option; it is not consumed.
+    /// Before a word that is not an option.
     Word,
-    /// At `--`, which is consumed.
+    /// After `--`.
     Dashes,
     /// At the end of the line.
     Line,
-    /// Where the runtime certainly prints something and starts nothing: at a help option, or at
-    /// an option whose value is missing.
-    Nothing,
+    /// At a help option, or at an option without its value: the runtime starts nothing.
+    Exit,
 }
 
-/// What is left of a command line.
+/// The words of a command line that were not parsed yet.
 pub(super) struct Scanner<'w> {
     pub(super) grammar: Grammar,
     pub(super) words: &'w [OsString],
 }
 
 impl<'w> Scanner<'w> {
-    /// The next word, consumed.
+    /// Takes the next word.
     pub(super) fn next(&mut self) -> Option<&'w OsString> {
         let (first, rest) = self.words.split_first()?;
         self.words = rest;
         Some(first)
     }
 
-    /// Reads options up to the first word that is none.
-    pub(super) fn options(&mut self, table: Table, given: &mut Vec<Given>) -> Result<End> {
+    /// Parses options up to the first other word.
+    pub(super) fn options(&mut self, table: Table, given: &mut Vec<GivenOption>) -> Result<End> {
         while let Some(word) = self.words.first() {
             let bytes = word.as_bytes();
             if !bytes.starts_with(b"-") || bytes == b"-" {
@@ -80,13 +79,13 @@ impl<'w> Scanner<'w> {
         Ok(End::Line)
     }
 
-    /// `name` or `name=value`, without its dashes.
+    /// Parses `name` or `name=value`, given without dashes.
     fn long(
         &mut self,
         table: Table,
         text: &[u8],
         word: &OsStr,
-        given: &mut Vec<Given>,
+        given: &mut Vec<GivenOption>,
     ) -> Result<Option<End>> {
         let (name, value) = match text.iter().position(|b| *b == b'=') {
             Some(at) => (text.get(..at), text.get(at.saturating_add(1)..)),
@@ -95,12 +94,10 @@ impl<'w> Scanner<'w> {
         let name = name
             .and_then(|n| std::str::from_utf8(n).ok())
             .unwrap_or_default();
-        let option = self
-            .named(table, name)
-            .ok_or_else(|| refused(&quote(word)))?;
+        let option = self.named(table, name).ok_or_else(|| unknown(word))?;
         let value = value.map(|v| OsString::from_vec(v.to_vec()));
         let value = match (option.takes, value) {
-            (Takes::Help, None) => return Ok(Some(End::Nothing)),
+            (Takes::Help, None) => return Ok(Some(End::Exit)),
             (Takes::Nothing | Takes::MaybeValue, None) => None,
             (Takes::Nothing, Some(value)) if self.grammar == Grammar::Go && go_bool(&value) => {
                 Some(value)
@@ -108,35 +105,35 @@ impl<'w> Scanner<'w> {
             (Takes::Value | Takes::MaybeValue, Some(value)) => Some(value),
             (Takes::Value, None) => match self.next() {
                 Some(value) => Some(value.clone()),
-                None => return Ok(Some(End::Nothing)),
+                None => return Ok(Some(End::Exit)),
             },
-            (Takes::Help | Takes::Nothing, Some(_)) => return Err(refused(&quote(word))),
+            (Takes::Help | Takes::Nothing, Some(_)) => return Err(unknown(word)),
         };
-        given.push(Given {
+        given.push(GivenOption {
             long: option.long,
             value,
         });
         Ok(None)
     }
 
-    /// One-letter options in one word, without its dash; a value may follow in the same word.
+    /// Parses one-letter options in one word, given without its dash. A value may follow in it.
     fn cluster(
         &mut self,
         table: Table,
         text: &[u8],
         word: &OsStr,
-        given: &mut Vec<Given>,
+        given: &mut Vec<GivenOption>,
     ) -> Result<Option<End>> {
         let mut letters = text;
         while let Some((letter, rest)) = letters.split_first() {
             letters = rest;
             let option = all(table)
                 .find(|o| o.short == Some(char::from(*letter)))
-                .ok_or_else(|| refused(&quote(word)))?;
+                .ok_or_else(|| unknown(word))?;
             let value = match option.takes {
-                Takes::Help => return Ok(Some(End::Nothing)),
+                Takes::Help => return Ok(Some(End::Exit)),
                 Takes::Nothing => {
-                    given.push(Given {
+                    given.push(GivenOption {
                         long: option.long,
                         value: None,
                     });
@@ -145,7 +142,7 @@ impl<'w> Scanner<'w> {
                 Takes::MaybeValue if rest.is_empty() => None,
                 Takes::Value if rest.is_empty() => match self.next() {
                     Some(value) => Some(value.clone()),
-                    None => return Ok(Some(End::Nothing)),
+                    None => return Ok(Some(End::Exit)),
                 },
                 Takes::Value | Takes::MaybeValue => {
                     let clap = self.grammar == Grammar::Clap;
@@ -153,7 +150,7 @@ impl<'w> Scanner<'w> {
                     Some(OsString::from_vec(value.to_vec()))
                 }
             };
-            given.push(Given {
+            given.push(GivenOption {
                 long: option.long,
                 value,
             });
@@ -162,7 +159,7 @@ impl<'w> Scanner<'w> {
         Ok(None)
     }
 
-    /// The option of this name; getopt also takes the beginning of one name only.
+    /// The option with this name. getopt also accepts an unambiguous prefix.
     fn named(&self, table: Table, name: &str) -> Option<&'static Opt> {
         let short =
             |o: &&Opt| self.grammar == Grammar::Go && o.short.is_some_and(|c| name.chars().eq([c]));
@@ -172,9 +169,9 @@ impl<'w> Scanner<'w> {
         if self.grammar != Grammar::Getopt || name.is_empty() {
             return None;
         }
-        let mut beginning = all(table).filter(|o| o.long.starts_with(name));
-        let first = beginning.next()?;
-        beginning
+        let mut matching = all(table).filter(|o| o.long.starts_with(name));
+        let first = matching.next()?;
+        matching
             .all(|other| other.long == first.long)
             .then_some(first)
     }
@@ -184,14 +181,14 @@ fn all(table: Table) -> impl Iterator<Item = &'static Opt> {
     table.iter().copied().flatten()
 }
 
-/// What Go's `strconv.ParseBool` takes for true.
+/// Whether Go's `strconv.ParseBool` returns true.
 pub(super) fn is_true(value: &OsStr) -> bool {
     ["1", "t", "T", "true", "TRUE", "True"]
         .iter()
         .any(|word| value == *word)
 }
 
-/// What Go's `strconv.ParseBool` accepts.
+/// Whether Go's `strconv.ParseBool` accepts a value.
 fn go_bool(value: &OsStr) -> bool {
     let is_false = ["0", "f", "F", "false", "FALSE", "False"]
         .iter()
@@ -199,15 +196,13 @@ fn go_bool(value: &OsStr) -> bool {
     is_false || is_true(value)
 }
 
-pub(super) fn quote(word: &OsStr) -> String {
-    quoted(&word.to_string_lossy())
+/// The error for a word that is not in the runtime's tables.
+pub(super) fn unknown(word: &OsStr) -> Error {
+    unparsable(&format!("unknown word {}", quoted(&word.to_string_lossy())))
 }
 
-/// The refusal of words that we and the runtime may read differently.
-pub(super) fn refused(what: &str) -> Error {
-    Error::new(
-        Kind::Usage,
-        format!("the command line has {what}, which cannot be read reliably"),
-    )
-    .with_remedy("spell options as --name=value")
+/// The error for a command line that this program and the runtime might parse differently.
+pub(super) fn unparsable(why: &str) -> Error {
+    let why = format!("cannot parse the command line: {why}");
+    Error::new(Kind::Usage, why).with_remedy("write options as --name=value")
 }

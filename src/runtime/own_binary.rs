@@ -1,8 +1,8 @@
-//! Which program is the wrapper, whatever its name and build.
+//! Recognizes the wrapper's own program, whatever its name and build.
 //!
-//! The wrapper is called by the name of the runtime that it stands for, as a link or, in an image
-//! that was made with `cp -L`, as a copy. One that takes another for the low-level runtime would
-//! become it, and that one the first again, for ever. So each build carries these bytes.
+//! The wrapper is installed under the name of a low-level runtime, as a link or as a copy (`cp -L` in
+//! an image). If it took another copy or build for the low-level runtime, the two would execute each
+//! other forever. So each build contains a marker.
 
 use std::fs::{self, File, Metadata};
 use std::hint::black_box;
@@ -12,18 +12,17 @@ use std::path::Path;
 
 use crate::fs::bounded;
 
-/// In the wrapper's program and in no other.
+/// Contained in the wrapper's program and in no other.
 static MARKER: &[u8] = b"<oci-apparmor-runtime: a wrapper of low-level runtimes>";
 
-/// The same from its end, so that programs that look for it do not carry it themselves.
+/// The marker reversed, so that programs that search for it do not contain it themselves.
 static BACKWARDS: &[u8] = b">semitnur level-wol fo repparw a :emitnur-romrappa-ico<";
 
-/// No program of ours is larger: a release has some 2 MiB, and a build with all that debuggers
-/// need some 80.
+/// The largest file that is searched. A release build has about 2 MiB, a debug build about 80.
 const MAX: u64 = 256 << 20;
 
-/// Keeps the marker in the program that calls this.
-pub(super) fn carry() {
+/// Keeps the linker from dropping the marker.
+pub(super) fn keep_marker() {
     black_box(MARKER);
 }
 
@@ -38,9 +37,9 @@ pub fn is_wrapper(path: &Path) -> bool {
     bytes.windows(needle.len()).any(|window| window == needle)
 }
 
-/// Whether a program that was found as a low-level runtime is one of ours: the one that runs, a
-/// copy of it or another build. This is asked at each call, so what cannot be one is not read.
-pub(super) fn is_ours(path: &Path) -> bool {
+/// Whether a program that was found as a low-level runtime is this one, a copy of it, or another build
+/// of it. This is called for every command, so files that cannot be a build are not read.
+pub(super) fn is_own(path: &Path) -> bool {
     let own = Path::new("/proc/self/exe");
     let (Ok(other), Ok(this)) = (fs::metadata(path), fs::metadata(own)) else {
         return false;
@@ -54,8 +53,9 @@ pub(super) fn is_ours(path: &Path) -> bool {
         || (may_be_a_build(path, &other, &this) && is_wrapper(path))
 }
 
-/// Builds are static programs of about one size; runc is several times as large, and crun, as
-/// distributions have it, needs an interpreter (`PT_INTERP`, which stands behind the headers).
+/// Whether a file may be a build of the wrapper. All builds are static and of similar size. runc is
+/// several times as large, and distributions link crun dynamically, so that it has an interpreter
+/// (`PT_INTERP`, right after the headers).
 fn may_be_a_build(path: &Path, other: &Metadata, this: &Metadata) -> bool {
     let mut head = Vec::with_capacity(4096);
     let read = File::open(path).and_then(|file| file.take(4096).read_to_end(&mut head));
@@ -71,17 +71,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_looked_for_is_what_is_carried() {
+    fn the_reversed_marker_is_the_marker() {
         let needle: Vec<u8> = BACKWARDS.iter().rev().copied().collect();
         assert_eq!(MARKER, needle);
     }
 
     #[test]
-    fn programs_that_are_none_of_ours() {
+    fn other_programs_are_not_the_wrapper() {
         for path in ["/proc/self/exe", "/bin/sh", "/dev/null", "/none", "/"] {
             assert!(!is_wrapper(Path::new(path)) || path == "/proc/self/exe");
         }
-        assert!(is_ours(Path::new("/proc/self/exe")));
-        assert!(!is_ours(Path::new("/bin/sh")));
+        assert!(is_own(Path::new("/proc/self/exe")));
+        assert!(!is_own(Path::new("/bin/sh")));
     }
 }
