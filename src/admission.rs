@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::apparmor::name::{Label, ProfileName};
 use crate::bundle::document::Document;
-use crate::bundle::files::SpecFile;
+use crate::bundle::files::BundleFile;
 use crate::decision::{self, Asking, Decision, Facts};
 use crate::error::{Kind, Result};
 use crate::node::Node;
@@ -26,7 +26,7 @@ const PRELOAD_LIMIT: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 /// Where runtimes could read it differently; see [`Document::config`].
-pub fn document(file: &SpecFile) -> Result<Document<'_>> {
+pub fn document(file: &BundleFile) -> Result<Document<'_>> {
     Document::config(file.bytes())
         .map_err(|e| e.about(&format!("{} is refused", file.path().display())))
 }

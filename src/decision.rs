@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use crate::apparmor::kernel::Enforcement;
 use crate::apparmor::name::{Label, ProfileName};
 use crate::error::{Error, Kind, Result, quoted};
-use crate::request::{Key, Request, Wish};
+use crate::request::{Key, Request, RequestedLabel};
 use crate::settings::Settings;
 use crate::wanted::{Component, ProfileFacts, Wanted, missing, not_enforcing};
 
@@ -44,7 +44,7 @@ pub struct Decision {
 pub fn candidates(request: &Request, settings: &Settings) -> Vec<ProfileName> {
     let settings = settings.in_namespace(request.namespace.as_deref());
     let asked = match &request.asked {
-        Some((_, Wish::Label(label))) => label.components(),
+        Some((_, RequestedLabel::Label(label))) => label.components(),
         _ => &[],
     };
     let engine = request.engine_label.iter().flat_map(Label::components);
@@ -133,25 +133,25 @@ fn own(
         // For the same pod, some engines pass on the `unconfined` of its author, and others leave the
         // field empty. Where the engine's profile must enforce, `unconfined` cannot replace the
         // default_profile of the node.
-        Some((Key::Spec, Wish::Label(label)))
+        Some((Key::Bundle, RequestedLabel::Label(label)))
             if label.components().is_empty()
                 && settings.require_enforcing
                 && !settings.allow_unconfined =>
         {
             trail.push(format!(
                 "{}: unconfined from the engine counts as no request, because of require_enforcing",
-                Key::Spec.as_str()
+                Key::Bundle.as_str()
             ));
             Ok(by_node(request, settings, trail))
         }
-        Some((Key::Spec, Wish::Label(label))) => {
+        Some((Key::Bundle, RequestedLabel::Label(label))) => {
             trail.push(format!(
                 "{}: the engine requests {label}",
-                Key::Spec.as_str()
+                Key::Bundle.as_str()
             ));
             Ok((Some(label.clone()), Origin::Engine))
         }
-        Some((key, Wish::Label(label))) if label.components().is_empty() => {
+        Some((key, RequestedLabel::Label(label))) if label.components().is_empty() => {
             // An annotation must not take away the profile that the container would have without it.
             let otherwise = match chosen {
                 Some(label) => Some(format!("the engine chose {label}")),
@@ -182,20 +182,23 @@ fn own(
                 Origin::Annotation(key.as_str().to_owned()),
             ))
         }
-        Some((key, Wish::Label(label))) => {
+        Some((key, RequestedLabel::Label(label))) => {
             trail.push(format!("{}: the annotation requests {label}", key.as_str()));
             Ok((
                 Some(label.clone()),
                 Origin::Annotation(key.as_str().to_owned()),
             ))
         }
-        Some((key, Wish::RuntimeDefault)) => {
+        Some((key, RequestedLabel::RuntimeDefault)) => {
             trail.push(format!(
                 "{}: the annotation requests runtime/default",
                 key.as_str()
             ));
             if let Some(chosen) = chosen {
-                trail.push(format!("{}: the engine chose {chosen}", Key::Spec.as_str()));
+                trail.push(format!(
+                    "{}: the engine chose {chosen}",
+                    Key::Bundle.as_str()
+                ));
                 return Ok((Some(chosen.clone()), Origin::Engine));
             }
             let (label, origin) = by_node(request, settings, trail);

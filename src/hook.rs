@@ -14,7 +14,7 @@ use std::process::ExitCode;
 use crate::admission::{self, Admission};
 use crate::apparmor::name::Label;
 use crate::bundle::document::Document;
-use crate::bundle::files::SpecFile;
+use crate::bundle::files::BundleFile;
 use crate::bundle::state;
 use crate::error::{Error, Kind, Result, quoted};
 use crate::node::Node;
@@ -80,7 +80,7 @@ fn create_runtime(stage: &str) -> (String, Result<()>) {
 
 fn load(id: &str, bundle: &Path) -> Result<()> {
     let node = Node::load()?;
-    let file = SpecFile::config(&bundle.join("config.json"))?;
+    let file = BundleFile::config(&bundle.join("config.json"))?;
     let document = admission::document(&file)?;
     let admission = Admission::of(&node, &document, Caller { id, bundle })?;
     let decision = admission.decide()?;

@@ -12,7 +12,9 @@ use crate::bundle::Annotations;
 use crate::error::{Error, Kind, Result, quoted};
 use types::OUR_PREFIX;
 
-pub use types::{BETA_KEY, CONTAINER_KEY, Caller, Engine, Key, PLAIN_KEY, Request, SPEC_KEY, Wish};
+pub use types::{
+    BETA_KEY, CONTAINER_KEY, Caller, Engine, Key, PLAIN_KEY, PROFILE_FIELD, Request, RequestedLabel,
+};
 
 /// Reads what a container requests.
 ///
@@ -25,7 +27,7 @@ pub fn read(
     caller: Caller<'_>,
 ) -> Result<Request> {
     let engine_label = spec_profile
-        .map(|text| Label::parse(text).map_err(|e| e.about(SPEC_KEY)))
+        .map(|text| Label::parse(text).map_err(|e| e.about(PROFILE_FIELD)))
         .transpose()?;
     let mut request = identity::of(annotations, caller)?;
     request.engine_label = engine_label;
@@ -49,7 +51,7 @@ pub fn read(
         request.asked = request
             .engine_label
             .clone()
-            .map(|l| (Key::Spec, Wish::Label(l)));
+            .map(|l| (Key::Bundle, RequestedLabel::Label(l)));
     }
     Ok(request)
 }
@@ -62,7 +64,7 @@ pub fn named_by_sandbox(request: &Request, max: usize) -> Vec<(&str, ProfileName
     let mut names: Vec<(&str, ProfileName)> = Vec::new();
     for (key, value) in &request.keys {
         let without_prefix = !key.starts_with(BETA_KEY);
-        let Ok(Some(Wish::Label(label))) = wish(key, value, without_prefix) else {
+        let Ok(Some(RequestedLabel::Label(label))) = requested(key, value, without_prefix) else {
             continue;
         };
         for name in label.components() {
@@ -75,21 +77,24 @@ pub fn named_by_sandbox(request: &Request, max: usize) -> Vec<(&str, ProfileName
 }
 
 /// The strongest annotation that is for this container.
-fn annotated(request: &Request, annotations: &Annotations) -> Result<Option<(Key, Wish)>> {
+fn annotated(
+    request: &Request,
+    annotations: &Annotations,
+) -> Result<Option<(Key, RequestedLabel)>> {
     if let Some((key, value)) = for_this_container(request, annotations, CONTAINER_KEY)?
-        && let Some(wish) = wish(&key, value, true)?
+        && let Some(label) = requested(&key, value, true)?
     {
-        return Ok(Some((Key::Container(key), wish)));
+        return Ok(Some((Key::Container(key), label)));
     }
     if let Some(value) = request.keys.get(PLAIN_KEY)
-        && let Some(wish) = wish(PLAIN_KEY, value, true)?
+        && let Some(label) = requested(PLAIN_KEY, value, true)?
     {
-        return Ok(Some((Key::Plain, wish)));
+        return Ok(Some((Key::Plain, label)));
     }
     if let Some((key, value)) = for_this_container(request, annotations, BETA_KEY)?
-        && let Some(wish) = wish(&key, value, false)?
+        && let Some(label) = requested(&key, value, false)?
     {
-        return Ok(Some((Key::Beta(key), wish)));
+        return Ok(Some((Key::Beta(key), label)));
     }
     Ok(None)
 }
@@ -141,10 +146,12 @@ fn for_this_container<'a>(
 }
 
 /// What the value of an annotation requests; `None` where it counts as unset.
-fn wish(key: &str, value: &str, without_prefix: bool) -> Result<Option<Wish>> {
+fn requested(key: &str, value: &str, without_prefix: bool) -> Result<Option<RequestedLabel>> {
     match value {
-        "unconfined" | "localhost/unconfined" => Ok(Some(Wish::Label(Label::unconfined()))),
-        "runtime/default" => Ok(Some(Wish::RuntimeDefault)),
+        "unconfined" | "localhost/unconfined" => {
+            Ok(Some(RequestedLabel::Label(Label::unconfined())))
+        }
+        "runtime/default" => Ok(Some(RequestedLabel::RuntimeDefault)),
         // In Kubernetes an empty beta annotation counts as none.
         "" if key.starts_with(BETA_KEY) => Ok(None),
         _ => {
@@ -165,7 +172,7 @@ fn wish(key: &str, value: &str, without_prefix: bool) -> Result<Option<Wish>> {
             };
             let name = ProfileName::parse(name)
                 .map_err(|e| e.about(&format!("the annotation {}", quoted(key))))?;
-            Ok(Some(Wish::Label(Label::of([name]))))
+            Ok(Some(RequestedLabel::Label(Label::of([name]))))
         }
     }
 }

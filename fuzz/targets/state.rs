@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use libfuzzer_sys::fuzz_target;
-use oci_apparmor::request::{self, Caller, Wish};
+use oci_apparmor::request::{self, Caller, RequestedLabel};
 use oci_apparmor::bundle::{Annotations, state};
 
 fuzz_target!(|data: &[u8]| {
@@ -21,7 +21,7 @@ fuzz_target!(|data: &[u8]| {
         let Ok(request) = request::read(&annotations, spec, caller) else {
             continue;
         };
-        if let Some((key, Wish::Label(label))) = &request.asked {
+        if let Some((key, RequestedLabel::Label(label))) = &request.asked {
             // Only the engine can name more than one.
             assert!(label.components().len() <= 1 || key.as_str() == "process.apparmorProfile");
         }

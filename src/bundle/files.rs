@@ -14,7 +14,7 @@ pub(super) const MAX: u64 = 16 << 20;
 
 /// A document on disk, with its bytes.
 #[derive(Debug)]
-pub struct SpecFile {
+pub struct BundleFile {
     path: PathBuf,
     file: File,
     bytes: Vec<u8>,
@@ -37,7 +37,7 @@ pub(super) fn too_large() -> io::Error {
     io::Error::other("it is larger than 16 MiB")
 }
 
-impl SpecFile {
+impl BundleFile {
     /// Opens the configuration of a bundle.
     ///
     /// # Errors
@@ -49,7 +49,7 @@ impl SpecFile {
     /// Opens a regular file that is not a link; for writing, too, where `write` says so.
     ///
     /// # Errors
-    /// As for [`SpecFile::config`].
+    /// As for [`BundleFile::config`].
     pub(super) fn open(path: PathBuf, write: bool) -> Result<Self> {
         let failed = |e: &io::Error| cannot_read(&path, e);
         let file = OpenOptions::new()
@@ -129,8 +129,8 @@ mod tests {
         dir
     }
 
-    fn open(dir: &Path) -> Result<SpecFile> {
-        SpecFile::config(&dir.join("config.json"))
+    fn open(dir: &Path) -> Result<BundleFile> {
+        BundleFile::config(&dir.join("config.json"))
     }
 
     #[test]
@@ -171,7 +171,10 @@ mod tests {
             .set_len(MAX + 1)
             .unwrap();
         for name in ["link", "fifo", "giant", "none", "."] {
-            assert!(SpecFile::config(&dir.path().join(name)).is_err(), "{name}");
+            assert!(
+                BundleFile::config(&dir.path().join(name)).is_err(),
+                "{name}"
+            );
         }
     }
 }

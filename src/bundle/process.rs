@@ -17,7 +17,7 @@ use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use crate::bundle::files::{MAX, SpecFile, cannot_read, too_large};
+use crate::bundle::files::{BundleFile, MAX, cannot_read, too_large};
 use crate::error::{Error, Kind, Result};
 use crate::fs::bounded;
 
@@ -35,7 +35,7 @@ pub struct ProcessFile {
 enum Source {
     /// A file that only the caller can write. It is rewritten in place: the engine removes it by its
     /// name, and its directory may belong to another user.
-    InPlace(SpecFile),
+    InPlace(BundleFile),
     /// The bytes that were read from a pipe, or through a link.
     Read(Vec<u8>),
 }
@@ -49,7 +49,7 @@ impl ProcessFile {
     pub fn open(path: &Path) -> Result<Self> {
         let meta = fs::symlink_metadata(path).map_err(|e| cannot_read(path, &e))?;
         let source = if meta.is_file() {
-            let file = SpecFile::open(path.to_owned(), true)?;
+            let file = BundleFile::open(path.to_owned(), true)?;
             let meta = file.metadata()?;
             if meta.nlink() != 1 {
                 return Err(unfit(path, "it has a second hard link"));

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::bundle::Annotations;
 use crate::bundle::document::Document;
-use crate::bundle::files::SpecFile;
+use crate::bundle::files::BundleFile;
 use crate::containers::id;
 use crate::containers::record::{ContainerKey, Record};
 use crate::containers::{records, records_lock};
@@ -265,7 +265,7 @@ fn by_bundle(caller: Caller<'_>, sandbox: &str) -> Result<Option<Annotations>> {
     {
         return Ok(None);
     }
-    let file = SpecFile::config(&path)?;
+    let file = BundleFile::config(&path)?;
     let document = Document::config(file.bytes())
         .map_err(|e| e.about(&format!("{} is refused", path.display())))?;
     let caller = Caller {

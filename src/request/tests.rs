@@ -84,8 +84,8 @@ impl Bundle {
     pub(super) fn asked(&self) -> String {
         match self.read().unwrap().asked {
             None => "-".to_owned(),
-            Some((key, Wish::Label(label))) => format!("{}={label}", key.as_str()),
-            Some((key, Wish::RuntimeDefault)) => format!("{}=default", key.as_str()),
+            Some((key, RequestedLabel::Label(label))) => format!("{}={label}", key.as_str()),
+            Some((key, RequestedLabel::RuntimeDefault)) => format!("{}=default", key.as_str()),
         }
     }
 

@@ -12,7 +12,7 @@ pub const PLAIN_KEY: &str = "oci-apparmor/profile";
 /// Kubernetes' beta annotation, the profile of one container (deprecated since 1.30).
 pub const BETA_KEY: &str = "container.apparmor.security.beta.kubernetes.io/";
 /// The field of `config.json` that names a profile.
-pub const SPEC_KEY: &str = "process.apparmorProfile";
+pub const PROFILE_FIELD: &str = "process.apparmorProfile";
 
 pub(super) const OUR_PREFIX: &str = "oci-apparmor/";
 
@@ -47,8 +47,8 @@ pub enum Key {
     Plain,
     /// [`BETA_KEY`] with this container's name; the whole key.
     Beta(String),
-    /// [`SPEC_KEY`].
-    Spec,
+    /// [`PROFILE_FIELD`].
+    Bundle,
 }
 
 impl Key {
@@ -58,15 +58,15 @@ impl Key {
         match self {
             Self::Container(key) | Self::Beta(key) => key,
             Self::Plain => PLAIN_KEY,
-            Self::Spec => SPEC_KEY,
+            Self::Bundle => PROFILE_FIELD,
         }
     }
 }
 
 /// What a key requests.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Wish {
-    /// This label; only [`Key::Spec`] can name a stack.
+pub enum RequestedLabel {
+    /// This label; only [`Key::Bundle`] can name a stack.
     Label(Label),
     /// The choice of the engine (`runtime/default`).
     RuntimeDefault,
@@ -92,7 +92,7 @@ pub struct Request {
     /// All annotations that name profiles, whether they are for this container or not.
     pub keys: Annotations,
     /// The strongest request, with its key.
-    pub asked: Option<(Key, Wish)>,
+    pub asked: Option<(Key, RequestedLabel)>,
     /// The label that the engine chose: `process.apparmorProfile` as it came.
     pub engine_label: Option<Label>,
 }

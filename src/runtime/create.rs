@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::admission::{self, Admission};
 use crate::apparmor::name::Label;
-use crate::bundle::files::SpecFile;
+use crate::bundle::files::BundleFile;
 use crate::bundle::preflight;
 use crate::containers::record::{ContainerKey, RecordedProfile};
 use crate::containers::{pods, records, runtime_state};
@@ -45,7 +45,7 @@ pub(super) fn prepare(
     records::remove(key)?;
 
     let bundle = bundle(&line)?;
-    let file = SpecFile::config(&configuration(&line, &bundle))?;
+    let file = BundleFile::config(&configuration(&line, &bundle))?;
     let document = admission::document(&file)?;
     let caller = Caller {
         id: &id,

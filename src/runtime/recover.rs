@@ -4,14 +4,14 @@ use crate::admission::{self, Admission};
 use crate::apparmor::name::Label;
 use crate::bundle::Annotations;
 use crate::bundle::document::Document;
-use crate::bundle::files::SpecFile;
+use crate::bundle::files::BundleFile;
 use crate::containers::attr;
 use crate::containers::record::{ContainerKey, Record, RecordedProfile};
 use crate::containers::runtime_state::{self, RuntimeState};
 use crate::error::Result;
 use crate::node::Node;
 use crate::profiles::Source;
-use crate::request::{self, Caller, Key, Request, Wish};
+use crate::request::{self, Caller, Key, Request, RequestedLabel};
 use crate::runtime::argv::RuntimeCommand;
 use crate::runtime::locate::RuntimeProgram;
 use crate::runtime::new_record::new_record;
@@ -32,7 +32,7 @@ pub(super) fn from_bundle(
         return Ok(None);
     };
     let bundle = &state.bundle;
-    let file = SpecFile::config(&state.configuration)?;
+    let file = BundleFile::config(&state.configuration)?;
     let document = admission::document(&file)?;
     let caller = Caller { id: key.id, bundle };
     let Some(request) = request(&document, caller) else {
@@ -87,17 +87,19 @@ fn label(admission: &Admission<'_>, state: &RuntimeState) -> Result<Option<(Labe
     let configured = admission.request.engine_label.clone();
     let (key, asked) = match &admission.request.asked {
         None => return Ok(None),
-        Some((Key::Spec, Wish::Label(label))) => {
+        Some((Key::Bundle, RequestedLabel::Label(label))) => {
             return Ok(Some((label.clone(), Label::unconfined())));
         }
-        Some((_, Wish::RuntimeDefault)) => {
+        Some((_, RequestedLabel::RuntimeDefault)) => {
             return Ok(configured.map(|label| (label, Label::unconfined())));
         }
         // `unconfined`, and the engine set no label.
-        Some((_, Wish::Label(asked))) if asked.components().is_empty() && configured.is_none() => {
+        Some((_, RequestedLabel::Label(asked)))
+            if asked.components().is_empty() && configured.is_none() =>
+        {
             return Ok(None);
         }
-        Some((key, Wish::Label(asked))) => (key, asked),
+        Some((key, RequestedLabel::Label(asked))) => (key, asked),
     };
     let contains_asked = |label: &Label| {
         let mut asked = asked.components().iter();

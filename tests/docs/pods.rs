@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use oci_apparmor::request::{
-    self, BETA_KEY, CONTAINER_KEY, Caller, PLAIN_KEY, Wish, named_by_sandbox,
+    self, BETA_KEY, CONTAINER_KEY, Caller, PLAIN_KEY, RequestedLabel, named_by_sandbox,
 };
 use serde_json::Value;
 
@@ -143,7 +143,7 @@ fn outcome(name: &str, pod: &Pod, containerd: bool) -> Outcome {
         return Outcome::NotFound;
     }
     match request.asked {
-        Some((_, Wish::Label(label))) if label.to_string() == wanted => Outcome::Confined,
+        Some((_, RequestedLabel::Label(label))) if label.to_string() == wanted => Outcome::Confined,
         _ => Outcome::Ignored,
     }
 }

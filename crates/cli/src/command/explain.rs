@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::report::output::Output;
 use crate::report::table::{Cell, Fit, Row, Table, Tone};
 use oci_apparmor::admission::{self, Admission};
-use oci_apparmor::bundle::files::SpecFile;
+use oci_apparmor::bundle::files::BundleFile;
 use oci_apparmor::decision::Decision;
 use oci_apparmor::error::{Error, Result};
 use oci_apparmor::node::Node;
@@ -67,7 +67,7 @@ pub(crate) fn run(arguments: &Explain, output: Output) -> Result<u8> {
     let node = Node::load()?;
     let bundle = &arguments.bundle;
     let bundle = fs::canonicalize(bundle).map_err(|e| Error::io("find the bundle", bundle, &e))?;
-    let file = SpecFile::config(&bundle.join(&arguments.config_json))?;
+    let file = BundleFile::config(&bundle.join(&arguments.config_json))?;
     let document = admission::document(&file)?;
     let caller = Caller {
         id: &arguments.id,
@@ -138,7 +138,7 @@ fn table(request: &Request, decision: &Result<Decision>) -> Table {
         add("annotation", Cell::from(format!("{key}={value}")));
     }
     if let Some(label) = &request.engine_label {
-        let value = format!("{}={label}", request::SPEC_KEY);
+        let value = format!("{}={label}", request::PROFILE_FIELD);
         add("bundle", Cell::from(value));
     }
     match decision {
