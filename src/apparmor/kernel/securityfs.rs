@@ -83,7 +83,7 @@ pub(super) mod tests {
     use std::fs;
 
     /// A sysfs with AppArmor enabled and these profiles: directory, name and mode.
-    pub(in crate::apparmor) fn sys(profiles: &[(&str, &str, &str)]) -> (tempfile::TempDir, Kernel) {
+    pub(crate) fn sys(profiles: &[(&str, &str, &str)]) -> (tempfile::TempDir, Kernel) {
         let dir = tempfile::tempdir().unwrap();
         let kernel = Kernel::below(dir.path());
         fs::create_dir_all(&kernel.parameters).unwrap();

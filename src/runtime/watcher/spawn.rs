@@ -29,17 +29,17 @@ const READY_LIMIT: i64 = 30;
 
 /// A watcher that goes on if this process is killed.
 #[derive(Debug)]
-pub(in crate::runtime) struct WatcherChild(Child);
+pub(crate) struct WatcherChild(Child);
 
 impl WatcherChild {
     /// Ends it: this process has finished its work.
-    pub(in crate::runtime) fn dismiss(mut self) {
+    pub(crate) fn dismiss(mut self) {
         end(&mut self.0);
     }
 }
 
 /// Starts a watcher of this process, which will become the runtime (`run`).
-pub(in crate::runtime) fn for_runtime(
+pub(crate) fn for_runtime(
     runtime: &RuntimeProgram,
     line: &RuntimeCommand,
     record: &Record,
@@ -51,7 +51,7 @@ pub(in crate::runtime) fn for_runtime(
 }
 
 /// Starts a watcher of this process, which will call the runtime with these words and wait for it.
-pub(in crate::runtime) fn for_wrapper(
+pub(crate) fn for_wrapper(
     runtime: &RuntimeProgram,
     line: &RuntimeCommand,
     record: &Record,

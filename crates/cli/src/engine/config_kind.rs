@@ -17,15 +17,15 @@ use std::path::{Path, PathBuf};
 
 /// The templates of k3s and RKE2, with the version of the configuration that each is for. The first
 /// that exists is used.
-pub(in crate::engine) const TEMPLATES: [(i64, &str); 2] =
+pub(crate) const TEMPLATES: [(i64, &str); 2] =
     [(3, "config-v3.toml.tmpl"), (2, "config.toml.tmpl")];
 
 /// The directories of drop-ins that k3s and RKE2 import, for the same versions.
-pub(in crate::engine) const IMPORTED: [(i64, &str); 2] =
+pub(crate) const IMPORTED: [(i64, &str); 2] =
     [(3, "config-v3.toml.d"), (2, "config.toml.d")];
 
 /// MicroK8s' template.
-pub(in crate::engine) const MICROK8S: &str = "containerd-template.toml";
+pub(crate) const MICROK8S: &str = "containerd-template.toml";
 
 /// How a file becomes part of containerd's configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,7 +71,7 @@ pub(crate) fn main_file(path: &Path) -> PathBuf {
 }
 
 /// The version of the configuration that a file declares; it may be a template, which is no TOML.
-pub(in crate::engine) fn version(text: &str) -> Option<i64> {
+pub(crate) fn version(text: &str) -> Option<i64> {
     text.lines().find_map(|line| {
         let (key, value) = line.split_once('=')?;
         let value = value.split('#').next()?;
@@ -81,7 +81,7 @@ pub(in crate::engine) fn version(text: &str) -> Option<i64> {
 
 /// The version of the configuration that a template renders: the one that it declares, or the one
 /// that its name is for.
-pub(in crate::engine) fn template_version(path: &Path, text: Option<&str>) -> i64 {
+pub(crate) fn template_version(path: &Path, text: Option<&str>) -> i64 {
     let named = TEMPLATES
         .iter()
         .find(|(_, name)| path.file_name().is_some_and(|n| n == *name));

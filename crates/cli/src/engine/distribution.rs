@@ -22,7 +22,7 @@ pub(crate) enum Distribution {
 
 impl Distribution {
     /// The Kubernetes distributions.
-    pub(in crate::engine) const KUBERNETES: [Self; 4] =
+    pub(crate) const KUBERNETES: [Self; 4] =
         [Self::K3s, Self::Rke2, Self::K0s, Self::Microk8s];
 
     /// Its name in messages.
@@ -50,7 +50,7 @@ impl Distribution {
     }
 
     /// Paths of which one exists where it is installed, also if it does not run.
-    pub(in crate::engine) fn traces(self) -> &'static [&'static str] {
+    pub(crate) fn traces(self) -> &'static [&'static str] {
         match self {
             Self::System => &["/etc/containerd/config.toml"],
             Self::K3s => &["/var/lib/rancher/k3s/agent", "/usr/local/bin/k3s"],
@@ -83,7 +83,7 @@ impl Distribution {
 }
 
 /// Whether k0s writes a file again at each start.
-pub(in crate::engine) fn is_k0s_managed(text: &str) -> bool {
+pub(crate) fn is_k0s_managed(text: &str) -> bool {
     text.lines().next() == Some(K0S_MANAGED)
 }
 

@@ -13,21 +13,21 @@ pub struct TextFile {
 
 /// The change after which an engine calls the wrapper.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::engine) struct Edit {
+pub(crate) struct Edit {
     /// The file, with its new text.
-    pub(in crate::engine) file: TextFile,
+    pub(crate) file: TextFile,
     /// The program that the engine will call.
-    pub(in crate::engine) program: PathBuf,
+    pub(crate) program: PathBuf,
     /// The program that the engine calls now, as its configuration names it; `None` where it
     /// searches for one.
-    pub(in crate::engine) replaces: Option<String>,
+    pub(crate) replaces: Option<String>,
     /// The default runtime before the change, where the changed file names it.
-    pub(in crate::engine) former_default: Option<String>,
+    pub(crate) former_default: Option<String>,
     /// What a person should know about the change.
-    pub(in crate::engine) notes: Vec<String>,
+    pub(crate) notes: Vec<String>,
 }
 
 /// The first line of each file that `configure` creates, and of each section that it adds to a
 /// template. `unconfigure` and later versions of `configure` recognise files by it.
-pub(in crate::engine) const HEADER: &str =
+pub(crate) const HEADER: &str =
     "# Made by `oci-apparmor configure`; `oci-apparmor unconfigure` takes it away.\n";

@@ -11,17 +11,17 @@ use oci_apparmor::error::Result;
 
 /// An engine's files, in the order in which it reads them.
 #[derive(Debug, Default)]
-pub(in crate::engine) struct ConfigFiles {
-    pub(in crate::engine) read: Vec<TextFile>,
+pub(crate) struct ConfigFiles {
+    pub(crate) read: Vec<TextFile>,
     /// The template that the first of them is rendered from, where that is the file to change.
-    pub(in crate::engine) template: Option<TextFile>,
+    pub(crate) template: Option<TextFile>,
     /// Files that stand beside the others, and that the engine does not read.
-    pub(in crate::engine) ignored: Vec<TextFile>,
+    pub(crate) ignored: Vec<TextFile>,
 }
 
 impl ConfigFiles {
     /// The files of an engine; `configure` changes or creates the one at `main`.
-    pub(in crate::engine) fn gather(engine: Engine, root: &NodeRoot, main: &Path) -> Result<Self> {
+    pub(crate) fn gather(engine: Engine, root: &NodeRoot, main: &Path) -> Result<Self> {
         let directory = main.parent().unwrap_or(Path::new("/"));
         let above = directory.parent().unwrap_or(Path::new("/"));
         let mut files = Self::default();
@@ -80,13 +80,13 @@ impl ConfigFiles {
         Ok(())
     }
 
-    pub(in crate::engine) fn get(&self, path: &Path) -> Option<&TextFile> {
+    pub(crate) fn get(&self, path: &Path) -> Option<&TextFile> {
         let mut all = self.read.iter().chain(&self.template);
         all.find(|file| file.path == path)
     }
 
     /// The files that the engine reads once the one at `path` has this text, or is removed.
-    pub(in crate::engine) fn with(
+    pub(crate) fn with(
         &self,
         engine: Engine,
         path: &Path,

@@ -8,10 +8,10 @@ use crate::engine::root::NodeRoot;
 use oci_apparmor::error::Result;
 
 /// More files than any engine reads.
-pub(in crate::engine) const MAX_FILES: usize = 64;
+pub(crate) const MAX_FILES: usize = 64;
 
 /// The imports of a file, as they are written there.
-pub(in crate::engine) fn as_written(file: &TextFile) -> Result<Vec<String>> {
+pub(crate) fn as_written(file: &TextFile) -> Result<Vec<String>> {
     containerd::imports(file)
 }
 
@@ -40,7 +40,7 @@ fn resolved(root: &NodeRoot, file: &TextFile) -> Result<Vec<PathBuf>> {
 }
 
 /// Appends the files that `files` import, directly or through each other.
-pub(in crate::engine) fn append(root: &NodeRoot, files: &mut Vec<TextFile>) -> Result<()> {
+pub(crate) fn append(root: &NodeRoot, files: &mut Vec<TextFile>) -> Result<()> {
     let mut at = 0;
     while let Some(file) = files.get(at).cloned() {
         for path in resolved(root, &file)? {
@@ -55,7 +55,7 @@ pub(in crate::engine) fn append(root: &NodeRoot, files: &mut Vec<TextFile>) -> R
 
 /// The text of a file for a copy of it in another directory: its imports are absolute.
 /// `replaced` is an imported file, or one that is to be imported, and the path to import instead.
-pub(in crate::engine) fn with_absolute_imports(
+pub(crate) fn with_absolute_imports(
     root: &NodeRoot,
     file: &TextFile,
     replaced: Option<(&Path, PathBuf)>,

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 /// The directory of hooks that podman and CRI-O read unless they are configured otherwise
 /// (`default.go` in containers/common, `config.go` in CRI-O).
-pub(in crate::engine) const DEFAULT_HOOKS: &str = "/usr/share/containers/oci/hooks.d";
+pub(crate) const DEFAULT_HOOKS: &str = "/usr/share/containers/oci/hooks.d";
 
 /// A runtime of an engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,7 +29,7 @@ pub(crate) struct Problem {
 }
 
 impl Problem {
-    pub(in crate::engine) fn failure(text: impl Into<String>, remedy: impl Into<String>) -> Self {
+    pub(crate) fn failure(text: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self {
             fails: true,
             text: text.into(),
@@ -37,7 +37,7 @@ impl Problem {
         }
     }
 
-    pub(in crate::engine) fn warning(text: impl Into<String>, remedy: impl Into<String>) -> Self {
+    pub(crate) fn warning(text: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self {
             fails: false,
             ..Self::failure(text, remedy)

@@ -64,7 +64,7 @@ impl Requested {
     /// # Errors
     /// [`Kind::Policy`] if `program` is not an OCI runtime that the wrapper can call, and all
     /// containers would be started without it.
-    pub(in crate::engine) fn runtime_kind(
+    pub(crate) fn runtime_kind(
         &self,
         runtime: &str,
         program: Option<&str>,
@@ -97,7 +97,7 @@ impl Requested {
 
     /// Refuses the name if the engine already has a runtime of this name that calls `program`,
     /// which is not the wrapper. `path` is the file that defines it.
-    pub(in crate::engine) fn check_unused(&self, program: Option<&str>, path: &Path) -> Result<()> {
+    pub(crate) fn check_unused(&self, program: Option<&str>, path: &Path) -> Result<()> {
         match program {
             Some(program) if !wrapper::is_named(program) => Err(Error::new(
                 Kind::Policy,

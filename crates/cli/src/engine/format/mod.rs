@@ -3,7 +3,7 @@
 //! This file calls the one that knows the engine. [`tables`] edits TOML and [`json`] edits JSON, and
 //! both keep what they do not change: comments, order and white space.
 
-pub(in crate::engine) mod containerd;
+pub(crate) mod containerd;
 mod crio;
 mod docker;
 mod json;
@@ -23,7 +23,7 @@ use oci_apparmor::error::Result;
 /// The change after which an engine calls the wrapper. `main` is the file to change or create,
 /// `files` are the engine's files without an earlier change of ours, in the order in which they are
 /// read, and `template` is the text of `main` where that is a template.
-pub(in crate::engine) fn configure(
+pub(crate) fn configure(
     engine: Engine,
     main: &Path,
     files: &[TextFile],
@@ -44,7 +44,7 @@ pub(in crate::engine) fn configure(
 
 /// What the files of an engine say. The engine does not read the files in `ignored`, which stand
 /// beside the others. `ours` decides whether a program is the wrapper.
-pub(in crate::engine) fn inspect(
+pub(crate) fn inspect(
     engine: Engine,
     files: &[TextFile],
     ignored: &[TextFile],
@@ -60,7 +60,7 @@ pub(in crate::engine) fn inspect(
 
 /// The text of `file` without the runtime `name`. If that is the default runtime, `former` becomes
 /// the default again.
-pub(in crate::engine) fn without(
+pub(crate) fn without(
     engine: Engine,
     files: &[TextFile],
     file: &TextFile,
@@ -86,7 +86,7 @@ pub(in crate::engine) fn without(
 }
 
 /// Whether a file configures nothing, so that one that `configure` created can be removed.
-pub(in crate::engine) fn is_empty(engine: Engine, file: &TextFile) -> Result<bool> {
+pub(crate) fn is_empty(engine: Engine, file: &TextFile) -> Result<bool> {
     match engine {
         Engine::Docker => Ok(docker::is_empty(file)),
         Engine::Containerd if ConfigKind::of(&file.path) == ConfigKind::Template => {

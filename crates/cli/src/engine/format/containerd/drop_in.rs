@@ -15,7 +15,7 @@ use crate::engine::requested::Requested;
 use oci_apparmor::error::{Error, Kind, Result};
 
 /// The drop-in at `path`. `files` are all other files, in the order in which they are read.
-pub(in crate::engine) fn drop_in(
+pub(crate) fn drop_in(
     path: &Path,
     files: &[TextFile],
     requested: &Requested,

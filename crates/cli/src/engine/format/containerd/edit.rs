@@ -15,7 +15,7 @@ use oci_apparmor::error::{Error, Kind, Result};
 
 /// Adds the runtime to the file in which it is in force. `files` are the main file, if it exists,
 /// and then its imports, in the order in which they are read.
-pub(in crate::engine) fn configure(
+pub(crate) fn configure(
     main: &Path,
     files: &[TextFile],
     requested: &Requested,
@@ -131,7 +131,7 @@ fn has_old_default(document: &DocumentMut, section: &str) -> bool {
 
 /// The text without the runtime `name`. If that is the default runtime, `former` becomes the
 /// default again. `main` is the version of the main file.
-pub(in crate::engine) fn without(
+pub(crate) fn without(
     file: &TextFile,
     main: i64,
     name: &str,
@@ -157,7 +157,7 @@ pub(in crate::engine) fn without(
 }
 
 /// Whether a file configures nothing: it has a version and empty sections at most.
-pub(in crate::engine) fn is_empty(file: &TextFile) -> Result<bool> {
+pub(crate) fn is_empty(file: &TextFile) -> Result<bool> {
     let document = tables::parse(&file.path, &file.text)?;
     let table: &Table = document.as_table();
     let mut entries = table.iter().filter(|(key, _)| *key != "version");

@@ -9,13 +9,13 @@ use crate::engine::format::tables;
 use oci_apparmor::error::Result;
 
 /// The imports of a file, as they are written there.
-pub(in crate::engine) fn imports(file: &TextFile) -> Result<Vec<String>> {
+pub(crate) fn imports(file: &TextFile) -> Result<Vec<String>> {
     let document = tables::read(&file.path, &file.text)?;
     Ok(tables::texts(document.get("imports")))
 }
 
 /// The text of a file with these imports instead of its own.
-pub(in crate::engine) fn with_imports(file: &TextFile, imports: &[PathBuf]) -> Result<String> {
+pub(crate) fn with_imports(file: &TextFile, imports: &[PathBuf]) -> Result<String> {
     let mut document = tables::read(&file.path, &file.text)?;
     let paths = imports.iter().map(|path| path.to_string_lossy());
     document.insert("imports", Item::Value(tables::list(paths)));

@@ -13,7 +13,7 @@ use crate::engine::wrapper;
 use oci_apparmor::error::{Result, quoted};
 
 /// What the files say. No file imports those in `ignored`, which stand in `conf.d`.
-pub(in crate::engine) fn inspect(
+pub(crate) fn inspect(
     files: &[TextFile],
     ignored: &[TextFile],
     ours: &dyn Fn(&str) -> bool,

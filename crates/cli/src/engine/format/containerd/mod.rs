@@ -16,12 +16,12 @@ mod template;
 #[cfg(test)]
 mod tests;
 
-pub(in crate::engine) use drop_in::drop_in;
-pub(in crate::engine) use edit::{configure, is_empty, without};
-pub(in crate::engine) use imports::{imports, with_imports};
-pub(in crate::engine) use inspect::inspect;
-pub(in crate::engine) use parsed::main_version;
-pub(in crate::engine) use template::{
+pub(crate) use drop_in::drop_in;
+pub(crate) use edit::{configure, is_empty, without};
+pub(crate) use imports::{imports, with_imports};
+pub(crate) use inspect::inspect;
+pub(crate) use parsed::main_version;
+pub(crate) use template::{
     inspect as inspect_template, is_empty as template_is_empty, template,
     without as template_without,
 };

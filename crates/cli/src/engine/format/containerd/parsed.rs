@@ -132,7 +132,7 @@ pub(super) fn parse(files: &[TextFile]) -> Result<(i64, Vec<Parsed<'_>>)> {
 }
 
 /// The version of the main file.
-pub(in crate::engine) fn main_version(files: &[TextFile]) -> Result<i64> {
+pub(crate) fn main_version(files: &[TextFile]) -> Result<i64> {
     Ok(parse(files)?.0)
 }
 

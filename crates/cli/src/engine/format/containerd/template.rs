@@ -22,7 +22,7 @@ const BASE: &str = "{{ template \"base\" . }}";
 
 /// Adds the runtime to the template at `path`, whose text is `text` now. `rendered` are the files
 /// that were rendered from it, with their imports.
-pub(in crate::engine) fn template(
+pub(crate) fn template(
     path: &Path,
     text: Option<&str>,
     rendered: &[TextFile],
@@ -155,7 +155,7 @@ fn defines(template: &str, runtime: &str) -> bool {
 }
 
 /// What the section says that `configure` added to a template.
-pub(in crate::engine) fn inspect(template: &TextFile) -> Inspection {
+pub(crate) fn inspect(template: &TextFile) -> Inspection {
     let added = template
         .text
         .split_once(HEADER)
@@ -183,7 +183,7 @@ pub(in crate::engine) fn inspect(template: &TextFile) -> Inspection {
 }
 
 /// The template without what `configure` added.
-pub(in crate::engine) fn without(template: &str) -> String {
+pub(crate) fn without(template: &str) -> String {
     let Some((before, rest)) = template.split_once(HEADER) else {
         return template.to_owned();
     };
@@ -194,7 +194,7 @@ pub(in crate::engine) fn without(template: &str) -> String {
 }
 
 /// Whether a template only includes the built-in one, as it is without a template.
-pub(in crate::engine) fn is_empty(template: &str) -> bool {
+pub(crate) fn is_empty(template: &str) -> bool {
     template.replace(BASE, "").trim().is_empty()
 }
 
