@@ -21,8 +21,7 @@ pub(crate) const TEMPLATES: [(i64, &str); 2] =
     [(3, "config-v3.toml.tmpl"), (2, "config.toml.tmpl")];
 
 /// The directories of drop-ins that k3s and RKE2 import, for the same versions.
-pub(crate) const IMPORTED: [(i64, &str); 2] =
-    [(3, "config-v3.toml.d"), (2, "config.toml.d")];
+pub(crate) const IMPORTED: [(i64, &str); 2] = [(3, "config-v3.toml.d"), (2, "config.toml.d")];
 
 /// MicroK8s' template.
 pub(crate) const MICROK8S: &str = "containerd-template.toml";

@@ -22,8 +22,7 @@ pub(crate) enum Distribution {
 
 impl Distribution {
     /// The Kubernetes distributions.
-    pub(crate) const KUBERNETES: [Self; 4] =
-        [Self::K3s, Self::Rke2, Self::K0s, Self::Microk8s];
+    pub(crate) const KUBERNETES: [Self; 4] = [Self::K3s, Self::Rke2, Self::K0s, Self::Microk8s];
 
     /// Its name in messages.
     #[must_use]

@@ -86,12 +86,7 @@ impl ConfigFiles {
     }
 
     /// The files that the engine reads once the one at `path` has this text, or is removed.
-    pub(crate) fn with(
-        &self,
-        engine: Engine,
-        path: &Path,
-        text: Option<&str>,
-    ) -> Vec<TextFile> {
+    pub(crate) fn with(&self, engine: Engine, path: &Path, text: Option<&str>) -> Vec<TextFile> {
         let mut files = self.read.clone();
         if engine == Engine::Containerd && ConfigKind::of(path) == ConfigKind::Template {
             // The rendered file stays as it is until the next start.

@@ -64,11 +64,7 @@ impl Requested {
     /// # Errors
     /// [`Kind::Policy`] if `program` is not an OCI runtime that the wrapper can call, and all
     /// containers would be started without it.
-    pub(crate) fn runtime_kind(
-        &self,
-        runtime: &str,
-        program: Option<&str>,
-    ) -> Result<RuntimeKind> {
+    pub(crate) fn runtime_kind(&self, runtime: &str, program: Option<&str>) -> Result<RuntimeKind> {
         if let Some(chosen) = self.low_level {
             return Ok(chosen);
         }

@@ -15,11 +15,7 @@ use crate::engine::requested::Requested;
 use oci_apparmor::error::{Error, Kind, Result};
 
 /// The drop-in at `path`. `files` are all other files, in the order in which they are read.
-pub(crate) fn drop_in(
-    path: &Path,
-    files: &[TextFile],
-    requested: &Requested,
-) -> Result<Edit> {
+pub(crate) fn drop_in(path: &Path, files: &[TextFile], requested: &Requested) -> Result<Edit> {
     if files.is_empty() {
         return Err(Error::new(
             Kind::NotFound,

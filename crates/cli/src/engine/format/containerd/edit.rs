@@ -15,11 +15,7 @@ use oci_apparmor::error::{Error, Kind, Result};
 
 /// Adds the runtime to the file in which it is in force. `files` are the main file, if it exists,
 /// and then its imports, in the order in which they are read.
-pub(crate) fn configure(
-    main: &Path,
-    files: &[TextFile],
-    requested: &Requested,
-) -> Result<Edit> {
+pub(crate) fn configure(main: &Path, files: &[TextFile], requested: &Requested) -> Result<Edit> {
     // Without a file containerd has built-in defaults. Every release since 1.3 reads version 2.
     let fresh = [TextFile {
         path: main.to_owned(),
