@@ -45,7 +45,7 @@ impl Kind {
 /// One refusal.
 ///
 /// Printed, it is one line: `WHAT: WHY; REMEDY`. Nothing reads that line back: code that has to
-/// tell errors apart asks for the [`Kind`] or for a type of its own (`child::Failure`,
+/// tell errors apart asks for the [`Kind`] or for a type of its own (`child::ChildFailure`,
 /// `apparmor::kernel::Off`).
 #[derive(Debug, Clone)]
 pub struct Error {

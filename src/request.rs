@@ -13,7 +13,8 @@ use crate::error::{Error, Kind, Result, quoted};
 use types::OUR_PREFIX;
 
 pub use types::{
-    BETA_KEY, CONTAINER_KEY, Caller, Engine, Key, PLAIN_KEY, PROFILE_FIELD, Request, RequestedLabel,
+    BETA_KEY, CONTAINER_KEY, Caller, EngineFamily, Key, PLAIN_KEY, PROFILE_FIELD, Request,
+    RequestedLabel,
 };
 
 /// Reads what a container requests.

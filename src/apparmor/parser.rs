@@ -8,7 +8,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::apparmor::blob;
-use crate::child::{self, Cause, Limit, Limits, Output};
+use crate::child::{self, Cause, ChildOutput, Limit, Limits};
 use crate::error::{Error, Kind, Result};
 use crate::fs::trusted;
 
@@ -39,7 +39,7 @@ pub struct Compiled {
 
 /// A run of the parser that failed: it rejected the profile, exceeded a limit, or did not start.
 #[derive(Debug)]
-pub struct ParserFailure(child::Failure);
+pub struct ParserFailure(child::ChildFailure);
 
 /// The result of one run of the parser.
 pub type Run<T> = std::result::Result<T, ParserFailure>;
@@ -203,7 +203,7 @@ impl Parser {
             .to_owned())
     }
 
-    fn run(&self, arguments: &[&str], input: &[u8]) -> Run<Output> {
+    fn run(&self, arguments: &[&str], input: &[u8]) -> Run<ChildOutput> {
         // In one process: a forked worker would outlive the parser, and if a limit ended it, the
         // parser would only report "exit status 10".
         let arguments = [arguments, &["-j0"]].concat();

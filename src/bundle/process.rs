@@ -28,11 +28,11 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct ProcessFile {
     path: PathBuf,
-    source: Source,
+    source: Contents,
 }
 
 #[derive(Debug)]
-enum Source {
+enum Contents {
     /// A file that only the caller can write. It is rewritten in place: the engine removes it by its
     /// name, and its directory may belong to another user.
     InPlace(BundleFile),
@@ -55,9 +55,9 @@ impl ProcessFile {
                 return Err(unfit(path, "it has a second hard link"));
             }
             changeable(path, &meta)?;
-            Source::InPlace(file)
+            Contents::InPlace(file)
         } else {
-            Source::Read(elsewhere(path)?)
+            Contents::Read(elsewhere(path)?)
         };
         Ok(Self {
             path: path.to_owned(),
@@ -69,8 +69,8 @@ impl ProcessFile {
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         match &self.source {
-            Source::InPlace(file) => file.bytes(),
-            Source::Read(bytes) => bytes,
+            Contents::InPlace(file) => file.bytes(),
+            Contents::Read(bytes) => bytes,
         }
     }
 
@@ -88,9 +88,9 @@ impl ProcessFile {
     /// [`Kind::Internal`]; the process must not be started then.
     pub fn hand_on(&self, text: Option<&str>, lowest: i32) -> Result<Option<OsString>> {
         match (&self.source, text) {
-            (Source::InPlace(_), None) => Ok(None),
-            (Source::InPlace(file), Some(text)) => file.rewrite(text).map(|()| None),
-            (Source::Read(bytes), text) => copy(text.map_or(bytes, str::as_bytes), lowest)
+            (Contents::InPlace(_), None) => Ok(None),
+            (Contents::InPlace(file), Some(text)) => file.rewrite(text).map(|()| None),
+            (Contents::Read(bytes), text) => copy(text.map_or(bytes, str::as_bytes), lowest)
                 .map(|path| Some(path.into()))
                 .map_err(|e| Error::io("copy", &self.path, &e)),
         }

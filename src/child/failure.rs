@@ -8,7 +8,7 @@ use crate::error::{Error, Kind, foreign};
 
 /// A run that failed.
 #[derive(Debug)]
-pub struct Failure {
+pub struct ChildFailure {
     /// The base name of the program.
     pub program: String,
     /// Why it failed.
@@ -31,7 +31,7 @@ pub enum Cause {
     },
 }
 
-impl Failure {
+impl ChildFailure {
     /// The limit that the program exceeded, if that is the cause.
     #[must_use]
     pub fn limit(&self) -> Option<Limit> {
@@ -51,8 +51,8 @@ impl Failure {
     }
 }
 
-impl From<Failure> for Error {
-    fn from(failure: Failure) -> Self {
+impl From<ChildFailure> for Error {
+    fn from(failure: ChildFailure) -> Self {
         let why = match failure.cause {
             Cause::System(e) => return e,
             Cause::Limit(limit) => limit.to_string(),

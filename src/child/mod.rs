@@ -19,7 +19,7 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use crate::error::Error;
 use crate::fs::bounded;
 
-pub use failure::{Cause, Failure};
+pub use failure::{Cause, ChildFailure};
 pub use limits::{Limit, Limits};
 pub use spawn::{close_inherited, spawn};
 
@@ -30,7 +30,7 @@ const MAX_MESSAGES: u64 = 64 << 10;
 
 /// The output of a successful run.
 #[derive(Debug)]
-pub struct Output {
+pub struct ChildOutput {
     /// Its standard output.
     pub stdout: Vec<u8>,
     /// The first 64 KiB of its standard error.
@@ -40,15 +40,15 @@ pub struct Output {
 /// Runs `program`, which must be trusted already, with `input` as its standard input.
 ///
 /// # Errors
-/// [`Failure`], with the program's own message or the limit that it exceeded.
+/// [`ChildFailure`], with the program's own message or the limit that it exceeded.
 pub fn run(
     program: &Path,
     arguments: &[&str],
     input: &[u8],
     limits: Limits,
-) -> std::result::Result<Output, Failure> {
+) -> std::result::Result<ChildOutput, ChildFailure> {
     let name = program.file_name().unwrap_or(program.as_os_str());
-    carry_out(program, arguments, input, limits).map_err(|cause| Failure {
+    carry_out(program, arguments, input, limits).map_err(|cause| ChildFailure {
         program: name.to_string_lossy().into_owned(),
         cause,
     })
@@ -59,7 +59,7 @@ fn carry_out(
     arguments: &[&str],
     input: &[u8],
     limits: Limits,
-) -> std::result::Result<Output, Cause> {
+) -> std::result::Result<ChildOutput, Cause> {
     let failed = |e: &io::Error| Cause::System(Error::io("run", program, e));
     // Memory files need no disk, which may be full or read-only, and no threads, which pipes in
     // both directions would.
@@ -97,7 +97,7 @@ fn carry_out(
         return Err(Cause::of(status, written, messages, limits));
     }
     let stdout = contents(stdout).map_err(|e| failed(&e))?;
-    Ok(Output {
+    Ok(ChildOutput {
         stdout,
         stderr: messages,
     })
@@ -160,7 +160,7 @@ mod tests {
     use super::*;
     use crate::error::Kind;
 
-    fn shell(script: &str, limits: Limits) -> std::result::Result<Output, Failure> {
+    fn shell(script: &str, limits: Limits) -> std::result::Result<ChildOutput, ChildFailure> {
         run(Path::new("/bin/sh"), &["-c", script], b"input", limits)
     }
 

@@ -24,7 +24,7 @@ use crate::containers::{records, records_lock};
 use crate::error::{Error, Kind, Result, quoted};
 use crate::fs::digest;
 use crate::fs::run;
-use crate::request::{self, Caller, Engine, Request};
+use crate::request::{self, Caller, EngineFamily, Request};
 
 /// The version of the format.
 const VERSION: u32 = 1;
@@ -70,7 +70,7 @@ pub(crate) fn check(
         (Some(known), _) => Some(known),
         (None, Some(sandbox)) if !request.is_sandbox && id::is_valid(sandbox) => {
             match by_sandbox(ContainerKey { root, id: sandbox })? {
-                None if request.engine == Engine::CriO => by_bundle(caller, sandbox)?,
+                None if request.engine == EngineFamily::CriO => by_bundle(caller, sandbox)?,
                 known => known,
             }
         }
@@ -79,7 +79,7 @@ pub(crate) fn check(
     let Some(known) = known else {
         // CRI-O adds the annotations of a checkpoint image to those of the pod (see `request/crio.rs`).
         return match request.keys.keys().next() {
-            Some(key) if restored && request.engine == Engine::CriO => Err(Error::new(
+            Some(key) if restored && request.engine == EngineFamily::CriO => Err(Error::new(
                 Kind::Policy,
                 format!(
                     "cannot tell whether the annotation {} is from the pod or from the checkpoint",

@@ -10,14 +10,14 @@ const TWO: &str = "oci-apparmor/profile";
 const BETA: &str = "container.apparmor.security.beta.kubernetes.io/app";
 
 /// A node: its configuration, and what it knows about profiles.
-struct Node {
+struct TestNode {
     settings: Settings,
     facts: Facts,
 }
 
 /// A node whose kernel enforces, with this configuration and no profiles.
-fn node(toml: &str) -> Node {
-    Node {
+fn node(toml: &str) -> TestNode {
+    TestNode {
         settings: Settings::parse(Path::new("/c"), toml.as_bytes()).unwrap(),
         facts: Facts {
             enforcement: Enforcement::On,
@@ -27,13 +27,13 @@ fn node(toml: &str) -> Node {
 }
 
 /// A node that has the sources of `p`, `q`, `floor`, `default` and `pause`; none is loaded.
-fn stocked(toml: &str) -> Node {
+fn stocked(toml: &str) -> TestNode {
     ["p", "q", "floor", "default", "pause"]
         .into_iter()
-        .fold(node(toml), Node::source)
+        .fold(node(toml), TestNode::source)
 }
 
-impl Node {
+impl TestNode {
     fn fact(&mut self, name: &str) -> &mut ProfileFacts {
         self.facts
             .profiles
@@ -421,7 +421,7 @@ fn what_must_enforce_is_found_enforcing_or_can_be_built() {
 
 #[test]
 fn a_profile_that_does_not_enforce_is_reported() {
-    let reports = |node: Node, request: &Request| node.decide(request).unwrap().reports;
+    let reports = |node: TestNode, request: &Request| node.decide(request).unwrap().reports;
     let complaining = || node("allow = ['p']").loaded("p", Mode::Complain);
     let spec = silent(Some("p"));
     assert_eq!(
@@ -676,7 +676,7 @@ fn annotations_name_what_is_meant_for_containers() {
 
 #[test]
 fn what_may_not_be_named_is_refused_with_what_lets_it() {
-    let line = |node: Node, name: &str| {
+    let line = |node: TestNode, name: &str| {
         let refusal = node.decide(&asking(TWO, name, None)).unwrap_err();
         assert_eq!(refusal.kind(), Kind::Policy);
         refusal.to_string()

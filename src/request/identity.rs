@@ -9,7 +9,7 @@ use std::path::Path;
 use crate::bundle::Annotations;
 use crate::error::Result;
 use crate::request::crio;
-use crate::request::types::{Caller, Engine, Request, is_profile_key};
+use crate::request::types::{Caller, EngineFamily, Request, is_profile_key};
 
 /// The directory of containerd's tasks.
 const TASKS: &str = "io.containerd.runtime.v2.task";
@@ -31,10 +31,10 @@ pub(super) fn of(annotations: &Annotations, caller: Caller<'_>) -> Result<Reques
         engine_label: None,
     };
     match request.engine {
-        Engine::CriO => crio::identify(&mut request, annotations, caller)?,
+        EngineFamily::CriO => crio::identify(&mut request, annotations, caller)?,
         // containerd writes these after the annotations that it passes on from the pod
         // (internal/cri/server/container_create.go, podsandbox/sandbox_run_linux.go).
-        Engine::Containerd => {
+        EngineFamily::Containerd => {
             request.sandbox = get("io.kubernetes.cri.sandbox-id");
             request.pod = get("io.kubernetes.cri.sandbox-name");
             // The namespace can exempt from default_profile and floor, and the UID identifies the
@@ -51,26 +51,26 @@ pub(super) fn of(annotations: &Annotations, caller: Caller<'_>) -> Result<Reques
                 request.container = get("io.kubernetes.cri.container-name");
             }
         }
-        Engine::Podman | Engine::Other => {}
+        EngineFamily::Podman | EngineFamily::Other => {}
     }
     Ok(request)
 }
 
 /// The engine whose annotations are read.
-fn engine(annotations: &Annotations, caller: Caller<'_>) -> Result<Engine> {
+fn engine(annotations: &Annotations, caller: Caller<'_>) -> Result<EngineFamily> {
     if crio::is_its_bundle(annotations, caller)? {
-        return Ok(Engine::CriO);
+        return Ok(EngineFamily::CriO);
     }
     // podman keeps a value of io.container.manager that is already there, so any value means
     // podman. containerd may pass this annotation on from a pod; its bundles are known by their
     // path.
     if annotations.contains_key("io.container.manager") && !is_containerd_bundle(caller.bundle) {
-        return Ok(Engine::Podman);
+        return Ok(EngineFamily::Podman);
     }
     if annotations.contains_key("io.kubernetes.cri.container-type") {
-        return Ok(Engine::Containerd);
+        return Ok(EngineFamily::Containerd);
     }
-    Ok(Engine::Other)
+    Ok(EngineFamily::Other)
 }
 
 /// Whether the bundle is one of containerd:

@@ -235,25 +235,29 @@ fn each_engine_tells_who_the_container_is() {
     let who = || "team web-0 uid-1 app s1".to_owned();
     assert_eq!(
         identity(bundle(CONTAINERD, &[CRI])),
-        (Engine::Containerd, false, who())
+        (EngineFamily::Containerd, false, who())
     );
     assert_eq!(
         identity(bundle("/b", &[CRI_O])),
-        (Engine::CriO, false, who())
+        (EngineFamily::CriO, false, who())
     );
     assert_eq!(
         identity(bundle(PODMAN, &[LIBPOD])),
-        (Engine::Podman, false, "- - - - -".into())
+        (EngineFamily::Podman, false, "- - - - -".into())
     );
     assert_eq!(
         identity(bundle("/b", &[])),
-        (Engine::Other, false, "- - - - -".into())
+        (EngineFamily::Other, false, "- - - - -".into())
     );
 
     let cri_sandbox = [("io.kubernetes.cri.container-type", "sandbox")];
     assert_eq!(
         identity(bundle(CONTAINERD, &[CRI, &cri_sandbox]).id("s1")),
-        (Engine::Containerd, true, "team web-0 uid-1 - s1".into())
+        (
+            EngineFamily::Containerd,
+            true,
+            "team web-0 uid-1 - s1".into()
+        )
     );
     // An empty word is no word.
     let nameless = [("io.kubernetes.cri.container-name", "")];
@@ -339,7 +343,7 @@ fn podman_containers_are_not_what_forged_keys_of_either_say() {
         let request = bundle(PODMAN, &[FORGED_CRI, FORGED_CRI_O, OURS, manager])
             .read()
             .unwrap();
-        assert_eq!(request.engine, Engine::Podman, "{manager:?}");
+        assert_eq!(request.engine, EngineFamily::Podman, "{manager:?}");
         assert!(!request.is_sandbox && request.asked.is_some());
         assert_eq!((request.namespace, request.container), (None, None));
     }
@@ -347,7 +351,7 @@ fn podman_containers_are_not_what_forged_keys_of_either_say() {
     for id in ["", "guessed"] {
         let id = [("io.kubernetes.cri-o.ContainerID", id)];
         let request = bundle("", &[FORGED_CRI_O, &id]).id("").read().unwrap();
-        assert_eq!(request.engine, Engine::Podman);
+        assert_eq!(request.engine, EngineFamily::Podman);
     }
 }
 
@@ -358,7 +362,7 @@ fn containerd_containers_are_not_what_passed_through_keys_say() {
         let request = bundle(CONTAINERD, &[FORGED_CRI_O, &manager, OURS, CRI])
             .read()
             .unwrap();
-        assert_eq!(request.engine, Engine::Containerd);
+        assert_eq!(request.engine, EngineFamily::Containerd);
         assert!(!request.is_sandbox && request.asked.is_some());
         assert_eq!(request.namespace.as_deref(), Some("team"));
         assert_eq!(request.container.as_deref(), Some("app"));
@@ -366,7 +370,7 @@ fn containerd_containers_are_not_what_passed_through_keys_say() {
     // Only a whole component of the path makes it containerd's.
     let near = "/x/io.containerd.runtime.v2.task.d/k8s.io/c1";
     let request = bundle(near, &[LIBPOD, CRI]).read().unwrap();
-    assert_eq!(request.engine, Engine::Podman);
+    assert_eq!(request.engine, EngineFamily::Podman);
 }
 
 #[test]

@@ -27,7 +27,7 @@ pub struct Caller<'a> {
 
 /// The engine whose annotations say which pod and container this is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Engine {
+pub enum EngineFamily {
     /// CRI-O.
     CriO,
     /// containerd under Kubernetes (CRI).
@@ -76,7 +76,7 @@ pub enum RequestedLabel {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
     /// The engine whose annotations were read.
-    pub engine: Engine,
+    pub engine: EngineFamily,
     /// Whether this is the sandbox of a pod, not one of its containers.
     pub is_sandbox: bool,
     /// The pod's namespace.

@@ -3,7 +3,7 @@
 
 use std::ffi::OsString;
 
-use oci_apparmor::runtime::argv::options::{Opt, Table, Takes};
+use oci_apparmor::runtime::argv::options::{Opt, OptionTable, Takes};
 use oci_apparmor::runtime::argv::subcommand::Subcommand;
 use oci_apparmor::runtime::argv::tables;
 use oci_apparmor::settings::RuntimeKind;
@@ -149,7 +149,7 @@ fn ids(odd: bool) -> BoxedStrategy<Vec<String>> {
 }
 
 /// Some options of a table.
-fn section(runtime: RuntimeKind, own: Table, odd: bool) -> BoxedStrategy<Vec<String>> {
+fn section(runtime: RuntimeKind, own: OptionTable, odd: bool) -> BoxedStrategy<Vec<String>> {
     let names: Vec<Opt> = own.iter().copied().flatten().copied().collect();
     let decisive = |o: &Opt| matches!(o.long, "root" | "bundle" | "config" | "process");
     let some: Vec<Opt> = names.iter().copied().filter(decisive).collect();

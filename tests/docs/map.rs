@@ -412,3 +412,31 @@ fn imports_are_found_however_they_are_written() {
         ]
     );
 }
+
+/// Types that are the same thing in two versions of a manifest.
+const OF_TWO_VERSIONS: [&str; 4] = ["Abstract", "NetworkRules", "Protocols", "Spec"];
+
+#[test]
+fn each_type_name_means_one_thing() {
+    let mut types: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for file in rust::files() {
+        for line in file.text.lines() {
+            let item = line.strip_prefix("pub(crate) ").unwrap_or(line);
+            let item = item.strip_prefix("pub(super) ").unwrap_or(item);
+            let item = item.strip_prefix("pub ").unwrap_or(item);
+            let Some((kind, rest)) = item.split_once(' ') else {
+                continue;
+            };
+            let name = rest.split(|c: char| !is_word(c)).next().unwrap_or_default();
+            // Each crate has an `Error` and a `Result` of its own, as Rust's crates do.
+            let is_type = ["struct", "enum", "trait", "type"].contains(&kind);
+            if is_type && !OF_TWO_VERSIONS.contains(&name) && !["Error", "Result"].contains(&name) {
+                let files = types.entry(name.to_owned()).or_default();
+                files.insert(file.name.clone());
+            }
+        }
+    }
+    assert!(types.len() > 100, "{}", types.len());
+    types.retain(|_, files| files.len() > 1);
+    assert!(types.is_empty(), "{types:#?}");
+}

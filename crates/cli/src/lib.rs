@@ -72,20 +72,20 @@ pub struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Status(status::Status),
-    Ps(ps::Ps),
-    Check(check::Check),
-    Explain(explain::Explain),
-    Denials(denials::Denials),
-    Load(load::Load),
-    Unload(unload::Unload),
-    Mode(mode::Mode),
-    Gc(gc::Gc),
-    Lint(lint_command::Lint),
-    Render(render::Render),
-    Configure(configure::Configure),
-    Unconfigure(unconfigure::Unconfigure),
-    Living(living::Living),
+    Status(status::StatusArguments),
+    Ps(ps::PsArguments),
+    Check(check::CheckArguments),
+    Explain(explain::ExplainArguments),
+    Denials(denials::DenialsArguments),
+    Load(load::LoadArguments),
+    Unload(unload::UnloadArguments),
+    Mode(mode::ModeArguments),
+    Gc(gc::GcArguments),
+    Lint(lint_command::LintArguments),
+    Render(render::RenderArguments),
+    Configure(configure::ConfigureArguments),
+    Unconfigure(unconfigure::UnconfigureArguments),
+    Living(living::LivingArguments),
 }
 
 /// The definition of the command line, from which man pages and completions are generated.

@@ -10,7 +10,7 @@ use serde::de::{
 use serde::forward_to_deserialize_any;
 
 use crate::error::{Error, Result, Segment, or, quoted};
-use crate::tree::{Node, Value};
+use crate::tree::{Value, YamlNode};
 
 const STRING: &str = "a string";
 const FLAG: &str = "true or false";
@@ -21,11 +21,11 @@ const OBJECT: &str = "an object";
 ///
 /// # Errors
 /// The first field that does not fit, with its path from `node` and its line.
-pub(crate) fn from_node<'de, T: Deserialize<'de>>(node: &'de Node) -> Result<T> {
+pub(crate) fn from_node<'de, T: Deserialize<'de>>(node: &'de YamlNode) -> Result<T> {
     T::deserialize(node).map_err(|e| e.located(node))
 }
 
-impl Node {
+impl YamlNode {
     /// The error of a value that is not what it has to be.
     fn must_be(&self, wanted: &str) -> Error {
         let what = match &self.value {
@@ -55,7 +55,7 @@ impl Node {
     }
 }
 
-impl<'de> Deserializer<'de> for &'de Node {
+impl<'de> Deserializer<'de> for &'de YamlNode {
     type Error = Error;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
@@ -155,7 +155,7 @@ struct Items<I> {
     rest: I,
 }
 
-impl<'de, I: Iterator<Item = (usize, &'de Node)>> SeqAccess<'de> for Items<I> {
+impl<'de, I: Iterator<Item = (usize, &'de YamlNode)>> SeqAccess<'de> for Items<I> {
     type Error = Error;
 
     fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>> {
@@ -176,14 +176,14 @@ struct Entries<I, V> {
     value: Option<V>,
 }
 
-impl<'de, I: Iterator<Item = (&'de String, &'de Node)>> MapAccess<'de>
-    for Entries<I, (&'de String, &'de Node)>
+impl<'de, I: Iterator<Item = (&'de String, &'de YamlNode)>> MapAccess<'de>
+    for Entries<I, (&'de String, &'de YamlNode)>
 {
     type Error = Error;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>> {
         let fields = self.fields;
-        let absent = |(key, node): &(&String, &Node)| {
+        let absent = |(key, node): &(&String, &YamlNode)| {
             node.value == Value::Null && fields.contains(&key.as_str())
         };
         self.value = self.rest.find(|entry| !absent(entry));

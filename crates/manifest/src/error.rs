@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::de::{self, Expected, Unexpected};
 
-use crate::tree::{Node, Value};
+use crate::tree::{Value, YamlNode};
 
 /// The result of everything in this crate that can fail.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -77,7 +77,7 @@ impl Error {
     }
 
     /// Looks up the line of the field in the manifest.
-    pub(crate) fn located(mut self, manifest: &Node) -> Self {
+    pub(crate) fn located(mut self, manifest: &YamlNode) -> Self {
         self.line = Some(line_of(manifest, &self.path));
         self
     }
@@ -212,7 +212,7 @@ pub(crate) fn cut(text: &str, max: usize) -> String {
 }
 
 /// The line of the value at this path, or of the last value on the way that is there.
-fn line_of(node: &Node, path: &[Segment]) -> usize {
+fn line_of(node: &YamlNode, path: &[Segment]) -> usize {
     let mut node = node;
     for segment in path {
         let next = match (segment, &node.value) {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::api::{self, KIND, Policy};
 use crate::error::{Error, ErrorKind, Result, quoted};
-use crate::tree::{Node, Value};
+use crate::tree::{Value, YamlNode};
 use crate::yaml;
 use crate::{Manifest, Rendered, text};
 
@@ -49,7 +49,7 @@ fn is_profile_text(text: &str) -> bool {
     })
 }
 
-fn from_document(place: String, document: &Node, manifests: &mut Vec<Manifest>) {
+fn from_document(place: String, document: &YamlNode, manifests: &mut Vec<Manifest>) {
     let kind = match kind(document) {
         Ok(kind) => kind,
         Err(e) => return manifests.push(refused(place, e)),
@@ -82,10 +82,10 @@ fn refused(place: String, e: Error) -> Manifest {
 ///
 /// # Errors
 /// Where it has none: it could be a manifest with a mistake.
-fn kind(object: &Node) -> Result<&str> {
+fn kind(object: &YamlNode) -> Result<&str> {
     let error = match &object.value {
         Value::Refused(refusal) => refusal.error(),
-        Value::Object(_) => match object.get("kind").and_then(Node::text) {
+        Value::Object(_) => match object.get("kind").and_then(YamlNode::text) {
             Some(kind) => return Ok(kind),
             None => Error::new("the object has no kind"),
         },
@@ -98,7 +98,7 @@ fn kind(object: &Node) -> Result<&str> {
     Err(error.with_line(object.line))
 }
 
-fn items(list: &Node) -> Result<&[Node]> {
+fn items(list: &YamlNode) -> Result<&[YamlNode]> {
     match list.get("items").map(|items| &items.value) {
         Some(Value::List(items)) => Ok(items),
         Some(Value::Null) => Ok(&[]),
@@ -108,7 +108,7 @@ fn items(list: &Node) -> Result<&[Node]> {
 
 /// The manifest in an object; nothing if that has another kind. `list` is the list that it is in,
 /// if that is a list of nothing else.
-fn from_object(place: String, object: &Node, list: Option<&Node>) -> Option<Manifest> {
+fn from_object(place: String, object: &YamlNode, list: Option<&YamlNode>) -> Option<Manifest> {
     let has_no_kind = matches!(object.value, Value::Object(_)) && object.get("kind").is_none();
     let kind = match kind(object) {
         Ok(kind) => kind,
@@ -136,7 +136,7 @@ fn from_object(place: String, object: &Node, list: Option<&Node>) -> Option<Mani
     })
 }
 
-fn render(kind: &str, object: &Node, list: Option<&Node>, name: &str) -> Result<Rendered> {
+fn render(kind: &str, object: &YamlNode, list: Option<&YamlNode>, name: &str) -> Result<Rendered> {
     if kind != KIND {
         let error = Error::new(format!("must be {KIND}, not {}", quoted(kind)));
         return Err(error.at("kind").located(object));

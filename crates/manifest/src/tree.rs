@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 /// One value, and the line on which it or its key starts.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Node {
+pub(crate) struct YamlNode {
     pub(crate) line: usize,
     pub(crate) value: Value,
 }
@@ -20,8 +20,8 @@ pub(crate) enum Value {
     /// A word without quotes that is a boolean in YAML 1.1 and text in YAML 1.2.
     Ambiguous(String),
     Text(String),
-    List(Vec<Node>),
-    Object(BTreeMap<String, Node>),
+    List(Vec<YamlNode>),
+    Object(BTreeMap<String, YamlNode>),
     Refused(Refusal),
 }
 
@@ -36,7 +36,7 @@ pub(crate) enum Refusal {
     Key,
 }
 
-impl Node {
+impl YamlNode {
     /// The value of a key, if this is an object that has it.
     pub(crate) fn get(&self, key: &str) -> Option<&Self> {
         match &self.value {

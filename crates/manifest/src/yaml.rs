@@ -11,7 +11,7 @@ use granit_parser::{ErrorKind, Event, Parser, ScalarStyle, ScanError, Tag, optio
 
 use crate::error::{Error, Result, cut, quoted};
 use crate::scalar::plain;
-use crate::tree::{Node, Refusal, Value};
+use crate::tree::{Refusal, Value, YamlNode};
 
 /// How deep values may nest. Manifests have less than 20 levels.
 const MAX_DEPTH: usize = 64;
@@ -23,7 +23,7 @@ const MAX_VALUES: usize = 200_000;
 ///
 /// # Errors
 /// Where the file is not YAML, nests too deep or has too many values.
-pub(crate) fn documents(text: &str) -> Result<Vec<Node>> {
+pub(crate) fn documents(text: &str) -> Result<Vec<YamlNode>> {
     let options = options! {
         flow_nesting_limit: MAX_DEPTH,
         block_nesting_limit: MAX_DEPTH,
@@ -57,9 +57,9 @@ fn not_yaml(e: &ScanError) -> Error {
 /// The documents that are read so far.
 #[derive(Default)]
 struct Documents {
-    done: Vec<Node>,
+    done: Vec<YamlNode>,
     /// The root of the current document, once it is complete.
-    root: Option<Node>,
+    root: Option<YamlNode>,
     /// The lists and objects that the next event is inside of, the innermost last.
     open: Vec<Open>,
 }
@@ -67,15 +67,15 @@ struct Documents {
 /// A list or an object that is not complete.
 struct Open {
     line: usize,
-    items: Items,
+    items: OpenCollection,
     /// The first reason to refuse it as a whole, and its line.
     refused: Option<(Refusal, usize)>,
 }
 
-enum Items {
-    List(Vec<Node>),
+enum OpenCollection {
+    List(Vec<YamlNode>),
     Object {
-        entries: BTreeMap<String, Node>,
+        entries: BTreeMap<String, YamlNode>,
         /// The key whose value is next, and its line.
         key: Option<(String, usize)>,
     },
@@ -87,17 +87,21 @@ impl Documents {
             Event::DocumentStart(..) => self.root = None,
             Event::DocumentEnd => {
                 let root = self.root.take();
-                self.done.push(root.unwrap_or(Node {
+                self.done.push(root.unwrap_or(YamlNode {
                     line,
                     value: Value::Null,
                 }));
             }
             Event::SequenceStart(_, _, tag) => {
-                self.enter(Items::List(Vec::new()), line, tag.as_deref());
+                self.enter(OpenCollection::List(Vec::new()), line, tag.as_deref());
             }
             Event::MappingStart(_, _, tag) => {
                 let (entries, key) = (BTreeMap::new(), None);
-                self.enter(Items::Object { entries, key }, line, tag.as_deref());
+                self.enter(
+                    OpenCollection::Object { entries, key },
+                    line,
+                    tag.as_deref(),
+                );
             }
             Event::SequenceEnd | Event::MappingEnd => {
                 if let Some(open) = self.open.pop() {
@@ -105,7 +109,7 @@ impl Documents {
                 }
             }
             Event::Scalar(text, style, _, tag) => self.scalar(&text, style, line, tag.as_deref()),
-            Event::Alias(_) => self.add(Node {
+            Event::Alias(_) => self.add(YamlNode {
                 line,
                 value: Value::Refused(Refusal::Alias),
             }),
@@ -113,7 +117,7 @@ impl Documents {
         }
     }
 
-    fn enter(&mut self, items: Items, line: usize, tag: Option<&Tag>) {
+    fn enter(&mut self, items: OpenCollection, line: usize, tag: Option<&Tag>) {
         self.open.push(Open {
             line,
             items,
@@ -123,7 +127,7 @@ impl Documents {
 
     fn scalar(&mut self, text: &str, style: ScalarStyle, line: usize, tag: Option<&Tag>) {
         if let Some(open) = self.open.last_mut()
-            && let Items::Object {
+            && let OpenCollection::Object {
                 key: key @ None, ..
             } = &mut open.items
         {
@@ -138,18 +142,18 @@ impl Documents {
             (None, ScalarStyle::Plain) => plain(text),
             (None, _) => Value::Text(text.to_owned()),
         };
-        self.add(Node { line, value });
+        self.add(YamlNode { line, value });
     }
 
     /// Puts a complete value where it belongs.
-    fn add(&mut self, mut node: Node) {
+    fn add(&mut self, mut node: YamlNode) {
         let Some(open) = self.open.last_mut() else {
             self.root = Some(node);
             return;
         };
         match &mut open.items {
-            Items::List(items) => items.push(node),
-            Items::Object { entries, key } => match key.take() {
+            OpenCollection::List(items) => items.push(node),
+            OpenCollection::Object { entries, key } => match key.take() {
                 Some((name, line)) => {
                     if !matches!(node.value, Value::Refused(_)) {
                         node.line = line;
@@ -173,18 +177,18 @@ impl Documents {
 }
 
 impl Open {
-    fn close(self) -> Node {
+    fn close(self) -> YamlNode {
         if let Some((refusal, line)) = self.refused {
-            return Node {
+            return YamlNode {
                 line,
                 value: Value::Refused(refusal),
             };
         }
         let value = match self.items {
-            Items::List(items) => Value::List(items),
-            Items::Object { entries, .. } => Value::Object(entries),
+            OpenCollection::List(items) => Value::List(items),
+            OpenCollection::Object { entries, .. } => Value::Object(entries),
         };
-        Node {
+        YamlNode {
             line: self.line,
             value,
         }

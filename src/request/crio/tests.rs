@@ -2,7 +2,7 @@
 //! into each, in the order in which it is written.
 
 use super::*;
-use crate::request::Engine;
+use crate::request::EngineFamily;
 use crate::request::tests::{Bundle, CRI_O, FORGED_CRI, OURS, bundle};
 
 type Pairs<'a> = &'a [(&'a str, &'a str)];
@@ -56,7 +56,7 @@ const FORGED: Pairs<'_> = &[
 
 fn who(bundle: &Bundle) -> String {
     let r = bundle.read().unwrap();
-    assert_eq!(r.engine, Engine::CriO);
+    assert_eq!(r.engine, EngineFamily::CriO);
     let text = |v: Option<String>| v.unwrap_or("-".to_owned());
     let who = [r.namespace, r.pod, r.uid, r.container, r.sandbox].map(text);
     let kind = if r.is_sandbox { "sandbox" } else { "container" };
@@ -203,7 +203,7 @@ fn only_the_id_makes_it_a_bundle_of_cri_os() {
     let other = [("io.container.manager", "libpod")];
     assert_eq!(
         bundle("/b", &[OURS, CRI_O, &other]).read().unwrap().engine,
-        Engine::CriO
+        EngineFamily::CriO
     );
     // Nor is an id of another believed anywhere else.
     for path in [

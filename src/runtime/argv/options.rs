@@ -67,4 +67,4 @@ pub fn grammar(runtime: RuntimeKind) -> Grammar {
 }
 
 /// The options of one subcommand, as a list of groups that subcommands share.
-pub type Table = &'static [&'static [Opt]];
+pub type OptionTable = &'static [&'static [Opt]];

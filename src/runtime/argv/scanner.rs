@@ -4,7 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use crate::error::{Error, Kind, Result, quoted};
-use crate::runtime::argv::options::{Grammar, Opt, Table, Takes};
+use crate::runtime::argv::options::{Grammar, Opt, OptionTable, Takes};
 
 /// An option on a command line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,7 +53,11 @@ impl<'w> Scanner<'w> {
     }
 
     /// Parses options up to the first other word.
-    pub(super) fn options(&mut self, table: Table, given: &mut Vec<GivenOption>) -> Result<End> {
+    pub(super) fn options(
+        &mut self,
+        table: OptionTable,
+        given: &mut Vec<GivenOption>,
+    ) -> Result<End> {
         while let Some(word) = self.words.first() {
             let bytes = word.as_bytes();
             if !bytes.starts_with(b"-") || bytes == b"-" {
@@ -82,7 +86,7 @@ impl<'w> Scanner<'w> {
     /// Parses `name` or `name=value`, given without dashes.
     fn long(
         &mut self,
-        table: Table,
+        table: OptionTable,
         text: &[u8],
         word: &OsStr,
         given: &mut Vec<GivenOption>,
@@ -119,7 +123,7 @@ impl<'w> Scanner<'w> {
     /// Parses one-letter options in one word, given without its dash. A value may follow in it.
     fn cluster(
         &mut self,
-        table: Table,
+        table: OptionTable,
         text: &[u8],
         word: &OsStr,
         given: &mut Vec<GivenOption>,
@@ -160,7 +164,7 @@ impl<'w> Scanner<'w> {
     }
 
     /// The option with this name. getopt also accepts an unambiguous prefix.
-    fn named(&self, table: Table, name: &str) -> Option<&'static Opt> {
+    fn named(&self, table: OptionTable, name: &str) -> Option<&'static Opt> {
         let short =
             |o: &&Opt| self.grammar == Grammar::Go && o.short.is_some_and(|c| name.chars().eq([c]));
         if let Some(exact) = all(table).find(|o| o.long == name || short(o)) {
@@ -177,7 +181,7 @@ impl<'w> Scanner<'w> {
     }
 }
 
-fn all(table: Table) -> impl Iterator<Item = &'static Opt> {
+fn all(table: OptionTable) -> impl Iterator<Item = &'static Opt> {
     table.iter().copied().flatten()
 }
 

@@ -3,13 +3,15 @@
 //! Sources: runc `main.go`, `create.go`, `run.go`, `exec.go`, `restore.go` (1.1 to 1.5); crun
 //! `src/crun.c`, `create.c`, `run.c`, `exec.c`, `restore.c`; youki `crates/liboci-cli/src`.
 
-use crate::runtime::argv::options::{Opt, Table, Takes, flag, flag_s, help, opt, value, value_s};
+use crate::runtime::argv::options::{
+    Opt, OptionTable, Takes, flag, flag_s, help, opt, value, value_s,
+};
 use crate::runtime::argv::subcommand::Subcommand;
 use crate::settings::RuntimeKind;
 
 /// The options before the subcommand.
 #[must_use]
-pub fn globals(runtime: RuntimeKind) -> Table {
+pub fn globals(runtime: RuntimeKind) -> OptionTable {
     match runtime {
         RuntimeKind::Runc => &[RUNC_GLOBAL, HELP_H],
         RuntimeKind::Crun => &[CRUN_GLOBAL, ARGP],
@@ -19,7 +21,7 @@ pub fn globals(runtime: RuntimeKind) -> Table {
 
 /// The options of a subcommand; `None` if the runtime does not have it.
 #[must_use]
-pub fn of(runtime: RuntimeKind, subcommand: Subcommand) -> Option<Table> {
+pub fn of(runtime: RuntimeKind, subcommand: Subcommand) -> Option<OptionTable> {
     use RuntimeKind::{Crun, Runc, Youki};
     Some(match (runtime, subcommand) {
         (Runc, Subcommand::Create) => &[RUNC_CREATE, HELP_H],

@@ -31,7 +31,7 @@ Examples:
   oci-apparmor check
   # Check a new configuration before it is installed.
   oci-apparmor check --config ./config.toml")]
-pub(crate) struct Check {
+pub(crate) struct CheckArguments {
     /// Check this configuration instead of the node's
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     config: Option<PathBuf>,
@@ -40,7 +40,7 @@ pub(crate) struct Check {
     json: bool,
 }
 
-pub(crate) fn run(arguments: &Check, output: Output) -> Result<u8> {
+pub(crate) fn run(arguments: &CheckArguments, output: Output) -> Result<u8> {
     let progress = Progress::new();
     let findings = findings(arguments.config.as_deref(), &progress);
     drop(progress);

@@ -108,7 +108,7 @@ Examples:
   oci-apparmor configure containerd --set-default
   # See the changes first.
   oci-apparmor configure podman --dry-run")]
-pub(crate) struct Configure {
+pub(crate) struct ConfigureArguments {
     /// The engine
     engine: Name,
     #[command(flatten)]
@@ -132,7 +132,7 @@ pub(crate) struct Configure {
     programs: Option<PathBuf>,
 }
 
-pub(crate) fn run(arguments: &Configure, output: Output) -> Result<u8> {
+pub(crate) fn run(arguments: &ConfigureArguments, output: Output) -> Result<u8> {
     let engine = arguments.engine.engine();
     let root = NodeRoot::new(&arguments.place.root)?;
     let target = Target::of(engine, &root, arguments.place.config.as_deref())?;

@@ -31,7 +31,7 @@ Examples:
   oci-apparmor denials
   oci-apparmor denials /var/log/audit/audit.log
   journalctl -k | oci-apparmor denials -")]
-pub(crate) struct Denials {
+pub(crate) struct DenialsArguments {
     /// Logs to read instead of the kernel's; - is standard input
     #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
     files: Vec<PathBuf>,
@@ -50,7 +50,7 @@ const STDIN: &str = "-";
 /// than a line that is looked at.
 const MAX_LINE: u64 = 32 << 10;
 
-pub(crate) fn run(arguments: &Denials, output: Output) -> Result<u8> {
+pub(crate) fn run(arguments: &DenialsArguments, output: Output) -> Result<u8> {
     let mut tally = Tally::default();
     for file in &arguments.files {
         let failed = |e: &io::Error| Error::io("read", file, e);
@@ -71,9 +71,9 @@ pub(crate) fn run(arguments: &Denials, output: Output) -> Result<u8> {
     let users = Users::look(&Kernel::default());
     if arguments.json {
         let events = tally.iter();
-        output.json(&Shown {
+        output.json(&EventsJson {
             events: events
-                .map(|(what, seen)| Event::of(what, seen, &users))
+                .map(|(what, seen)| EventJson::of(what, seen, &users))
                 .collect(),
             left_out: tally.left_out,
         })?;
@@ -142,14 +142,14 @@ fn containers<'u>(users: &'u Users, what: &EventKey) -> Vec<&'u str> {
 
 /// What `--json` prints.
 #[derive(Debug, Serialize)]
-struct Shown<'t> {
-    events: Vec<Event<'t>>,
+struct EventsJson<'t> {
+    events: Vec<EventJson<'t>>,
     left_out: u64,
 }
 
 /// Events that say the same.
 #[derive(Debug, Serialize)]
-struct Event<'t> {
+struct EventJson<'t> {
     profile: &'t str,
     verdict: &'static str,
     operation: &'t str,
@@ -161,7 +161,7 @@ struct Event<'t> {
     containers: Vec<&'t str>,
 }
 
-impl<'t> Event<'t> {
+impl<'t> EventJson<'t> {
     fn of(what: &'t EventKey, seen: &'t Occurrences, users: &'t Users) -> Self {
         Self {
             profile: &what.profile,

@@ -14,7 +14,7 @@ use oci_apparmor::bundle::files::BundleFile;
 use oci_apparmor::decision::Decision;
 use oci_apparmor::error::{Error, Result};
 use oci_apparmor::node::Node;
-use oci_apparmor::request::{self, Caller, Engine, Request};
+use oci_apparmor::request::{self, Caller, EngineFamily, Request};
 
 /// Show which profile a bundle would get, and which rules decide
 ///
@@ -29,7 +29,7 @@ Examples:
   # A container of containerd (Kubernetes).
   id=$(crictl ps -q --name web)
   oci-apparmor explain --id $id /run/containerd/io.containerd.runtime.v2.task/k8s.io/$id")]
-pub(crate) struct Explain {
+pub(crate) struct ExplainArguments {
     /// The bundle: a directory with a config.json
     #[arg(value_hint = ValueHint::DirPath)]
     bundle: PathBuf,
@@ -48,7 +48,7 @@ pub(crate) struct Explain {
 
 /// What `--json` prints.
 #[derive(Debug, Serialize)]
-struct Shown<'r> {
+struct ExplainedJson<'r> {
     engine: &'static str,
     sandbox: bool,
     namespace: Option<&'r str>,
@@ -63,7 +63,7 @@ struct Shown<'r> {
     refused: Option<String>,
 }
 
-pub(crate) fn run(arguments: &Explain, output: Output) -> Result<u8> {
+pub(crate) fn run(arguments: &ExplainArguments, output: Output) -> Result<u8> {
     let node = Node::load()?;
     let bundle = &arguments.bundle;
     let bundle = fs::canonicalize(bundle).map_err(|e| Error::io("find the bundle", bundle, &e))?;
@@ -77,21 +77,21 @@ pub(crate) fn run(arguments: &Explain, output: Output) -> Result<u8> {
     let decision = admission.decide();
     let request = &admission.request;
     match arguments.json {
-        true => output.json(&Shown::of(request, &decision))?,
+        true => output.json(&ExplainedJson::of(request, &decision))?,
         false => output.table(&table(request, &decision))?,
     }
     decision.map(|_| 0)
 }
 
-impl<'r> Shown<'r> {
+impl<'r> ExplainedJson<'r> {
     fn of(request: &'r Request, decision: &'r Result<Decision>) -> Self {
         let decided = decision.as_ref().ok();
         Self {
             engine: match request.engine {
-                Engine::CriO => "cri-o",
-                Engine::Containerd => "containerd",
-                Engine::Podman => "podman",
-                Engine::Other => "other",
+                EngineFamily::CriO => "cri-o",
+                EngineFamily::Containerd => "containerd",
+                EngineFamily::Podman => "podman",
+                EngineFamily::Other => "other",
             },
             sandbox: request.is_sandbox,
             namespace: request.namespace.as_deref(),
@@ -114,10 +114,10 @@ fn table(request: &Request, decision: &Result<Decision>) -> Table {
     let mut table = Table::new(&[("", Fit::Whole), ("", Fit::Wrap)]);
     let mut add = |key: &str, value: Cell| table.push(Row::new([Cell::from(key), value]));
     let engine = match request.engine {
-        Engine::CriO => "CRI-O",
-        Engine::Containerd => "containerd (CRI)",
-        Engine::Podman => "podman",
-        Engine::Other => "other (docker, nerdctl, ctr, none)",
+        EngineFamily::CriO => "CRI-O",
+        EngineFamily::Containerd => "containerd (CRI)",
+        EngineFamily::Podman => "podman",
+        EngineFamily::Other => "other (docker, nerdctl, ctr, none)",
     };
     add("engine", Cell::from(engine));
     let kind = match request.is_sandbox {

@@ -25,7 +25,7 @@ Examples:
   oci-apparmor gc
   # Once a day.
   systemctl enable --now oci-apparmor-gc.timer")]
-pub(crate) struct Gc {
+pub(crate) struct GcArguments {
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -43,7 +43,7 @@ struct Removed {
     cached_bytes: u64,
 }
 
-pub(crate) fn run(arguments: &Gc, output: Output) -> Result<u8> {
+pub(crate) fn run(arguments: &GcArguments, output: Output) -> Result<u8> {
     let node = Node::load()?;
     let before = records::all()?;
     let records = records::tidy(|record| ContainerStatus::of(record) == ContainerStatus::Gone)?;

@@ -38,7 +38,7 @@ Examples:
   oci-apparmor lint /etc/oci-apparmor/profiles/web
   # In a pipeline.
   oci-apparmor lint --strict profiles/*")]
-pub(crate) struct Lint {
+pub(crate) struct LintArguments {
     /// Files with profiles
     #[arg(required = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     files: Vec<PathBuf>,
@@ -57,7 +57,7 @@ struct Report<'f> {
     found: Vec<Diagnostic>,
 }
 
-pub(crate) fn run(arguments: &Lint, output: Output) -> Result<u8> {
+pub(crate) fn run(arguments: &LintArguments, output: Output) -> Result<u8> {
     let settings = Settings::load()?;
     let linter = Linter::new(&settings)?;
     let note = linter.note();
@@ -102,7 +102,7 @@ pub(crate) fn run(arguments: &Lint, output: Output) -> Result<u8> {
 
 /// What `--json` prints of a problem.
 #[derive(Debug, Serialize)]
-struct Shown<'r> {
+struct DiagnosticJson<'r> {
     file: Option<std::borrow::Cow<'r, str>>,
     line: Option<usize>,
     severity: Severity,
@@ -122,8 +122,8 @@ fn all<'r>(
     note.map(|f| (None, f)).into_iter().chain(found)
 }
 
-fn shown<'r>(note: Option<&'r Diagnostic>, reports: &'r [Report<'_>]) -> Vec<Shown<'r>> {
-    let one = |(file, f): (Option<&'r Path>, &'r Diagnostic)| Shown {
+fn shown<'r>(note: Option<&'r Diagnostic>, reports: &'r [Report<'_>]) -> Vec<DiagnosticJson<'r>> {
+    let one = |(file, f): (Option<&'r Path>, &'r Diagnostic)| DiagnosticJson {
         file: file.map(Path::to_string_lossy),
         line: f.line,
         severity: f.severity,

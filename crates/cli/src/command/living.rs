@@ -7,7 +7,7 @@ use oci_apparmor::error::Result;
 /// Print the containers that need the wrapper until they are deleted; for install.sh
 #[derive(Debug, clap::Args)]
 #[command(hide = true)]
-pub(crate) struct Living {}
+pub(crate) struct LivingArguments {}
 
 pub(crate) fn run(output: Output) -> Result<u8> {
     let all = live_containers::all()?;

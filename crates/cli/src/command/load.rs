@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use crate::report::outcome::{Outcome, Row, Sum, table};
+use crate::report::outcome::{Outcome, ProfileOutcome, Sum, table};
 use crate::report::output::Output;
 use crate::report::progress::Progress;
 use oci_apparmor::apparmor::kernel;
@@ -30,7 +30,7 @@ Examples:
   oci-apparmor load --all
   # Follow the sources from boot on, as a service.
   systemctl enable --now oci-apparmor-preload.service")]
-pub(crate) struct Load {
+pub(crate) struct LoadArguments {
     /// The names of the profiles
     #[arg(
         value_name = "NAME",
@@ -72,7 +72,7 @@ pub(crate) struct Load {
     json: bool,
 }
 
-impl Load {
+impl LoadArguments {
     /// Whether to stay, and follow the sources.
     pub(crate) fn watches(&self) -> bool {
         self.watch
@@ -87,7 +87,7 @@ pub(crate) fn may_load() -> Result<()> {
     })
 }
 
-pub(crate) fn run(arguments: &Load, output: Output) -> Result<u8> {
+pub(crate) fn run(arguments: &LoadArguments, output: Output) -> Result<u8> {
     may_load()?;
     let node = Node::load()?;
     let store = Store::new(&node);
@@ -105,7 +105,7 @@ pub(crate) fn run(arguments: &Load, output: Output) -> Result<u8> {
     };
     drop(progress);
     match arguments.json {
-        true => output.json(&Vec::from_iter(rows.iter().map(Row::shown)))?,
+        true => output.json(&Vec::from_iter(rows.iter().map(ProfileOutcome::shown)))?,
         false => {
             output.table(&table(&rows))?;
             output.line(Sum::of(&rows))?;
@@ -124,20 +124,20 @@ fn named(
     settings: &Settings,
     names: &[String],
     step: impl Fn(usize, usize, &str) -> bool,
-) -> Vec<Row> {
+) -> Vec<ProfileOutcome> {
     let one = |(done, text): (usize, &String)| {
         step(done, names.len(), text);
         match ProfileName::parse(text) {
             Ok(name) => {
                 let source = Source::of(&name, settings).ok().flatten().map(|s| s.path);
                 let done = store.load(&name, Reload::Always);
-                Row::of(
+                ProfileOutcome::of(
                     text,
                     source,
                     done.map(|(loaded, change)| (loaded.mode, change)),
                 )
             }
-            Err(e) => Row::of(text, None, Err(e)),
+            Err(e) => ProfileOutcome::of(text, None, Err(e)),
         }
     };
     names.iter().enumerate().map(one).collect()
@@ -150,17 +150,21 @@ pub(crate) fn all(
     settings: &Settings,
     reload: Reload,
     step: impl Fn(usize, usize, &str) -> bool,
-    tell: impl Fn(&Row) -> Result<()>,
-) -> Result<Vec<Row>> {
+    tell: impl Fn(&ProfileOutcome) -> Result<()>,
+) -> Result<Vec<ProfileOutcome>> {
     let listing = listing::sources(settings);
     let mut rows = Vec::new();
-    let mut keep = |row: Row| {
+    let mut keep = |row: ProfileOutcome| {
         tell(&row)?;
         rows.push(row);
         Ok::<(), Error>(())
     };
     for (path, e) in listing.unusable {
-        keep(Row::of(&path.display().to_string(), Some(path), Err(e)))?;
+        keep(ProfileOutcome::of(
+            &path.display().to_string(),
+            Some(path),
+            Err(e),
+        ))?;
     }
     let total = listing.profiles.len();
     for (done, listed) in listing.profiles.iter().enumerate() {
@@ -180,7 +184,7 @@ pub(crate) fn all(
                     settings,
                 )),
             });
-            keep(Row::of(name.as_str(), None, here))?;
+            keep(ProfileOutcome::of(name.as_str(), None, here))?;
         }
     }
     Ok(rows)
@@ -191,7 +195,7 @@ pub(crate) fn missing(
     store: &Store<'_>,
     settings: &Settings,
     wanted: impl Fn(&str) -> bool,
-) -> Result<Vec<Row>> {
+) -> Result<Vec<ProfileOutcome>> {
     let mut rows = Vec::new();
     for listed in &listing::sources(settings).profiles {
         let Listed { name, source } = listed;
@@ -203,11 +207,11 @@ pub(crate) fn missing(
 }
 
 /// Loads one source. A profile that was loaded from another directory than the first is left alone.
-fn one(store: &Store<'_>, listed: &Listed, reload: Reload) -> Row {
+fn one(store: &Store<'_>, listed: &Listed, reload: Reload) -> ProfileOutcome {
     let Listed { name, source } = listed;
     let path = Some(source.path.clone());
     if let Some(why) = &source.disabled {
-        return Row::disabled(name.as_str(), path, &why.to_string());
+        return ProfileOutcome::disabled(name.as_str(), path, &why.to_string());
     }
     let left = match !source.ours || store.is_up_to_date(name, source) {
         true => store.loaded(name),
@@ -219,5 +223,5 @@ fn one(store: &Store<'_>, listed: &Listed, reload: Reload) -> Row {
             .load(name, reload)
             .map(|(loaded, change)| (loaded.mode, change)),
     });
-    Row::of(name.as_str(), path, done)
+    ProfileOutcome::of(name.as_str(), path, done)
 }

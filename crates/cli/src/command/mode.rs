@@ -29,27 +29,27 @@ Examples:
   oci-apparmor mode web complain
   # Back again.
   oci-apparmor mode web enforce")]
-pub(crate) struct Mode {
+pub(crate) struct ModeArguments {
     /// The name of the profile
     name: String,
     /// The mode that it gets on this node
-    mode: Wanted,
+    mode: NewMode,
 }
 
 /// A mode that a profile can be set to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Wanted {
+pub(crate) enum NewMode {
     /// What the profile does not allow is refused
     Enforce,
     /// What the profile does not allow is logged and allowed
     Complain,
 }
 
-pub(crate) fn run(arguments: &Mode, output: Output) -> Result<u8> {
+pub(crate) fn run(arguments: &ModeArguments, output: Output) -> Result<u8> {
     let node = Node::load()?;
     let name = ProfileName::parse(&arguments.name)?;
     let store = Store::new(&node);
-    let complain = arguments.mode == Wanted::Complain;
+    let complain = arguments.mode == NewMode::Complain;
     let progress = Progress::new();
     progress.show(&format!("loading {name}"));
     let done = store.set_mode(&name, complain);

@@ -28,7 +28,7 @@ Examples:
   oci-apparmor ps
   # The processes that run without the label of their container.
   oci-apparmor ps --json | jq '.[].processes[] | select(.confined | not)'")]
-pub(crate) struct Ps {
+pub(crate) struct PsArguments {
     /// Print a JSON list, with every process
     #[arg(long)]
     json: bool,
@@ -44,7 +44,7 @@ struct Container {
 
 /// What `--json` prints of a container.
 #[derive(Debug, Serialize)]
-struct Shown<'c> {
+struct ContainerJson<'c> {
     id: &'c str,
     runtime: &'c str,
     root: &'c std::path::Path,
@@ -94,8 +94,8 @@ impl Container {
         self.processes.iter().filter(|process| !process.confined)
     }
 
-    fn shown(&self) -> Shown<'_> {
-        Shown {
+    fn shown(&self) -> ContainerJson<'_> {
+        ContainerJson {
             id: &self.record.id,
             runtime: &self.record.runtime,
             root: &self.record.root,
@@ -139,7 +139,7 @@ impl Container {
     }
 }
 
-pub(crate) fn run(arguments: &Ps, output: Output) -> Result<u8> {
+pub(crate) fn run(arguments: &PsArguments, output: Output) -> Result<u8> {
     let node = Node::with(Settings::load().unwrap_or_default());
     let containers = records::all()?.into_iter();
     let containers = containers

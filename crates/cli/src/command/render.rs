@@ -20,13 +20,13 @@ const STDIN: &str = "-";
 
 /// One manifest of a file, with a name that a profile may have.
 #[derive(Debug)]
-struct Manifest {
+struct NamedManifest {
     place: String,
     name: Option<ProfileName>,
     rendered: Result<manifest::Rendered>,
 }
 
-impl Manifest {
+impl NamedManifest {
     fn of(read: manifest::Manifest) -> Self {
         let name = read
             .name
@@ -79,7 +79,7 @@ Examples:
   oci-apparmor render web.yaml
   # The manifests of a cluster.
   kubectl get apparmorprofiles -o yaml | oci-apparmor render -")]
-pub(crate) struct Render {
+pub(crate) struct RenderArguments {
     /// Files with manifests; - is standard input
     #[arg(required = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     files: Vec<PathBuf>,
@@ -90,7 +90,7 @@ pub(crate) struct Render {
 
 /// One manifest, as other programs see it.
 #[derive(Debug, Serialize)]
-struct Row<'m> {
+struct ManifestJson<'m> {
     file: String,
     place: &'m str,
     name: Option<&'m ProfileName>,
@@ -100,8 +100,8 @@ struct Row<'m> {
     refused: Option<String>,
 }
 
-impl<'m> Row<'m> {
-    fn of(file: &Path, manifest: &'m Manifest) -> Self {
+impl<'m> ManifestJson<'m> {
+    fn of(file: &Path, manifest: &'m NamedManifest) -> Self {
         let rendered = manifest.rendered.as_ref();
         Self {
             file: shown(file),
@@ -115,7 +115,7 @@ impl<'m> Row<'m> {
     }
 }
 
-pub(crate) fn run(arguments: &Render, output: Output) -> Result<u8> {
+pub(crate) fn run(arguments: &RenderArguments, output: Output) -> Result<u8> {
     let mut read = Vec::new();
     let mut failures = Vec::new();
     for file in &arguments.files {
@@ -125,7 +125,10 @@ pub(crate) fn run(arguments: &Render, output: Output) -> Result<u8> {
         }
     }
     if arguments.json {
-        let rows: Vec<Row<'_>> = read.iter().map(|(file, m)| Row::of(file, m)).collect();
+        let rows: Vec<ManifestJson<'_>> = read
+            .iter()
+            .map(|(file, m)| ManifestJson::of(file, m))
+            .collect();
         output.json(&rows)?;
     } else {
         output.text(&texts(&read))?;
@@ -138,7 +141,7 @@ pub(crate) fn run(arguments: &Render, output: Output) -> Result<u8> {
 }
 
 /// The texts, each under a line that says whose it is, unless one plain profile is all there is.
-fn texts(read: &[(&Path, Manifest)]) -> String {
+fn texts(read: &[(&Path, NamedManifest)]) -> String {
     let mut texts = String::new();
     for (file, manifest) in read {
         let Ok(rendered) = &manifest.rendered else {
@@ -155,7 +158,7 @@ fn texts(read: &[(&Path, Manifest)]) -> String {
     texts
 }
 
-fn refusal(file: &Path, manifest: &Manifest) -> Option<Error> {
+fn refusal(file: &Path, manifest: &NamedManifest) -> Option<Error> {
     let e = manifest.rendered.as_ref().err()?;
     let profile = manifest
         .name
@@ -168,10 +171,10 @@ fn refusal(file: &Path, manifest: &Manifest) -> Option<Error> {
     )
 }
 
-fn manifests(file: &Path) -> Result<Vec<Manifest>> {
+fn manifests(file: &Path) -> Result<Vec<NamedManifest>> {
     let found = manifest::read(&content(file)?).map_err(|e| refused(&e))?;
     match found.is_empty() {
-        false => Ok(found.into_iter().map(Manifest::of).collect()),
+        false => Ok(found.into_iter().map(NamedManifest::of).collect()),
         true => Err(Error::new(Kind::NotFound, "it holds no AppArmorProfile")),
     }
 }

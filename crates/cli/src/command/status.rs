@@ -42,7 +42,7 @@ Examples:
   oci-apparmor status web
   # The profiles that differ from their sources.
   oci-apparmor status --json | jq '.[] | select(.drift)'")]
-pub(crate) struct Status {
+pub(crate) struct StatusArguments {
     /// Only these profiles
     #[arg(value_name = "NAME")]
     names: Vec<String>,
@@ -56,7 +56,7 @@ pub(crate) struct Status {
 
 /// One profile, or one file that cannot be used.
 #[derive(Debug)]
-struct Profile {
+struct ProfileStatus {
     name: Option<String>,
     path: Option<PathBuf>,
     source: Option<Source>,
@@ -68,7 +68,7 @@ struct Profile {
     processes: usize,
 }
 
-pub(crate) fn run(arguments: &Status, output: Output) -> Result<u8> {
+pub(crate) fn run(arguments: &StatusArguments, output: Output) -> Result<u8> {
     let node = Node::load()?;
     let store = Store::new(&node);
     let users = Users::look(store.kernel());
@@ -88,7 +88,7 @@ pub(crate) fn run(arguments: &Status, output: Output) -> Result<u8> {
     };
     drop(progress);
     match arguments.json {
-        true => output.json(&Vec::from_iter(profiles.iter().map(Profile::shown)))?,
+        true => output.json(&Vec::from_iter(profiles.iter().map(ProfileStatus::shown)))?,
         false => output.table(&table(&profiles, output))?,
     }
     Ok(0)
@@ -104,7 +104,7 @@ struct Look<'a> {
 impl Look<'_> {
     /// Profiles with a source of this node, those that its settings name, and those that containers
     /// need; with `all`, everything else that the kernel holds.
-    fn everything(&self, all: bool, progress: &Progress) -> Result<Vec<Profile>> {
+    fn everything(&self, all: bool, progress: &Progress) -> Result<Vec<ProfileStatus>> {
         let Listing { profiles, unusable } = listing::sources(self.settings);
         let mut names: BTreeSet<ProfileName> =
             profiles.into_iter().map(|listed| listed.name).collect();
@@ -122,21 +122,21 @@ impl Look<'_> {
             }
         }
         let mut found = self.all(&Vec::from_iter(names), progress)?;
-        found.extend(others.into_iter().map(|(name, loaded)| Profile {
+        found.extend(others.into_iter().map(|(name, loaded)| ProfileStatus {
             processes: self.users.processes(&name),
             name: Some(name),
             loaded: Some(loaded),
-            ..Profile::nothing()
+            ..ProfileStatus::nothing()
         }));
-        found.extend(unusable.into_iter().map(|(path, e)| Profile {
+        found.extend(unusable.into_iter().map(|(path, e)| ProfileStatus {
             path: Some(path),
             drift: Drift::Unknown(e.to_string()),
-            ..Profile::nothing()
+            ..ProfileStatus::nothing()
         }));
         Ok(found)
     }
 
-    fn all(&self, names: &[ProfileName], progress: &Progress) -> Result<Vec<Profile>> {
+    fn all(&self, names: &[ProfileName], progress: &Progress) -> Result<Vec<ProfileStatus>> {
         let mut found = Vec::with_capacity(names.len());
         for (done, name) in names.iter().enumerate() {
             progress.step(done, names.len(), name.as_str());
@@ -145,7 +145,7 @@ impl Look<'_> {
         Ok(found)
     }
 
-    fn one(&self, name: &ProfileName) -> Result<Profile> {
+    fn one(&self, name: &ProfileName) -> Result<ProfileStatus> {
         let source = Source::of(name, self.settings)?;
         let loaded = self.store.loaded(name)?;
         let drift = match &source {
@@ -153,7 +153,7 @@ impl Look<'_> {
             None => Drift::None,
         };
         let owned = |ids: Vec<&str>| ids.into_iter().map(str::to_owned).collect();
-        Ok(Profile {
+        Ok(ProfileStatus {
             name: Some(name.to_string()),
             path: source.as_ref().map(|s| s.path.clone()),
             source,
@@ -168,7 +168,7 @@ impl Look<'_> {
 
 /// What `--json` prints of a profile.
 #[derive(Debug, Serialize)]
-struct Shown<'p> {
+struct ProfileJson<'p> {
     name: Option<&'p str>,
     source: Option<&'p Path>,
     disabled: Option<String>,
@@ -182,7 +182,7 @@ struct Shown<'p> {
     processes: usize,
 }
 
-impl Profile {
+impl ProfileStatus {
     fn nothing() -> Self {
         Self {
             name: None,
@@ -267,9 +267,9 @@ impl Profile {
         Some(self.source.as_ref()?.disabled.as_ref()?.to_string())
     }
 
-    fn shown(&self) -> Shown<'_> {
+    fn shown(&self) -> ProfileJson<'_> {
         let (drift, why) = self.drift();
-        Shown {
+        ProfileJson {
             name: self.name.as_deref(),
             source: self.path.as_deref(),
             disabled: self.disabled(),
@@ -285,7 +285,7 @@ impl Profile {
     }
 }
 
-fn table(profiles: &[Profile], output: Output) -> Table {
+fn table(profiles: &[ProfileStatus], output: Output) -> Table {
     let mut table = Table::new(&[
         ("PROFILE", Fit::Wrap),
         ("MODE", Fit::Whole),

@@ -32,7 +32,7 @@ Examples:
   oci-apparmor unconfigure containerd
   # Every engine that was configured.
   oci-apparmor unconfigure --all")]
-pub(crate) struct Unconfigure {
+pub(crate) struct UnconfigureArguments {
     /// The engine
     #[arg(required_unless_present = "all")]
     engine: Option<Name>,
@@ -49,7 +49,7 @@ pub(crate) struct Unconfigure {
     force: bool,
 }
 
-pub(crate) fn run(arguments: &Unconfigure, output: Output) -> Result<u8> {
+pub(crate) fn run(arguments: &UnconfigureArguments, output: Output) -> Result<u8> {
     check_name(&arguments.runtime_name)?;
     let root = NodeRoot::new(&arguments.place.root)?;
     let named = arguments.engine.map(Name::engine);

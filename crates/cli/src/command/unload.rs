@@ -30,12 +30,12 @@ Exit codes: 5 the profile is in use.
 
 Examples:
   oci-apparmor unload web")]
-pub(crate) struct Unload {
+pub(crate) struct UnloadArguments {
     /// The name of the profile
     name: String,
 }
 
-pub(crate) fn run(arguments: &Unload, output: Output) -> Result<u8> {
+pub(crate) fn run(arguments: &UnloadArguments, output: Output) -> Result<u8> {
     let name = ProfileName::parse(&arguments.name)?;
     // What is loaded does not depend on the configuration, so a broken one does not matter.
     let node = Node::with(Settings::load().unwrap_or_default());

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use std::{env, fs};
 
 use crate::command::load;
-use crate::report::outcome::{Outcome, Row, Sum};
+use crate::report::outcome::{Outcome, ProfileOutcome, Sum};
 use crate::report::output::Output;
 use crate::watch::files::SourceFiles;
 use crate::watch::notify;
@@ -138,7 +138,7 @@ impl Pace {
 struct Reported {
     output: Output,
     /// How each profile failed.
-    failed: BTreeMap<String, Failure>,
+    failed: BTreeMap<String, ReportedFailure>,
     sum: Option<String>,
     configuration: Option<String>,
     /// Why files are not watched.
@@ -168,7 +168,7 @@ impl Reported {
         }
         let output = self.output;
         let before = std::mem::take(&mut self.failed);
-        let tell = |row: &Row| match &row.outcome {
+        let tell = |row: &ProfileOutcome| match &row.outcome {
             Outcome::Unchanged | Outcome::Disabled(_) => Ok(()),
             Outcome::Loaded | Outcome::Reloaded(_) => output.line(row.line()),
             Outcome::Failed(_) if before.get(&row.name) == Some(&failure(row)) => Ok(()),
@@ -247,9 +247,9 @@ impl Reported {
 }
 
 /// What was reported of a failure, with the inode and the time of change of its file then.
-type Failure = (String, Option<(u64, i64, i64)>);
+type ReportedFailure = (String, Option<(u64, i64, i64)>);
 
-fn failure(row: &Row) -> Failure {
+fn failure(row: &ProfileOutcome) -> ReportedFailure {
     let meta = row.source.as_ref().and_then(|path| fs::metadata(path).ok());
     let stamp = meta.map(|m| (m.ino(), m.ctime(), m.ctime_nsec()));
     (row.line(), stamp)

@@ -93,7 +93,7 @@ pub(crate) fn containerd(
     }
 }
 
-fn refused(engine: &str, file: &Path, candidate: &Candidate, said: child::Failure) -> Error {
+fn refused(engine: &str, file: &Path, candidate: &Candidate, said: child::ChildFailure) -> Error {
     let said = Error::from(said).to_string().replace(
         &*candidate.path().to_string_lossy(),
         &file.to_string_lossy(),

@@ -11,7 +11,7 @@ use oci_apparmor::profiles::Action;
 
 /// What happened to one profile, or to one file that cannot be used.
 #[derive(Debug)]
-pub(crate) struct Row {
+pub(crate) struct ProfileOutcome {
     /// The profile, or the file.
     pub name: String,
     /// Its source.
@@ -45,7 +45,7 @@ pub(crate) struct Sum {
     failed: usize,
 }
 
-impl Row {
+impl ProfileOutcome {
     /// The row of a profile that this node has disabled.
     pub(crate) fn disabled(name: &str, source: Option<PathBuf>, why: &str) -> Self {
         Self {
@@ -89,9 +89,9 @@ impl Row {
     }
 
     /// What `--json` prints of it.
-    pub(crate) fn shown(&self) -> Shown<'_> {
+    pub(crate) fn shown(&self) -> LoadedJson<'_> {
         let (outcome, _) = self.outcome.word();
-        Shown {
+        LoadedJson {
             name: &self.name,
             source: self.source.as_deref(),
             outcome,
@@ -140,7 +140,7 @@ impl Outcome {
 
 /// What `--json` prints of a profile.
 #[derive(Debug, Serialize)]
-pub(crate) struct Shown<'r> {
+pub(crate) struct LoadedJson<'r> {
     name: &'r str,
     source: Option<&'r Path>,
     outcome: &'static str,
@@ -149,7 +149,7 @@ pub(crate) struct Shown<'r> {
 }
 
 /// All rows, for people.
-pub(crate) fn table(rows: &[Row]) -> Table {
+pub(crate) fn table(rows: &[ProfileOutcome]) -> Table {
     let mut table = Table::new(&[
         ("PROFILE", Fit::Wrap),
         ("RESULT", Fit::Whole),
@@ -163,7 +163,7 @@ pub(crate) fn table(rows: &[Row]) -> Table {
 }
 
 impl Sum {
-    pub(crate) fn of(rows: &[Row]) -> Self {
+    pub(crate) fn of(rows: &[ProfileOutcome]) -> Self {
         let mut sum = Self::default();
         for row in rows {
             let count = match row.outcome {

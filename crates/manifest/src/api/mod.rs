@@ -18,9 +18,9 @@ use serde::de::IgnoredAny;
 
 use crate::de::from_node;
 use crate::error::{Error, ErrorKind, Result, quoted};
-use crate::tree::Node;
+use crate::tree::YamlNode;
 
-pub(crate) use profile::{Network, Policy, Profile, Rules};
+pub(crate) use profile::{ManifestProfile, Network, Policy, Rules};
 pub(crate) use ptrace::PtraceRule;
 
 /// The kind of a manifest.
@@ -31,7 +31,7 @@ const GROUP: &str = "security-profiles-operator.x-k8s.io";
 /// A manifest.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Manifest<S> {
+struct TypedManifest<S> {
     // Read before: they tell the type of the spec.
     #[serde(default, rename = "apiVersion")]
     _api_version: IgnoredAny,
@@ -50,11 +50,11 @@ struct Manifest<S> {
 /// too, and no other manifest of that name is accepted.
 #[derive(Debug, Deserialize)]
 struct Named {
-    metadata: Metadata,
+    metadata: ObjectMeta,
 }
 
 #[derive(Debug, Deserialize)]
-struct Metadata {
+struct ObjectMeta {
     name: String,
 }
 
@@ -74,7 +74,7 @@ enum Version {
 ///
 /// # Errors
 /// [`ErrorKind::Name`] for a name that is not allowed.
-pub(crate) fn name(manifest: &Node) -> Result<String> {
+pub(crate) fn name(manifest: &YamlNode) -> Result<String> {
     let name = from_node::<Named>(manifest)?.metadata.name;
     let refused = |why| {
         let error = Error::new(why).with_kind(ErrorKind::Name);
@@ -98,17 +98,19 @@ pub(crate) fn name(manifest: &Node) -> Result<String> {
 ///
 /// # Errors
 /// The first field that is wrong.
-pub(crate) fn profile(manifest: &Node, list: Option<&Node>) -> Result<Profile> {
+pub(crate) fn profile(manifest: &YamlNode, list: Option<&YamlNode>) -> Result<ManifestProfile> {
     let profile = match version(manifest, list)? {
-        Version::V1 => from_node::<Manifest<v1::Spec>>(manifest)?.spec.profile(),
-        Version::V1Alpha1 => from_node::<Manifest<v1alpha1::Spec>>(manifest)?
+        Version::V1 => from_node::<TypedManifest<v1::Spec>>(manifest)?
+            .spec
+            .profile(),
+        Version::V1Alpha1 => from_node::<TypedManifest<v1alpha1::Spec>>(manifest)?
             .spec
             .profile(),
     };
     profile.map_err(|e| e.located(manifest))
 }
 
-fn version(manifest: &Node, list: Option<&Node>) -> Result<Version> {
+fn version(manifest: &YamlNode, list: Option<&YamlNode>) -> Result<Version> {
     for node in [Some(manifest), list].into_iter().flatten() {
         let Some(version) = from_node::<Versioned>(node)?.api_version else {
             continue;

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::lists::{self, Capabilities, Executable, Filesystem};
-use super::profile::{Network, Policy, Profile};
+use super::profile::{ManifestProfile, Network, Policy};
 use super::ptrace::Ptrace;
 use crate::error::Result;
 
@@ -11,12 +11,12 @@ use crate::error::Result;
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Spec {
     r#abstract: Abstract,
-    mode: Mode,
+    mode: PolicyMode,
     state: State,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize)]
-pub(super) enum Mode {
+pub(super) enum PolicyMode {
     #[default]
     Enforce,
     Complain,
@@ -54,7 +54,7 @@ struct Protocols {
 }
 
 impl Spec {
-    pub(super) fn profile(self) -> Result<Profile> {
+    pub(super) fn profile(self) -> Result<ManifestProfile> {
         let network = self.r#abstract.network.map(|network| Network {
             raw: network.allow_raw,
             tcp: network.allowed_protocols.allow_tcp,
@@ -67,8 +67,8 @@ impl Spec {
             network,
             capability: self.r#abstract.capability,
         };
-        Ok(Profile {
-            complain: self.mode == Mode::Complain,
+        Ok(ManifestProfile {
+            complain: self.mode == PolicyMode::Complain,
             disabled: self.state == State::Disabled,
             policy: Policy::Rules(rules.rules()?),
         })

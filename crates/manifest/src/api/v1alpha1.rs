@@ -3,15 +3,15 @@
 use serde::Deserialize;
 
 use super::lists::{self, Capabilities, Executable, Filesystem};
-use super::profile::{Network, Policy, Profile};
-use super::v1::{Mode, State};
+use super::profile::{ManifestProfile, Network, Policy};
+use super::v1::{PolicyMode, State};
 use crate::error::{Error, Result};
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Spec {
     r#abstract: Abstract,
-    mode: Option<Mode>,
+    mode: Option<PolicyMode>,
     state: Option<State>,
     /// What `mode` was before.
     #[serde(rename = "complainMode")]
@@ -50,9 +50,9 @@ struct Protocols {
 }
 
 impl Spec {
-    pub(super) fn profile(self) -> Result<Profile> {
+    pub(super) fn profile(self) -> Result<ManifestProfile> {
         let complain = agreed(
-            ("mode", self.mode.map(|mode| mode == Mode::Complain)),
+            ("mode", self.mode.map(|mode| mode == PolicyMode::Complain)),
             ("complainMode", self.complain_mode),
         )?;
         let disabled = agreed(
@@ -63,7 +63,7 @@ impl Spec {
             "" => Policy::Rules(self.r#abstract.unversioned()?.rules()?),
             _ => Policy::Text(checked(self.policy, &self.r#abstract, complain)?),
         };
-        Ok(Profile {
+        Ok(ManifestProfile {
             complain,
             disabled,
             policy,
