@@ -20,7 +20,7 @@ use crate::de::from_node;
 use crate::error::{Error, ErrorKind, Result, quoted};
 use crate::tree::YamlNode;
 
-pub(crate) use profile::{ManifestProfile, Network, Policy, Rules};
+pub(crate) use profile::{Network, ParsedSpec, Policy, Rules};
 pub(crate) use ptrace::PtraceRule;
 
 /// The kind of a manifest.
@@ -98,7 +98,7 @@ pub(crate) fn name(manifest: &YamlNode) -> Result<String> {
 ///
 /// # Errors
 /// The first field that is wrong.
-pub(crate) fn profile(manifest: &YamlNode, list: Option<&YamlNode>) -> Result<ManifestProfile> {
+pub(crate) fn profile(manifest: &YamlNode, list: Option<&YamlNode>) -> Result<ParsedSpec> {
     let profile = match version(manifest, list)? {
         Version::V1 => from_node::<TypedManifest<v1::Spec>>(manifest)?
             .spec

@@ -6,7 +6,7 @@ use crate::path::Path;
 
 /// What a manifest says, in either version.
 #[derive(Debug)]
-pub(crate) struct ManifestProfile {
+pub(crate) struct ParsedSpec {
     pub(crate) complain: bool,
     pub(crate) disabled: bool,
     pub(crate) policy: Policy,

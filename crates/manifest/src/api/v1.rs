@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::lists::{self, Capabilities, Executable, Filesystem};
-use super::profile::{ManifestProfile, Network, Policy};
+use super::profile::{Network, ParsedSpec, Policy};
 use super::ptrace::Ptrace;
 use crate::error::Result;
 
@@ -54,7 +54,7 @@ struct Protocols {
 }
 
 impl Spec {
-    pub(super) fn profile(self) -> Result<ManifestProfile> {
+    pub(super) fn profile(self) -> Result<ParsedSpec> {
         let network = self.r#abstract.network.map(|network| Network {
             raw: network.allow_raw,
             tcp: network.allowed_protocols.allow_tcp,
@@ -67,7 +67,7 @@ impl Spec {
             network,
             capability: self.r#abstract.capability,
         };
-        Ok(ManifestProfile {
+        Ok(ParsedSpec {
             complain: self.mode == PolicyMode::Complain,
             disabled: self.state == State::Disabled,
             policy: Policy::Rules(rules.rules()?),

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::lists::{self, Capabilities, Executable, Filesystem};
-use super::profile::{ManifestProfile, Network, Policy};
+use super::profile::{Network, ParsedSpec, Policy};
 use super::v1::{PolicyMode, State};
 use crate::error::{Error, Result};
 
@@ -50,7 +50,7 @@ struct Protocols {
 }
 
 impl Spec {
-    pub(super) fn profile(self) -> Result<ManifestProfile> {
+    pub(super) fn profile(self) -> Result<ParsedSpec> {
         let complain = agreed(
             ("mode", self.mode.map(|mode| mode == PolicyMode::Complain)),
             ("complainMode", self.complain_mode),
@@ -63,7 +63,7 @@ impl Spec {
             "" => Policy::Rules(self.r#abstract.unversioned()?.rules()?),
             _ => Policy::Text(checked(self.policy, &self.r#abstract, complain)?),
         };
-        Ok(ManifestProfile {
+        Ok(ParsedSpec {
             complain,
             disabled,
             policy,
