@@ -471,12 +471,13 @@ unconfigure() {
     [ -d "$destdir$etc/engines" ] || return 0
     program=$(ours)
     [ -n "$program" ] || return 0
+    status=0
     # shellcheck disable=SC2086 # one word, or none
-    told=$("$program" unconfigure --all --root "${destdir:-/}" $force ${dry_run:+--dry-run}) ||
-        die 'not uninstalled: engines could not be configured back'
-    echo "$told"
-    case $told in
-        *'now run: '*) [ -n "$force" ] || die 'not uninstalled yet: do what is said above, so that no engine calls it any more, and run this again (or give --force)' ;;
+    "$program" unconfigure --all --before-uninstall --root "${destdir:-/}" $force ${dry_run:+--dry-run} || status=$?
+    case $status in
+        0) ;;
+        75) [ -n "$force" ] || die 'not uninstalled yet: restart the engines as said above, so that they do not call it any more, and run this again (or give --force)' ;;
+        *) die 'not uninstalled: engines could not be configured back' ;;
     esac
 }
 

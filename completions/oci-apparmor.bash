@@ -338,7 +338,7 @@ _oci__apparmor() {
             return 0
             ;;
         oci__apparmor__subcmd__unconfigure)
-            opts="-v -h --all --config --root --dry-run --runtime-name --force --verbose --color --help containerd crio podman docker"
+            opts="-v -h --all --config --root --dry-run --runtime-name --force --before-uninstall --verbose --color --help containerd crio podman docker"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -137,5 +137,6 @@ never\t''"
 complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand unconfigure" -l all -d 'Every engine that was configured'
 complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand unconfigure" -l dry-run -d 'Show what would change, as diff(1) does, without changing it'
 complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand unconfigure" -l force -d 'Do it even if containers exist that were made through the wrapper'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand unconfigure" -l before-uninstall -d 'Exit with 75 if an engine must be restarted before the wrapper can be removed; for install.sh'
 complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand unconfigure" -s v -l verbose -d 'Report what is being done, on standard error'
 complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand unconfigure" -s h -l help -d 'Print help (see more with \'--help\')'

@@ -215,7 +215,7 @@ fn read(path: &Path) -> Result<Option<Vec<u8>>> {
         Err(TrustError::Missing) if !is_dangling(path) => Ok(None),
         Err(refusal) => Err(refusal
             .about(path, Kind::Configuration)
-            .with_remedy("repair or remove the file; until then no container starts")),
+            .or_remedy("repair or remove the file; until then no container starts")),
     }
 }
 

@@ -110,7 +110,7 @@ impl<'p> Tree<'p> {
             return Err(TrustError::untrusted("it is not a regular file"));
         }
         let bytes = bounded::read_sized(&file, meta.len(), max)?
-            .ok_or_else(|| TrustError::Untrusted(format!("it is larger than {max} bytes")))?;
+            .ok_or_else(|| TrustError::untrusted(&format!("it is larger than {max} bytes")))?;
         Ok((Some(bytes), meta))
     }
 

@@ -1,5 +1,6 @@
 //! Which files are trusted: those that only root can have written.
 
+use std::fmt;
 use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -12,10 +13,41 @@ use crate::error::{Error, Kind, reason};
 pub enum TrustError {
     /// The file does not exist.
     Missing,
-    /// Someone other than root could have written it, or it is not the expected type of file.
-    Untrusted(String),
+    /// Another user than root could have written it, or it is not the expected type of file.
+    Untrusted(Distrust),
     /// A system call failed.
     Io(io::Error),
+}
+
+/// Why a file is not trusted, and the command that mends it, where there is one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Distrust {
+    why: String,
+    remedy: Option<String>,
+}
+
+impl Distrust {
+    /// A reason.
+    #[must_use]
+    pub fn new(why: impl Into<String>) -> Self {
+        Self {
+            why: why.into(),
+            remedy: None,
+        }
+    }
+
+    /// The command that mends it.
+    #[must_use]
+    pub fn remedy(&self) -> Option<&str> {
+        self.remedy.as_deref()
+    }
+}
+
+/// The reason alone.
+impl fmt::Display for Distrust {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.why)
+    }
 }
 
 /// The result of checking a file.
@@ -28,13 +60,19 @@ impl TrustError {
         let path = path.display();
         match self {
             Self::Missing => Error::new(kind, format!("{path} does not exist")),
-            Self::Untrusted(why) => Error::new(kind, format!("{path} is not trusted: {why}")),
+            Self::Untrusted(why) => {
+                let error = Error::new(kind, format!("{path} is not trusted: {why}"));
+                match why.remedy() {
+                    Some(remedy) => error.with_remedy(remedy),
+                    None => error,
+                }
+            }
             Self::Io(e) => Error::new(kind, format!("cannot read {path}: {}", reason(e))),
         }
     }
 
     pub(super) fn untrusted(why: &str) -> Self {
-        Self::Untrusted(why.to_owned())
+        Self::Untrusted(Distrust::new(why))
     }
 }
 
@@ -53,15 +91,16 @@ pub(super) fn written_only_by_root(what: &str, meta: &Metadata) -> Trusted<()> {
     if meta.mode() & 0o022 != 0 {
         // With the sticky bit the mode is intended, as that of /tmp is.
         let is_intended = meta.mode() & 0o1000 != 0;
-        let remedy = match meta.is_dir() && what.starts_with('/') && !is_intended {
-            true => format!("; run: chmod go-w {what}"),
-            false => String::new(),
-        };
-        return Err(TrustError::Untrusted(format!(
-            "{what} is writable by group or others (mode {:04o}, group {}){remedy}",
+        let has_remedy = meta.is_dir() && what.starts_with('/') && !is_intended;
+        let why = format!(
+            "{what} is writable by group or others (mode {:04o}, group {})",
             meta.mode() & 0o7777,
             meta.gid()
-        )));
+        );
+        return Err(TrustError::Untrusted(Distrust {
+            why,
+            remedy: has_remedy.then(|| format!("run: chmod go-w {what}")),
+        }));
     }
     Ok(())
 }
@@ -69,10 +108,8 @@ pub(super) fn written_only_by_root(what: &str, meta: &Metadata) -> Trusted<()> {
 /// Checks that root owns a file.
 pub(super) fn owned_by_root(what: &str, meta: &Metadata) -> Trusted<()> {
     if meta.uid() != 0 && Some(meta.uid()) != unmapped_root() {
-        return Err(TrustError::Untrusted(format!(
-            "{what} belongs to uid {}, not to root",
-            meta.uid()
-        )));
+        let why = format!("{what} belongs to uid {}, not to root", meta.uid());
+        return Err(TrustError::Untrusted(Distrust::new(why)));
     }
     Ok(())
 }

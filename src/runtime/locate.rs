@@ -71,7 +71,7 @@ pub fn program(kind: RuntimeKind, settings: &RuntimeSettings) -> Result<Option<R
             };
             refusal
                 .about(path, exit)
-                .with_remedy(format!("correct runtimes.{} in {CONFIG}", kind.name()))
+                .or_remedy(format!("correct runtimes.{} in {CONFIG}", kind.name()))
         })?;
         if own_binary::is_own(&program) {
             return Err(Error::new(
@@ -142,22 +142,22 @@ fn missing(what: &str, settings: &RuntimeSettings) -> Error {
         RuntimeKind::ALL.iter().find_map(|kind| {
             let path = directory.as_path().join(kind.name());
             match (what.contains(kind.name()), trusted::program(&path)) {
-                (true, Err(TrustError::Untrusted(why))) => {
-                    Some(format!("; {} is not trusted: {why}", path.display()))
-                }
+                (true, Err(TrustError::Untrusted(why))) => Some((path, why)),
                 _ => None,
             }
         })
     });
-    Error::new(
-        Kind::NotFound,
-        format!(
-            "no root-owned {what} in {}{}",
-            settings::listed(&settings.directories),
-            untrusted.unwrap_or_default()
-        ),
-    )
-    .with_remedy(format!(
-        "install it, or set its path in the section [runtimes] of {CONFIG}"
-    ))
+    let why = format!(
+        "no root-owned {what} in {}",
+        settings::listed(&settings.directories)
+    );
+    let install = format!("install it, or set its path in the section [runtimes] of {CONFIG}");
+    match untrusted {
+        None => Error::new(Kind::NotFound, why).with_remedy(install),
+        Some((path, distrust)) => {
+            let why = format!("{why}: {} is not trusted: {distrust}", path.display());
+            let remedy = distrust.remedy().map_or(install, str::to_owned);
+            Error::new(Kind::NotFound, why).with_remedy(remedy)
+        }
+    }
 }

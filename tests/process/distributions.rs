@@ -25,7 +25,7 @@ root = "/run/rancher/k3s/agent/containerd"
 fn containerd(words: &str) -> String {
     // The first option is that of the shell which it really is; the last of a name counts.
     format!(
-        "bash -c 'exec -a containerd bash -c \"sleep 20; :\" {words}' </dev/null >/dev/null 2>&1 & \
+        "bash -c 'exec -a containerd bash -c \"sleep 120; :\" {words}' </dev/null >/dev/null 2>&1 & \
          until grep -qs '^containerd' /proc/$!/cmdline; do sleep 0.05; done"
     )
 }

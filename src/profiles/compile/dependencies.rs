@@ -111,7 +111,7 @@ impl Walk<'_> {
         let refused = |e: TrustError| {
             e.about(&path, Kind::Policy)
                 .about("it includes a file that cannot be used")
-                .with_remedy("root must own included files, and only root may write them")
+                .or_remedy("root must own included files, and only root may write them")
         };
         match trusted::read_or_directory(&path, MAX, &mut self.checked) {
             Ok((Some(bytes), meta)) => {

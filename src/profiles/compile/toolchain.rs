@@ -63,7 +63,7 @@ impl Toolchain {
                 files.push((configuration.to_owned(), Fingerprint::ABSENT));
             }
             Err(e) => {
-                return Err(e.about(configuration, Kind::Policy).with_remedy(format!(
+                return Err(e.about(configuration, Kind::Policy).or_remedy(format!(
                     "run: chown root: {CONFIGURATION} && chmod go-w {CONFIGURATION}"
                 )));
             }

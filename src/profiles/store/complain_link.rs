@@ -30,7 +30,7 @@ pub(super) fn create(link: &Path, source: &Path) -> Result<LinkChange> {
         .create(directory)
         .map_err(|e| failed("create the link", link, &e))?;
     trusted::directory(directory).map_err(|e| {
-        e.about(directory, Kind::Policy).with_remedy(format!(
+        e.about(directory, Kind::Policy).or_remedy(format!(
             "run: chown root: {FORCE_COMPLAIN} && chmod go-w {FORCE_COMPLAIN}"
         ))
     })?;

@@ -77,9 +77,7 @@ pub(crate) fn sources(settings: &Settings, kernel: &Kernel) -> Vec<Finding> {
             )),
             Err(refusal) => found.push(Finding::error(
                 "profiles",
-                &refusal
-                    .about(directory, Kind::Policy)
-                    .with_remedy(ROOT_ONLY),
+                &refusal.about(directory, Kind::Policy).or_remedy(ROOT_ONLY),
             )),
         }
     }

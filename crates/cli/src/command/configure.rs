@@ -311,7 +311,7 @@ fn callable(program: &Path, root: &NodeRoot) -> Result<Vec<String>> {
             };
             return Err(refusal
                 .about(&here, kind)
-                .with_remedy("run: ./install.sh; nothing was changed"));
+                .or_remedy("run: ./install.sh; nothing was changed"));
         }
     }
     Ok(Vec::new())

@@ -47,7 +47,14 @@ pub(crate) struct UnconfigureArguments {
     /// Do it even if containers exist that were made through the wrapper
     #[arg(long)]
     force: bool,
+    /// Exit with 75 if an engine must be restarted before the wrapper can be removed; for
+    /// install.sh
+    #[arg(long, hide = true)]
+    before_uninstall: bool,
 }
+
+/// What is left to be done is not done by this program: EX_TEMPFAIL of sysexits(3).
+const RESTART_FIRST: u8 = 75;
 
 pub(crate) fn run(arguments: &UnconfigureArguments, output: Output) -> Result<u8> {
     check_name(&arguments.runtime_name)?;
@@ -70,6 +77,7 @@ pub(crate) fn run(arguments: &UnconfigureArguments, output: Output) -> Result<u8
         output.line("no engine is configured")?;
     }
     let dry_run = arguments.place.dry_run;
+    let mut must_restart = false;
     for (engine, target) in todo {
         let main = &target.main;
         let journal = Journal::load(&root, engine, main)?;
@@ -81,9 +89,13 @@ pub(crate) fn run(arguments: &UnconfigureArguments, output: Output) -> Result<u8
         }
         if finish(engine, &root, plan, dry_run, output)? && !dry_run {
             output.text(&restart(engine, &root, &target, true))?;
+            must_restart |= root.is_node() && target.restart(engine, &root, true).is_some();
         }
     }
-    Ok(0)
+    match arguments.before_uninstall && must_restart {
+        true => Ok(RESTART_FIRST),
+        false => Ok(0),
+    }
 }
 
 /// Refuses while an engine has containers that were made through the wrapper: it calls the wrapper

@@ -11,7 +11,7 @@ use oci_apparmor::error::{Error, Kind, Result, reason};
 use oci_apparmor::fs::replace::{self, Options};
 use oci_apparmor::fs::temporary;
 use oci_apparmor::fs::tree::Tree;
-use oci_apparmor::fs::trusted::TrustError;
+use oci_apparmor::fs::trusted::{Distrust, TrustError};
 
 /// The largest configuration that is read, in bytes. Large ones have about 20 KiB.
 const MAX: u64 = 1 << 20;
@@ -91,7 +91,7 @@ impl NodeRoot {
     fn refused(&self, path: &Path, refusal: &TrustError) -> Error {
         refusal
             .about(&self.on_host(path), Kind::Configuration)
-            .with_remedy(
+            .or_remedy(
                 "make it and the directories above it writable by root only (chown root:, chmod \
                  go-w); nothing was changed",
             )
@@ -147,9 +147,9 @@ impl NodeRoot {
         let real = self.base().resolve(path)?;
         let meta = fs::metadata(&real)?;
         if !meta.is_file() || meta.mode() & 0o111 == 0 {
-            return Err(TrustError::Untrusted(
-                "it is not an executable file".to_owned(),
-            ));
+            return Err(TrustError::Untrusted(Distrust::new(
+                "it is not an executable file",
+            )));
         }
         self.base().owns("it", &meta)?;
         Ok(real)
@@ -194,7 +194,7 @@ impl NodeRoot {
                 if real.symlink_metadata().is_ok() {
                     return Err(self.refused(
                         path,
-                        &TrustError::Untrusted("it is a link to a missing file".to_owned()),
+                        &TrustError::Untrusted(Distrust::new("it is a link to a missing file")),
                     ));
                 }
                 real

@@ -120,8 +120,8 @@ impl<'s> Linter<'s> {
             found.push(Diagnostic::error(
                 "trust",
                 Kind::Policy,
-                format!("it is not trusted: {}", foreign(&why)),
-                ROOT_ONLY,
+                format!("it is not trusted: {}", foreign(&why.to_string())),
+                why.remedy().unwrap_or(ROOT_ONLY),
             ));
         }
         if disabled(path) {
@@ -183,7 +183,7 @@ fn resolve(target: &str) -> PathBuf {
 /// Why users other than root can change a file, or the files of a directory.
 fn changeable(path: &Path) -> Option<String> {
     let refused = |refusal| match refusal {
-        TrustError::Untrusted(why) => Some(why),
+        TrustError::Untrusted(why) => Some(why.to_string()),
         TrustError::Missing | TrustError::Io(_) => None,
     };
     if !path.is_dir() {
