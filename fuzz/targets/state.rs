@@ -1,4 +1,4 @@
-//! The state that hooks read, and annotations: whoever the engine is, a request is a profile that
+//! The state that hooks read, and annotations: with any engine, a request is a profile that
 //! may be named, or refused.
 #![no_main]
 

@@ -266,7 +266,7 @@ mod tests {
         let copy = file.hand_on(Some("ours"), 40).unwrap().unwrap();
         let number = Path::new(&copy).file_name().unwrap().to_str().unwrap();
         assert!(number.parse::<i32>().unwrap() >= 40, "{number}");
-        // Whoever gets hold of it cannot change it.
+        // A process that gets hold of it cannot change it.
         let opened = OpenOptions::new().write(true).open(&copy).unwrap();
         assert!((&opened).write_all(b"x").is_err() && opened.set_len(0).is_err());
     }

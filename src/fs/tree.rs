@@ -63,7 +63,7 @@ impl<'p> Tree<'p> {
     /// Resolves `path` to a path without symbolic links.
     ///
     /// # Errors
-    /// [`TrustError`], if someone other than the owner of the tree can change where it leads.
+    /// [`TrustError`], if another user than the owner of the tree can change where it leads.
     pub fn resolve(&self, path: &Path) -> Trusted<PathBuf> {
         self.resolve_with(path, &mut CheckedDirectories::default())
     }

@@ -192,7 +192,7 @@ fn the_specs_own_profile_may_be_a_stack_or_unconfined_but_is_checked_too() {
         "process.apparmorProfile=unconfined"
     );
     for bad in ["", "unconf", "&x", ":ns:x", "a b", "a//&u"] {
-        // Whoever else speaks: the runtime would see this name if the label stayed.
+        // Whichever engine it is: the runtime would see this name if the label stayed.
         let refusal = pod(&[("oci-apparmor/profile", "p")]).spec(bad).refusal();
         assert!(refusal.contains("process.apparmorProfile"), "{refusal}");
     }
@@ -309,7 +309,7 @@ fn only_this_containers_keys_count() {
     }
 }
 
-/// What a pod's author writes in order to be taken for somebody else.
+/// What a pod author writes to be taken for another container.
 pub(super) const FORGED_CRI: &[(&str, &str)] = &[
     ("io.kubernetes.cri.container-type", "sandbox"),
     ("io.kubernetes.cri.container-name", "forged"),

@@ -269,7 +269,7 @@ fn a_second_run_changes_nothing_and_keeps_the_configuration() {
         text("config/config.toml")
     );
 
-    // A damaged program is replaced by rename: whoever runs the old one keeps it.
+    // A damaged program is replaced by rename: a process that runs the old one keeps it.
     let program = dir.path().join("opt/oa/bin/oci-apparmor");
     fs::write(&program, "old").unwrap();
     fs::hard_link(&program, dir.path().join("running")).unwrap();

@@ -100,7 +100,7 @@ fn load_brings_the_kernel_to_what_the_sources_say() {
     is("one", "enforce", "content");
     let one = cli(&["load", "one"]).ok();
     assert!(
-        one.contains("\none      reloaded  enforce  somebody else has loaded it"),
+        one.contains("\none      reloaded  enforce  another program has loaded it"),
         "{one}"
     );
     is("one", "enforce", "-");

@@ -198,7 +198,7 @@ pub(crate) fn empty_log() {
     run("dmesg", ["-C"]).ok();
 }
 
-/// Compiles a text, as anybody can.
+/// Compiles a text, as any user can.
 pub(crate) fn compiled(text: &str, options: &[&str]) -> Vec<u8> {
     let path = Path::new(AREA).join("compiled");
     fs::write(&path, text).unwrap();

@@ -42,7 +42,7 @@ fn curious_parser(node: &Node) {
 fn the_callers_environment_and_directory_have_no_effect() {
     let Some(node) = node() else { return };
     curious_parser(&node);
-    // Programs that would be found, were anybody to look there.
+    // Programs that a search of these directories would find.
     for name in ["runc", "crun", "apparmor_parser", "sh"] {
         node.program(&format!("/run/evil/{name}"), "#!/bin/sh\n>/run/evil/ran\n");
     }

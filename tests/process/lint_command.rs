@@ -109,7 +109,7 @@ fn what_the_node_would_refuse_is_an_error() {
 
     node.chmod(source, 0o666);
     one(&node, 5, "error", "trust", Value::Null);
-    // A draft may belong to anybody.
+    // A draft may belong to any user.
     node.write("/run/draft/q", GOOD);
     node.chown("/run/draft/q", 1000);
     assert_eq!(found(&node, &["/run/draft/q"]), (Some(0), Vec::new()));
