@@ -488,7 +488,7 @@ fn a_proc_that_is_bound_from_elsewhere() {
             let mut bundle = asking("bound");
             bound(&mut bundle, option);
             let why = "a mount other than procfs hides";
-            refused(runtime, &bundle, &["could be evaded", why]);
+            refused(runtime, &bundle, &["could evade its profile", why]);
         }
         // What the runtime itself makes of it.
         let mut bundle = Bundle::new("bound", &["/bin/sh", "-c", "echo /proc/*"]);
