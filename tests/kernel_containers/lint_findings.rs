@@ -152,7 +152,9 @@ fn the_parser_is_stopped_at_its_limits() {
         fs::write(CONFIG, setting).unwrap();
         let done = run(CLI, ["lint", &path]);
         assert_eq!(done.code, 4, "{done:?}");
-        assert!(done.out.contains(why), "{done:?}");
+        let (reason, remedy) = why.split_once("; ").unwrap();
+        let told = done.out.contains(reason) && done.out.contains(remedy);
+        assert!(told, "{done:?}");
         let bundle = Bundle::annotated("lint", &["/bin/true"], &[("oci-apparmor/profile", "lint")]);
         let words = ["run", "--bundle", bundle.path.to_str().unwrap(), "lint"];
         run(wrapper("crun"), words).refused(&[why]);

@@ -102,7 +102,7 @@ fn a_default_profile_is_for_those_that_ask_for_nothing() {
         for name in ["own2", "fallback"] {
             let bundle = Bundle::annotated("node", &CURRENT, &[("oci-apparmor/profile", name)]);
             let words = ["run", "--bundle", bundle.path.to_str().unwrap(), "node"];
-            run(wrapper(runtime), words).refused(&["may not ask for", name]);
+            run(wrapper(runtime), words).refused(&["may not name the profile", name]);
         }
     }
 }

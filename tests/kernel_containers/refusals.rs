@@ -418,7 +418,7 @@ fn a_kernel_whose_global_mode_does_not_enforce() {
         fs::write(mode, "complain").unwrap();
         let bundle = asking("p");
         let tried = std::panic::catch_unwind(|| {
-            refused(runtime, &bundle, &["global mode", "oci-apparmor check"])
+            refused(runtime, &bundle, &["global mode", "printf enforce >"])
         });
         fs::write(mode, "enforce").unwrap();
         tried.unwrap();

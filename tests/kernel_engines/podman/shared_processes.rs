@@ -60,7 +60,7 @@ fn containers_that_share_processes_are_verified_separately() {
     let ps = run(cli(), ["ps"]);
     assert_eq!(ps.code, 0, "{ps:?}");
     assert!(
-        ps.out.contains("hold it") && !ps.out.contains("!!"),
+        ps.out.contains("running") && !ps.out.contains("! process"),
         "{ps:?}"
     );
     // One is put down; the pod and the others live on.
