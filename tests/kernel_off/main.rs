@@ -31,11 +31,15 @@ fn a_container_that_asks_for_a_profile_is_refused() {
         let mut bundle =
             Bundle::annotated("off", &["/bin/true"], &[("oci-apparmor/profile", "off")]);
         let words = ["run", "--bundle", bundle.path.to_str().unwrap(), "off"];
-        run(wrapper(runtime), words).refused(&["must run under the profile off", "AppArmor is off"]);
+        run(wrapper(runtime), words)
+            .refused(&["must run under the profile off", "AppArmor is off"]);
         bundle.config["annotations"] = serde_json::json!({});
         bundle.config["process"]["apparmorProfile"] = "docker-default".into();
         bundle.write();
-        run(wrapper(runtime), words).refused(&["must run under the profile docker-default", "AppArmor is off"]);
+        run(wrapper(runtime), words).refused(&[
+            "must run under the profile docker-default",
+            "AppArmor is off",
+        ]);
     }
 }
 
@@ -53,5 +57,8 @@ fn a_container_that_asks_for_nothing_runs_unchanged() {
 fn check_says_that_apparmor_is_off() {
     let _world = world();
     let done = run(CLI, ["check"]);
-    assert!(done.code == 6 && done.out.contains("1 check failed"), "{done:?}");
+    assert!(
+        done.code == 6 && done.out.contains("1 check failed"),
+        "{done:?}"
+    );
 }
