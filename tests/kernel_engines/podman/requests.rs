@@ -165,9 +165,9 @@ fn hooks_alone_load_and_set_the_profile() {
     let said = run(cli(), ["check"]).out;
     std::fs::remove_file(conf).unwrap();
     let finding = said.lines().find(|line| line.contains(&gone));
-    let words = "does not exist: podman then ignores the file";
+    let words = "does not exist: podman ignores the hook";
     assert!(
-        finding.is_some_and(|line| line.starts_with("FAIL") && line.contains(words)),
+        finding.is_some_and(|line| line.starts_with("failure") && line.contains(words)),
         "{said}"
     );
     std::fs::rename(&gone, &file).unwrap();
