@@ -1,211 +1,197 @@
-//! One event in a line of a log: of the kernel (`dmesg`, `journalctl -k`), of auditd (`audit.log`), or
-//! of journald, which writes audit events as well.
+//! One event in a line of a log: of the kernel (`dmesg`, `journalctl -k`), of auditd (`audit.log`), of
+//! a system log, or of netlink.
 
-use std::collections::BTreeMap;
+use std::fmt::Write;
 
-use crate::fields;
+use crate::class::EventClass;
+use crate::fields::{EventFields, SocketAddress};
+use crate::header::{self, RecordText, Stamp};
+use crate::text::OutsideText;
+use crate::unread::Unread;
 use crate::verdict::Verdict;
-
-/// The first pair of each event.
-const START: &str = "apparmor=\"";
 
 /// The longest line that is read, in bytes. Records of the kernel have at most 8970 bytes
 /// (`MAX_AUDIT_MESSAGE_LENGTH`, include/linux/audit.h).
-const MAX_LINE: usize = 16 << 10;
+pub const LONGEST_LINE: usize = 16 << 10;
 
 /// One event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
     /// What AppArmor did.
     pub verdict: Verdict,
-    /// The time in seconds since 1970, and the serial number of the event: `1795342738.894:7`.
-    /// `None` in lines that journald writes about audit events.
-    pub timestamp: Option<String>,
-    fields: BTreeMap<String, String>,
+    /// When. `None` in lines that journald writes about audit records.
+    pub stamp: Option<Stamp>,
+    /// Whether a D-Bus daemon reports it, and not the kernel. Every program with CAP_AUDIT_WRITE can
+    /// write such a record, and claim anything in it.
+    pub from_program: bool,
+    /// Everything that the record says.
+    pub fields: EventFields,
 }
 
 impl Event {
-    /// Reads a line; `None` if it has no event of AppArmor.
-    #[must_use]
-    pub fn parse(line: &str) -> Option<Self> {
-        if line.len() > MAX_LINE {
-            return None;
+    /// Reads a line of a log.
+    ///
+    /// # Errors
+    ///
+    /// Why the line has no event.
+    pub fn parse(line: &[u8]) -> Result<Self, Unread> {
+        if line.len() > LONGEST_LINE {
+            return Err(match header::mentions(line) {
+                true => Unread::Malformed,
+                false => Unread::Other,
+            });
         }
-        let (before, pairs) = line.split_at(line.find(START)?);
-        let timestamp = match before.strip_suffix("): ") {
-            Some(before) => {
-                let (_, timestamp) = before.rsplit_once("audit(")?;
-                let is_timestamp = |c: char| c.is_ascii_digit() || ".:".contains(c);
-                Some(timestamp).filter(|s| s.chars().all(is_timestamp))?
-            }
-            // Anything else may be a message of another program.
-            None if before.ends_with("AVC ") => "",
-            None => return None,
-        };
-        let fields = fields::parse(pairs)?;
-        let event = Self {
-            verdict: Verdict::of(fields.get("apparmor")?),
-            timestamp: (!timestamp.is_empty()).then(|| timestamp.to_owned()),
-            fields,
-        };
-        (event.profile().is_some() && event.field("operation").is_some()).then_some(event)
+        Self::of_record(&header::read(line)?)
     }
 
-    /// The value of a key, decoded.
+    /// Reads the text of a netlink message of this type (`nlmsg_type`).
+    ///
+    /// # Errors
+    ///
+    /// Why the message has no event.
+    pub fn parse_netlink(kind: u16, text: &[u8]) -> Result<Self, Unread> {
+        Self::of_record(&header::read_netlink(kind, text)?)
+    }
+
+    fn of_record(record: &RecordText<'_>) -> Result<Self, Unread> {
+        let (verdict, fields) = EventFields::read(record.pairs)?;
+        let verdict = Verdict::of(verdict).ok_or(Unread::UnknownVerdict)?;
+        let has_profile = fields.profile.is_some() || fields.label.is_some();
+        let operation = fields.operation.as_ref();
+        let complete = match record.from_program {
+            // A program may not claim what only the kernel reports.
+            true => operation.is_some_and(|text| text.bytes().starts_with(b"dbus")),
+            // Policy that cannot be unpacked is reported without an operation (`audit_iface()`).
+            false => fields.pid.is_some() && (operation.is_some() || !verdict.is_access()),
+        };
+        match complete && has_profile {
+            true => Ok(Self {
+                verdict,
+                stamp: record.stamp,
+                from_program: record.from_program,
+                fields,
+            }),
+            false => Err(Unread::Malformed),
+        }
+    }
+
+    /// What kind of rule it is about.
     #[must_use]
-    pub fn field(&self, key: &str) -> Option<&str> {
-        self.fields.get(key).map(String::as_str)
+    pub fn class(&self) -> EventClass {
+        EventClass::of(&self.fields)
     }
 
     /// The profile whose rule decided. In a stack, that is the profile that refused.
     #[must_use]
-    pub fn profile(&self) -> Option<&str> {
-        self.field("profile").or(self.field("label"))
-    }
-
-    /// The operation: `open`, `capable`, `mount`.
-    #[must_use]
-    pub fn operation(&self) -> &str {
-        self.field("operation").unwrap_or_default()
-    }
-
-    /// The object of the operation: a path, a capability, a type of socket, another process.
-    #[must_use]
-    pub fn object(&self) -> String {
-        let all: &[&str] = if self.field("capname").is_some() {
-            &["capname"]
-        } else if self.field("family").is_some() {
-            &["family", "sock_type", "addr", "peer"]
-        } else if self.field("signal").is_some() {
-            &["signal", "peer"]
-        } else {
-            &["name", "target", "peer", "srcname", "fstype", "flags"]
-        };
-        let words = all.iter().filter_map(|key| {
-            let value = self.field(key)?;
-            // The first is the object itself; the others are details.
-            Some(match Some(key) == all.first() {
-                true => value.to_owned(),
-                false => format!("{key}={value}"),
-            })
-        });
-        words.collect::<Vec<_>>().join(" ")
+    pub fn profile(&self) -> Option<&OutsideText> {
+        self.fields.profile.as_ref().or(self.fields.label.as_ref())
     }
 
     /// The permissions that the profile does not grant: `r`, `wc`, `send`.
     #[must_use]
-    pub fn denied(&self) -> &str {
-        self.field("denied_mask").unwrap_or_default()
+    pub fn denied(&self) -> Option<&OutsideText> {
+        let fields = &self.fields;
+        let mask = fields.denied_mask.as_ref().or(fields.denied.as_ref());
+        // D-Bus daemons write only one mask.
+        mask.or(fields.mask.as_ref())
+    }
+
+    /// The object of the operation, for people: a path, a capability, a type of socket, another
+    /// process. Two objects never look alike.
+    #[must_use]
+    pub fn object(&self) -> String {
+        let f = &self.fields;
+        let mut words = ObjectWords::default();
+        if let Some(capability) = &f.capname {
+            words.text("", Some(capability));
+        } else if let Some(family) = &f.family {
+            words.text("", Some(family));
+            words.text("sock_type", f.sock_type.as_ref());
+            words.address("addr", f.addr.as_ref());
+            words.address("peer_addr", f.peer_addr.as_ref());
+            words.text("laddr", f.laddr.as_ref());
+            words.number("lport", f.lport);
+            words.text("faddr", f.faddr.as_ref());
+            words.number("fport", f.fport);
+            words.text("peer", f.peer.as_ref());
+        } else if let Some(signal) = &f.signal {
+            words.text("", Some(signal));
+            words.text("peer", f.peer.as_ref());
+        } else if let Some(limit) = &f.rlimit {
+            words.text("", Some(limit));
+            words.number("value", f.value);
+        } else if let Some(bus) = &f.bus {
+            words.text("", Some(bus));
+            words.text("path", f.path.as_ref());
+            words.text("interface", f.interface.as_ref());
+            words.text("member", f.member.as_ref());
+            words.text("name", f.name.as_ref());
+            words.text("peer_label", f.peer_label.as_ref());
+        } else {
+            words.text("", f.name.as_ref());
+            words.text("target", f.target.as_ref());
+            words.text("peer", f.peer.as_ref());
+            words.text("tcontext", f.tcontext.as_ref());
+            words.text("srcname", f.srcname.as_ref());
+            words.text("fstype", f.fstype.as_ref());
+            words.text("flags", f.flags.as_ref());
+        }
+        words.line
+    }
+}
+
+/// The words of an object.
+#[derive(Default)]
+struct ObjectWords {
+    line: String,
+}
+
+impl ObjectWords {
+    fn key(&mut self, key: &str) {
+        if !self.line.is_empty() {
+            self.line.push(' ');
+        }
+        if !key.is_empty() {
+            self.line.push_str(key);
+            self.line.push('=');
+        }
+    }
+
+    fn text(&mut self, key: &str, text: Option<&OutsideText>) {
+        let Some(text) = text else { return };
+        self.key(key);
+        let bytes = text.bytes();
+        // A name must not look like one of the words behind it.
+        if bytes.contains(&b' ') && bytes.contains(&b'=') {
+            self.line.push_str(&text.to_string().replace(' ', "\\x20"));
+        } else {
+            // Writing into a string does not fail.
+            let _ = write!(self.line, "{text}");
+        }
+    }
+
+    fn number(&mut self, key: &str, number: Option<impl Into<u64>>) {
+        if let Some(number) = number {
+            self.key(key);
+            let _ = write!(self.line, "{}", number.into());
+        }
+    }
+
+    fn address(&mut self, key: &str, address: Option<&SocketAddress>) {
+        match address {
+            None => {}
+            Some(SocketAddress::Unnamed) => {
+                self.key(key);
+                self.line.push_str("none");
+            }
+            Some(SocketAddress::Path(path)) => self.text(key, Some(path)),
+            Some(SocketAddress::Abstract(name)) => {
+                self.key(key);
+                let _ = write!(self.line, "@{name}");
+            }
+        }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    const FILE: &str = "[ 12.3] audit: type=1400 audit(1795342738.894:7): apparmor=\"DENIED\" \
-        operation=\"open\" class=\"file\" profile=\"web\" name=\"/etc/shadow\" pid=103 \
-        comm=\"cat\" requested_mask=\"r\" denied_mask=\"r\" fsuid=0 ouid=0";
-
-    #[track_caller]
-    fn event(line: &str) -> Event {
-        Event::parse(line).unwrap()
-    }
-
-    #[test]
-    fn a_line_of_each_log() {
-        let kernel = event(FILE);
-        assert_eq!(kernel.verdict, Verdict::Denied);
-        assert_eq!(kernel.timestamp.as_deref(), Some("1795342738.894:7"));
-        assert_eq!(kernel.profile(), Some("web"));
-        assert_eq!(kernel.field("pid"), Some("103"));
-        let shown = (kernel.operation(), &*kernel.object(), kernel.denied());
-        assert_eq!(shown, ("open", "/etc/shadow", "r"));
-
-        let pairs = FILE.split_once("): ").unwrap().1;
-        let auditd = format!("type=AVC msg=audit(1795342738.894:7): {pairs}\u{1d}FSUID=\"root\"\n");
-        assert_eq!(event(&auditd).object(), "/etc/shadow");
-        let journal = event(&format!("Nov 23 00:00:00 node audit[103]: AVC {pairs}"));
-        assert_eq!(journal.timestamp, None);
-        assert_eq!(journal.fields, kernel.fields);
-    }
-
-    #[test]
-    fn the_object_of_each_operation() {
-        for (pairs, object) in [
-            (
-                "operation=\"capable\" profile=\"p\" capability=21  capname=\"sys_admin\"",
-                "sys_admin",
-            ),
-            (
-                "operation=\"create\" profile=\"p\" family=\"inet\" sock_type=\"stream\" protocol=0",
-                "inet sock_type=stream",
-            ),
-            (
-                "operation=\"signal\" profile=\"p\" signal=term peer=\"unconfined\"",
-                "term peer=unconfined",
-            ),
-            (
-                "operation=\"mount\" info=\"failed mntpnt match\" error=-13 profile=\"p\" \
-                 name=\"/mnt/\" fstype=\"tmpfs\" srcname=\"tmpfs\" flags=\"rw, bind\"",
-                "/mnt/ srcname=tmpfs fstype=tmpfs flags=rw, bind",
-            ),
-            (
-                "operation=\"ptrace\" label=\"a//&b\" peer=\"unconfined\"",
-                "peer=unconfined",
-            ),
-            (
-                "operation=\"open\" profile=\"p\" name=2F6574632F612062",
-                "/etc/a b",
-            ),
-            ("operation=\"open\" profile=\"p\" name=(null)", "(null)"),
-            ("operation=\"open\" profile=\"p\" name=2F6", "2F6"),
-        ] {
-            let line = format!("audit: type=1400 audit(1.2:3): apparmor=\"ALLOWED\" {pairs}");
-            let event = event(&line);
-            assert_eq!(
-                (event.verdict, &*event.object()),
-                (Verdict::Allowed, object)
-            );
-        }
-    }
-
-    #[test]
-    fn other_lines_are_no_events() {
-        let pairs = FILE.split_once("): ").unwrap().1;
-        for line in [
-            "",
-            "apparmor=\"DENIED\"",
-            pairs,
-            &format!("sshd[1]: user said: {pairs}"),
-            &format!("audit(x): {pairs}"),
-            "audit(1.2:3): apparmor=\"DENIED\" operation=\"open\"",
-            "audit(1.2:3): apparmor=\"DENIED\" profile=\"p\"",
-            "audit(1.2:3): apparmor=\"DENIED\" operation=\"open\" profile=\"p",
-            "audit(1.2:3): apparmor=\"DENIED\" operation=\"open\" profile=\"p\" rest",
-            &format!("{FILE} name={}", "A".repeat(MAX_LINE)),
-        ] {
-            assert_eq!(Event::parse(line), None, "{line}");
-        }
-    }
-
-    proptest! {
-        // A name that a container chooses never becomes a pair.
-        #[test]
-        fn names_stay_names(name in "[ -~\\n\u{e9}]{0,40}") {
-            let plain = |c: char| c.is_ascii_graphic() && c != '"';
-            let written = match name.chars().all(plain) {
-                true => format!("\"{name}\""),
-                false => name.bytes().map(|byte| format!("{byte:02X}")).collect(),
-            };
-            let line = format!(
-                "audit(1.2:3): apparmor=\"DENIED\" operation=\"open\" profile=\"p\" \
-                 name={written} pid=7"
-            );
-            let event = Event::parse(&line).unwrap();
-            prop_assert_eq!(event.field("name"), Some(&*name));
-            prop_assert_eq!((event.profile(), event.field("pid")), (Some("p"), Some("7")));
-        }
-    }
-}
+mod tests;

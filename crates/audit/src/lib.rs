@@ -2,8 +2,13 @@
 //! mode allowed.
 //!
 //! [`event::Event`] reads one line of a log. [`tally::Tally`] counts lines that are about the same
-//! access. Lines of other programs are ignored, also if they contain text that looks like an event.
-//! Nothing here touches the system; the caller reads the log.
+//! access, and lines that cannot be read. Lines of other programs are ignored, also if they contain
+//! text that looks like an event. Text from outside stays bytes ([`text::OutsideText`]). Nothing here
+//! touches the system; the caller reads the log.
+//!
+//! A log file is only as good as its writer: a program that may write to the system log, or send audit
+//! messages (CAP_AUDIT_WRITE) that `dmesg` prints on several lines, can write lines that look like the
+//! kernel's. Netlink, audit.log and `/dev/kmsg` keep records apart.
 //!
 //! ```
 //! use oci_apparmor_audit::tally::Tally;
@@ -11,17 +16,24 @@
 //!
 //! let mut tally = Tally::default();
 //! tally.add(
-//!     "audit: type=1400 audit(1795342738.894:7): apparmor=\"DENIED\" operation=\"open\" \
-//!      profile=\"web\" name=\"/etc/shadow\" pid=103 comm=\"cat\" denied_mask=\"r\"",
+//!     b"audit: type=1400 audit(1795342738.894:7): apparmor=\"DENIED\" operation=\"open\" \
+//!       profile=\"web\" name=\"/etc/shadow\" pid=103 comm=\"cat\" denied_mask=\"r\"",
 //! );
 //! let (access, occurrences) = tally.iter().next().expect("one event");
 //! assert_eq!(access.verdict, Verdict::Denied);
-//! assert_eq!((&*access.profile, &*access.object), ("web", "/etc/shadow"));
+//! assert_eq!((access.profile.bytes(), &*access.object), (&b"web"[..], "/etc/shadow"));
 //! assert_eq!(occurrences.count, 1);
-//! assert_eq!(occurrences.comm.as_deref(), Some("cat"));
+//! assert_eq!(tally.unread().lost(), 0);
 //! ```
 
+pub mod advice;
+pub mod class;
 pub mod event;
-mod fields;
+pub mod fields;
+pub mod header;
+pub mod kmsg;
+mod pairs;
 pub mod tally;
+pub mod text;
+pub mod unread;
 pub mod verdict;

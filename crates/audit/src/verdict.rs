@@ -1,6 +1,6 @@
 //! What AppArmor did about an access.
 
-/// What AppArmor did about an access.
+/// What a record reports (`aa_audit_type`, security/apparmor/audit.c).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verdict {
     /// It refused the access.
@@ -11,8 +11,12 @@ pub enum Verdict {
     Killed,
     /// It allowed the access and reported it, because of an `audit` rule.
     Audited,
-    /// The event is about something else: a loaded profile, an error.
-    Other,
+    /// A profile was loaded, replaced or removed.
+    Status,
+    /// A change of the label, with which complain mode follows a program.
+    Hint,
+    /// AppArmor failed.
+    Error,
 }
 
 impl Verdict {
@@ -24,17 +28,32 @@ impl Verdict {
             Self::Allowed => "allowed",
             Self::Killed => "killed",
             Self::Audited => "audited",
-            Self::Other => "other",
+            Self::Status => "status",
+            Self::Hint => "hint",
+            Self::Error => "error",
         }
     }
 
-    pub(crate) fn of(word: &str) -> Self {
-        match word {
-            "DENIED" => Self::Denied,
-            "ALLOWED" => Self::Allowed,
-            "KILLED" => Self::Killed,
-            "AUDIT" => Self::Audited,
-            _ => Self::Other,
+    /// Whether it is about an access of a process.
+    #[must_use]
+    pub fn is_access(self) -> bool {
+        match self {
+            Self::Denied | Self::Allowed | Self::Killed | Self::Audited => true,
+            Self::Status | Self::Hint | Self::Error => false,
         }
+    }
+
+    /// The verdict that the kernel, or a D-Bus daemon, writes as this word.
+    pub(crate) fn of(word: &[u8]) -> Option<Self> {
+        Some(match word {
+            b"DENIED" => Self::Denied,
+            b"ALLOWED" => Self::Allowed,
+            b"KILLED" => Self::Killed,
+            b"AUDIT" => Self::Audited,
+            b"STATUS" => Self::Status,
+            b"HINT" => Self::Hint,
+            b"ERROR" => Self::Error,
+            _ => return None,
+        })
     }
 }
