@@ -6,6 +6,7 @@ use std::fmt::Write;
 use crate::class::EventClass;
 use crate::fields::{EventFields, SocketAddress};
 use crate::header::{self, RecordText, Stamp};
+use crate::kmsg;
 use crate::text::OutsideText;
 use crate::unread::Unread;
 use crate::verdict::Verdict;
@@ -29,7 +30,7 @@ pub struct Event {
 }
 
 impl Event {
-    /// Reads a line of a log.
+    /// Reads a line of a log, or a record of `/dev/kmsg`.
     ///
     /// # Errors
     ///
@@ -41,7 +42,10 @@ impl Event {
                 false => Unread::Other,
             });
         }
-        Self::of_record(&header::read(line)?)
+        match kmsg::kernel_text(line) {
+            Some(text) => Self::of_record(&header::read(text.bytes())?),
+            None => Self::of_record(&header::read(line)?),
+        }
     }
 
     /// Reads the text of a netlink message of this type (`nlmsg_type`).

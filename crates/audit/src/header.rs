@@ -45,9 +45,9 @@ const FIRST: &[u8] = b"apparmor=\"";
 const KERNEL: [&[u8]; 2] = [b"AVC", b"1400"];
 const PROGRAM: [&[u8]; 2] = [b"USER_AVC", b"1107"];
 
-/// printk() cuts a longer text (`PRINTKRB_RECORD_MAX`, kernel/printk/internal.h), less what a
-/// prefix may need.
-const PRINTED_WHOLE: usize = 960;
+/// The lengths at which kernels cut a text that is too long for printk(): 1024 bytes less a prefix of
+/// up to 48 (`LOG_LINE_MAX` and `PRINTKRB_RECORD_MAX`, kernel/printk), and less `audit: `.
+const PRINTED_CUT: std::ops::RangeInclusive<usize> = 960..=1024;
 
 /// Finds the record of AppArmor in a line.
 pub(crate) fn read(line: &[u8]) -> Result<RecordText<'_>, Unread> {
@@ -106,8 +106,8 @@ fn locate(line: &[u8]) -> Result<RecordText<'_>, Unread> {
             None => journal(rest),
         };
     }
-    // `[ 12.3] audit: …`, `<5>audit: …`, and `5,123,456,-;audit: …` of /dev/kmsg.
-    let ends = |byte: &u8| matches!(byte, b'>' | b';' | b']');
+    // `[ 12.3] audit: …`, `<5>audit: …`.
+    let ends = |byte: &u8| matches!(byte, b'>' | b']');
     let name = tag.rsplit(ends).next().unwrap_or_default();
     if name == b"audit" {
         let printed = printed(rest);
@@ -143,8 +143,8 @@ fn printed(text: &[u8]) -> Result<RecordText<'_>, Unread> {
     let (kind, rest) = until(rest, b" ").ok_or(Unread::Other)?;
     let (time, rest) = until(rest, b": ").ok_or(Unread::Other)?;
     let found = record(kind, Some(stamp(time)?), rest)?;
-    // A text that was cut within hexadecimal digits would be read as another name.
-    match text.len() >= PRINTED_WHOLE && !found.pairs.trim_ascii_end().ends_with(b"\"") {
+    // A text that is cut within hexadecimal digits or a number would be read as another value.
+    match PRINTED_CUT.contains(&text.len()) && !found.pairs.trim_ascii_end().ends_with(b"\"") {
         true => Err(Unread::Malformed),
         false => Ok(found),
     }

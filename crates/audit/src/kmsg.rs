@@ -7,6 +7,8 @@ use crate::text::OutsideText;
 /// but not in the name of the kernel (`devkmsg_write()`, kernel/printk/printk.c).
 #[must_use]
 pub fn kernel_text(record: &[u8]) -> Option<OutsideText> {
+    // Lines of other logs are told apart by their first byte, mostly.
+    record.first().filter(|byte| byte.is_ascii_digit())?;
     // Properties follow on lines of their own.
     let line = record.split(|byte| *byte == b'\n').next()?;
     let semicolon = line.iter().position(|byte| *byte == b';')?;
@@ -14,7 +16,8 @@ pub fn kernel_text(record: &[u8]) -> Option<OutsideText> {
     let priority = prefix.split(|byte| *byte == b',').next()?;
     let priority: u32 = std::str::from_utf8(priority).ok()?.parse().ok()?;
     // The facility is above the three bits of the level; the kernel's is 0.
-    (priority >> 3 == 0).then(|| unescaped(text.get(1..).unwrap_or_default()))
+    let numbers = prefix.iter().filter(|byte| **byte == b',').count();
+    (priority >> 3 == 0 && numbers >= 3).then(|| unescaped(text.get(1..).unwrap_or_default()))
 }
 
 /// Undoes the escapes: the kernel writes `\xHH` for a backslash and for each byte that is not

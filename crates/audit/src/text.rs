@@ -47,6 +47,10 @@ impl OutsideText {
 
 impl fmt::Display for OutsideText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let is_plain = |byte: &u8| matches!(byte, b' '..=b'~') && *byte != b'\\';
+        if let Some(text) = self.utf8().filter(|_| self.0.iter().all(is_plain)) {
+            return f.write_str(text);
+        }
         for chunk in self.0.utf8_chunks() {
             for c in chunk.valid().chars() {
                 match c {

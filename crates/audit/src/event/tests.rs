@@ -210,6 +210,20 @@ fn a_record_of_dbus() {
 }
 
 #[test]
+fn a_record_of_kmsg() {
+    let record = |priority: u8| {
+        format!(
+            "{priority},339,5140900,-;audit: type=1400 audit(1795342738.894:7): apparmor=\"DENIED\" \
+             operation=\"open\" profile=\"p\" name=\"/a\\x5cx41\" pid=7 comm=\"c\"\n SUBSYSTEM=x\n"
+        )
+    };
+    let event = Event::parse(record(5).as_bytes()).unwrap();
+    assert_eq!(event.fields.name.unwrap(), *r"/a\x41");
+    // A program wrote it.
+    malformed(&record(13));
+}
+
+#[test]
 fn policy_that_is_loaded() {
     let line = "audit: type=1400 audit(1795342738.894:7): apparmor=\"STATUS\" \
         operation=\"profile_load\" profile=\"unconfined\" name=\"web\" pid=1 comm=\"apparmor_parser\"";
