@@ -28,6 +28,7 @@ mod configuration_reads;
 mod configure;
 mod create;
 mod crio_bundles;
+mod denials_command;
 mod distributions;
 mod exec;
 mod hook;

@@ -94,13 +94,13 @@ pub(crate) fn run(arguments: &DenialsArguments, output: Output) -> Result<u8> {
 fn gaps(tally: &Tally, output: Output) -> Result<()> {
     for (profile, count) in tally.left_out() {
         output.line(format!(
-            "{count} more events of {profile} are not shown: they are of too many kinds."
+            "More events of {profile}, of too many kinds to be shown: {count}."
         ))?;
     }
     let others = tally.of_other_profiles();
     if others > 0 {
         output.line(format!(
-            "{others} more events are not shown: they are of too many profiles."
+            "More events, of too many profiles to be shown: {others}."
         ))?;
     }
     let UnreadCounts {
@@ -110,13 +110,13 @@ fn gaps(tally: &Tally, output: Output) -> Result<()> {
     } = tally.unread();
     if malformed > 0 {
         output.line(format!(
-            "{malformed} lines that mention AppArmor could not be read: they are cut, or not as the \
-             kernel writes them."
+            "Lines that mention AppArmor but could not be read: {malformed} (they are cut, or not as \
+             the kernel writes them)."
         ))?;
     }
     if unknown_verdict > 0 {
         output.line(format!(
-            "{unknown_verdict} records of AppArmor have an unknown verdict, or none."
+            "Records of AppArmor with an unknown verdict, or without one: {unknown_verdict}."
         ))?;
     }
     Ok(())
