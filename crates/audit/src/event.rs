@@ -57,6 +57,17 @@ impl Event {
         Self::of_record(&header::read_netlink(kind, text)?)
     }
 
+    /// Reads the field `MESSAGE` of a record that journald received from the audit socket
+    /// (`_TRANSPORT=audit`); other records of journald are lines of a log. The stamp is `None`:
+    /// journald has it in `_SOURCE_REALTIME_TIMESTAMP` and `_AUDIT_ID`.
+    ///
+    /// # Errors
+    ///
+    /// Why the message has no event.
+    pub fn parse_journal(message: &[u8]) -> Result<Self, Unread> {
+        Self::of_record(&header::journal(message)?)
+    }
+
     fn of_record(record: &RecordText<'_>) -> Result<Self, Unread> {
         let (verdict, fields) = EventFields::read(record.pairs)?;
         let verdict = Verdict::of(verdict).ok_or(Unread::UnknownVerdict)?;
@@ -64,11 +75,14 @@ impl Event {
         let operation = fields.operation.as_ref();
         let complete = match record.from_program {
             // A program may not claim what only the kernel reports.
-            true => operation.is_some_and(|text| text.bytes().starts_with(b"dbus")),
-            // Policy that cannot be unpacked is reported without an operation (`audit_iface()`).
-            false => fields.pid.is_some() && (operation.is_some() || !verdict.is_access()),
+            true => has_profile && operation.is_some_and(|text| text.bytes().starts_with(b"dbus")),
+            // Policy that cannot be unpacked is reported without an operation (`audit_iface()`), and
+            // messages about AppArmor itself without a profile (`aa_info_message()`, lib.c).
+            false => {
+                fields.pid.is_some() && (!verdict.is_access() || has_profile && operation.is_some())
+            }
         };
-        match complete && has_profile {
+        match complete {
             true => Ok(Self {
                 verdict,
                 stamp: record.stamp,
@@ -85,7 +99,8 @@ impl Event {
         EventClass::of(&self.fields)
     }
 
-    /// The profile whose rule decided. In a stack, that is the profile that refused.
+    /// The profile whose rule decided. In a stack, that is the profile that refused. Each event about
+    /// an access has one.
     #[must_use]
     pub fn profile(&self) -> Option<&OutsideText> {
         self.fields.profile.as_ref().or(self.fields.label.as_ref())

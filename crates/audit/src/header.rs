@@ -90,7 +90,7 @@ fn locate(line: &[u8]) -> Result<RecordText<'_>, Unread> {
         return record(b"AVC", Some(stamp(tag)?), rest);
     }
     // The kernel's log, by itself or behind the prefix of a system log: `kernel: [ 12.3] audit: …`.
-    if matches!(tag, b"kernel" | b":notice") || tag.ends_with(b">kernel") {
+    if matches!(tag, b"kernel" | b"kern.notice" | b":notice") || tag.ends_with(b">kernel") {
         let rest = match rest.strip_prefix(b"[") {
             Some(time) => {
                 let end = time.windows(2).position(|two| two == b"] ");
@@ -103,6 +103,8 @@ fn locate(line: &[u8]) -> Result<RecordText<'_>, Unread> {
         };
         return match rest.strip_prefix(b"audit: ") {
             Some(rest) => printed(rest),
+            // Old kernels do not print `audit: `.
+            None if rest.starts_with(b"type=") => printed(rest),
             None => journal(rest),
         };
     }
@@ -151,7 +153,7 @@ fn printed(text: &[u8]) -> Result<RecordText<'_>, Unread> {
 }
 
 /// `AVC apparmor=…`, as journald writes the kernel's records. It leaves out the time.
-fn journal(text: &[u8]) -> Result<RecordText<'_>, Unread> {
+pub(crate) fn journal(text: &[u8]) -> Result<RecordText<'_>, Unread> {
     let (kind, rest) = until(text, b" ").ok_or(Unread::Other)?;
     record(kind, None, rest)
 }

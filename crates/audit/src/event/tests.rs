@@ -239,6 +239,24 @@ fn policy_that_is_loaded() {
     ) + " name=\"web\" offset=151";
     let fields = Event::parse(line.as_bytes()).unwrap().fields;
     assert_eq!((fields.error, fields.offset), (Some(-71), Some(151)));
+    let itself = "type=AVC msg=audit(1795342738.894:4): apparmor=\"STATUS\" \
+        info=\"AppArmor Filesystem Enabled\" pid=1 comm=\"swapper/0\"";
+    assert_eq!(Event::parse(itself.as_bytes()).unwrap().profile(), None);
+}
+
+#[test]
+fn a_message_of_the_journal() {
+    let pairs = "apparmor=\"DENIED\" operation=\"open\" profile=\"p\" pid=7 comm=\"c\"";
+    let event = Event::parse_journal(format!("AVC {pairs}").as_bytes()).unwrap();
+    assert_eq!((event.stamp, event.fields.pid), (None, Some(7)));
+    assert_eq!(Event::parse_journal(pairs.as_bytes()), Err(Unread::Other));
+    let sent = format!("USER_AVC pid=1 uid=1 auid=1 ses=1 msg='{pairs}'");
+    assert_eq!(
+        Event::parse_journal(sent.as_bytes()),
+        Err(Unread::Malformed)
+    );
+    let sent = sent.replace("\"open\"", "\"dbus_signal\"");
+    assert!(Event::parse_journal(sent.as_bytes()).unwrap().from_program);
 }
 
 #[test]

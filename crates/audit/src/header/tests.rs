@@ -23,6 +23,8 @@ fn the_prefix_of_each_log() {
         "Nov 23 00:00:00 node kernel: audit: type=1400 audit(1795342738.894:7): ",
         "Nov 23 00:00:00 node kernel: [  107.215750] audit: type=1400 audit(1795342738.894:7): ",
         "2026-11-23T00:00:00.123456+00:00 node kernel: audit: type=1400 audit(1795342738.894:7): ",
+        "Nov 23 00:00:00 node kernel: [  107.215750] type=1400 audit(1795342738.894:7): ",
+        "2026-11-23T00:00:00.12345 kern.notice: [  1.2] audit: type=1400 audit(1795342738.894:7): ",
         "type=AVC msg=audit(1795342738.894:7): ",
         "type=1400 msg=audit(1795342738.894:7): ",
         "node=a.example type=AVC msg=audit(1795342738.894:7): ",
