@@ -12,7 +12,7 @@ use crate::verdict::Verdict;
 const PROFILE_LIMIT: usize = 1 << 20;
 
 /// How much all profiles may take together, before each is held to its share.
-const TOTAL_LIMIT: usize = 12 << 20;
+const TOTAL_LIMIT: usize = 8 << 20;
 
 /// What each profile may take in any case, so that a container that tries every path does not hide
 /// what another one was denied.
