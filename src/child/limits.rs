@@ -28,7 +28,7 @@ pub enum Limit {
     ProcessorTime(u64),
     /// Address space, in MiB.
     Memory(u64),
-    /// ChildOutput, in MiB.
+    /// Output, in MiB.
     Output(u64),
 }
 
