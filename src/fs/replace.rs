@@ -59,7 +59,8 @@ impl Options {
 /// `temporary` that a killed process left behind is removed first.
 ///
 /// # Errors
-/// Those of the system calls. `target` is then unchanged, and `temporary` is removed.
+/// Those of the system calls. `target` is then unchanged, and `temporary` is removed; only if the
+/// directory cannot be synced, `target` has the new contents already.
 pub fn replace(target: &Path, temporary: &Path, bytes: &[u8], options: Options) -> io::Result<()> {
     let done = write(temporary, bytes, options).and_then(|()| {
         fs::rename(temporary, target)?;
