@@ -84,7 +84,8 @@ fn podman_calls_the_wrapper_after_configure_and_not_after_unconfigure() {
     let named = format!("{} (without a profile)", id.trim());
     assert!(refused.err.contains(&named), "{refused:?}");
     podman(&["rm", "-f", "-t", "1", "plain"]).ok();
-    cli(&["unconfigure", "podman"]).ok();
+    // Its conmon runs the cleanup command first, after `rm` has ended.
+    wait_for(|| cli(&["unconfigure", "podman"]).code == 0);
     assert!(!Path::new(DROPIN).exists());
     let words = ["run", "--rm", "--network=none", IMAGE, "/bin/true"];
     podman(&words).ok();
