@@ -270,16 +270,17 @@ fn bundles_that_runtimes_may_read_differently() {
 #[test]
 fn process_files_that_others_can_change() {
     let _world = world();
-    for runtime in RUNTIMES {
-        profile("p");
-        let bundle = Bundle::annotated(
-            ID,
-            &["/bin/sleep", "1000"],
-            &[("oci-apparmor/profile", "p")],
-        );
-        let container = Container::started(runtime, &bundle, ID);
-        let exec = |path: &str| run(&container.runtime, ["exec", "--process", path, ID]);
-        let file = process_file("links.json", &["/bin/true"], None);
+    profile("p");
+    let containers = RUNTIMES.map(|runtime| {
+        let asks = [("oci-apparmor/profile", "p")];
+        let id = format!("files-{runtime}");
+        let bundle = Bundle::annotated(&id, &["/bin/sleep", "1000"], &asks);
+        Container::started(runtime, &bundle, &id)
+    });
+    let check = |container: &Container| {
+        let id = &*container.id;
+        let exec = |path: &str| run(&container.runtime, ["exec", "--process", path, id]);
+        let file = process_file(&format!("{id}.json"), &["/bin/true"], None);
         let second = file.with_extension("second");
         let _ = fs::remove_file(&second);
         fs::hard_link(&file, &second).unwrap();
@@ -293,7 +294,13 @@ fn process_files_that_others_can_change() {
         run("mkfifo", [&second]).ok();
         exec(second.to_str().unwrap()).refused(&["it did not end"]);
         exec(file.to_str().unwrap()).ok();
-    }
+    };
+    // Both at once: a pipe is given ten seconds to end.
+    std::thread::scope(|scope| {
+        for container in &containers {
+            scope.spawn(|| check(container));
+        }
+    });
 }
 
 /// As runc reads them (its own test "runc exec [tty consolesize]" gives `<(…)`).

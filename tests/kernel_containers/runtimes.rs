@@ -11,7 +11,7 @@ const CURRENT: [&str; 2] = ["/bin/cat", "/proc/self/attr/current"];
 fn a_profile_that_is_only_a_file_confines_the_container_and_every_exec() {
     let _world = world();
     for runtime in RUNTIMES {
-        profile("jit");
+        source("jit", &full_profile_text("jit"));
         assert_eq!(loaded("jit"), None);
         let bundle = Bundle::annotated("jit", &FOREVER, &[("oci-apparmor/profile", "jit")]);
         let container = Container::started(runtime, &bundle, "jit");

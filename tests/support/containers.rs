@@ -3,11 +3,16 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::sync::{Mutex, MutexGuard, Once};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Mutex, MutexGuard, Once, OnceLock};
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::Signal::{SIGKILL, SIGTERM};
+use nix::sys::signal::killpg;
+use nix::unistd::Pid;
 use serde_json::{Value, json};
 
 use super::installed;
@@ -109,14 +114,34 @@ pub(crate) fn run<S: AsRef<OsStr>>(
     program: impl AsRef<OsStr>,
     words: impl IntoIterator<Item = S>,
 ) -> Done {
-    let output = Command::new("timeout")
-        .args(["--kill-after=5", "120"])
-        .arg(program)
+    let mut command = Command::new(program);
+    command
         .args(words)
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
-    done(&output)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    done(&to_its_end(&mut command, Duration::from_secs(120)))
+}
+
+/// Runs a program to its end; after this time, it and its process group are killed. In an emulated
+/// guest, timeout(1) takes as long to start as most of the programs here take to run.
+fn to_its_end(command: &mut Command, limit: Duration) -> Output {
+    let child = command.stdin(Stdio::null()).process_group(0).spawn();
+    let child = child.unwrap_or_else(|why| panic!("cannot run {command:?}: {why}"));
+    let group = Pid::from_raw(child.id().try_into().unwrap());
+    std::thread::scope(|scope| {
+        let (ended, end) = mpsc::channel::<()>();
+        scope.spawn(move || {
+            for (signal, limit) in [(SIGTERM, limit), (SIGKILL, Duration::from_secs(5))] {
+                if end.recv_timeout(limit) != Err(RecvTimeoutError::Timeout) {
+                    return;
+                }
+                let _ = killpg(group, signal);
+            }
+        });
+        let output = child.wait_with_output().unwrap();
+        drop(ended);
+        output
+    })
 }
 
 pub(crate) fn done(output: &Output) -> Done {
@@ -133,33 +158,40 @@ pub(crate) fn run_detached<S: AsRef<OsStr>>(
     words: impl IntoIterator<Item = S>,
 ) -> Done {
     let file = |name: &str| Path::new(BASE).join(name);
-    let status = Command::new("timeout")
-        .args(["--kill-after=5", "60"])
-        .arg(program)
+    let mut command = Command::new(program);
+    command
         .args(words)
-        .stdin(Stdio::null())
         .stdout(fs::File::create(file("out")).unwrap())
-        .stderr(fs::File::create(file("err")).unwrap())
-        .status()
-        .unwrap();
+        .stderr(fs::File::create(file("err")).unwrap());
+    let output = to_its_end(&mut command, Duration::from_secs(60));
     let read = |name: &str| fs::read_to_string(file(name)).unwrap();
     Done {
-        code: status.code().unwrap_or(-1),
+        code: output.status.code().unwrap_or(-1),
         out: read("out"),
         err: read("err"),
     }
 }
 
-/// The text of a profile that allows everything but writing below /data.
+/// The text of a profile that allows everything but writing below /data, and the network, which no
+/// container here uses: hundreds are compiled, and apparmor_parser 3.0 takes ten times as long for
+/// `network,` or [`BASE_RULES`] as for all the rest.
 pub(crate) fn profile_text(name: &str, flags: &str) -> String {
     format!(
-        "#include <tunables/global>\n\
-         profile {name} flags=(attach_disconnected,mediate_deleted{flags}) {{\n\
-           #include <abstractions/base>\n\
-           network,\n capability,\n file,\n umount,\n mount,\n signal,\n ptrace,\n\
+        "profile {name} flags=(attach_disconnected,mediate_deleted{flags}) {{\n\
+           unix,\n capability,\n file,\n umount,\n mount,\n signal,\n ptrace,\n\
            deny /data/** w,\n}}\n"
     )
 }
+
+/// The same, written as the profiles of a distribution are: with its variables, its common rules,
+/// and the network.
+pub(crate) fn full_profile_text(name: &str) -> String {
+    let text = profile_text(name, "").replace(" unix,", BASE_RULES);
+    format!("#include <tunables/global>\n{text}")
+}
+
+/// What a distribution's profiles begin with.
+pub(crate) const BASE_RULES: &str = " #include <abstractions/base>\n network,";
 
 /// Puts a profile's source on the node, and makes sure that it is not loaded.
 pub(crate) fn profile(name: &str) {
@@ -211,6 +243,16 @@ pub(crate) fn unconfined(runtime: &str) -> String {
     }
 }
 
+/// What `runc spec` writes, which is the same each time; it is run once, in this empty directory.
+fn specification(directory: &Path) -> &'static Value {
+    static SPECIFICATION: OnceLock<Value> = OnceLock::new();
+    SPECIFICATION.get_or_init(|| {
+        run("runc", ["spec", "--bundle", directory.to_str().unwrap()]).ok();
+        let text = fs::read(directory.join("config.json")).unwrap();
+        serde_json::from_slice(&text).unwrap()
+    })
+}
+
 /// A bundle that runs `args` in the busybox file system.
 pub(crate) struct Bundle {
     pub(crate) path: PathBuf,
@@ -222,9 +264,7 @@ impl Bundle {
         let path = Path::new(BASE).join("bundles").join(name);
         let _ = fs::remove_dir_all(&path);
         fs::create_dir_all(&path).unwrap();
-        run("runc", ["spec", "--bundle", path.to_str().unwrap()]).ok();
-        let text = fs::read(path.join("config.json")).unwrap();
-        let mut config: Value = serde_json::from_slice(&text).unwrap();
+        let mut config = specification(&path).clone();
         config["process"]["terminal"] = json!(false);
         config["process"]["args"] = json!(args);
         config["root"] = json!({"path": rootfs(), "readonly": false});

@@ -116,7 +116,7 @@ fn a_refusal_reaches_the_user_and_leaves_nothing() {
 fn a_profile_that_the_runtime_may_not_signal_is_not_stopped() {
     let _node = docker_node();
     // What <abstractions/base> has is enough for a runtime without a label.
-    let text = profile_text("stay", "").replace(" signal,", "");
+    let text = full_profile_text("stay").replace(" signal,", "");
     source("stay", &text);
     let options = ["-d", "--name=stay", "--security-opt=apparmor=stay"];
     docker_run(&options, &FOREVER).ok();
@@ -133,7 +133,7 @@ fn a_profile_that_the_runtime_may_not_signal_is_not_stopped() {
             lint.out.contains("SIGTERM and SIGKILL from runc"),
             "{lint:?}"
         );
-        fs::write(&path, profile_text("stay", "")).unwrap();
+        fs::write(&path, full_profile_text("stay")).unwrap();
         run(CLI, ["load", "stay"]).ok();
     }
     signal().ok();
