@@ -11,12 +11,14 @@
 //! | `watch` | what `load --all --watch` waits for | reads |
 //! | [`engine`] | the configuration of containerd, CRI-O, podman and docker | yes; its own table says which file |
 //! | [`lint`] | problems in profiles for containers | reads |
+//! | `learning` | profiles from what is known of containers and from what was seen | reads |
 //! | `report` | tables, JSON, colours and progress, for all commands | prints |
 
 mod checks;
 mod command;
 pub mod engine;
 mod help;
+mod learning;
 pub mod lint;
 mod report;
 mod watch;
@@ -27,8 +29,8 @@ use std::process::ExitCode;
 use clap::{ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::command::{
-    check, configure, denials, explain, gc, lint as lint_command, living, load, mode, ps, render,
-    status, unconfigure, unload, watch as watch_command,
+    check, configure, denials, explain, gc, lint as lint_command, living, load, mode, new, ps,
+    render, status, unconfigure, unload, watch as watch_command,
 };
 use crate::report::output::Output;
 use oci_apparmor::error::Kind;
@@ -85,6 +87,7 @@ enum Command {
     Render(render::RenderArguments),
     Configure(configure::ConfigureArguments),
     Unconfigure(unconfigure::UnconfigureArguments),
+    New(new::NewArguments),
     Living(living::LivingArguments),
 }
 
@@ -133,6 +136,7 @@ pub fn main() -> ExitCode {
         Command::Render(arguments) => render::run(arguments, output),
         Command::Configure(arguments) => configure::run(arguments, output),
         Command::Unconfigure(arguments) => unconfigure::run(arguments, output),
+        Command::New(arguments) => new::run(arguments, output),
         Command::Living(_) => living::run(output),
     };
     match done {

@@ -1,0 +1,6 @@
+//! Profiles from what is known and from what was seen: the first text of a profile, and what is
+//! added to it.
+
+pub(crate) mod bundle;
+mod rootfs;
+pub(crate) mod starting_profile;
