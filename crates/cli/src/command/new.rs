@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueHint};
 
 use crate::learning::bundle::KnownContainer;
-use crate::learning::starting_profile::{Observed, StartingProfile, Workload};
+use crate::learning::starting_profile::{Observed, StartedBy, StartingProfile, Workload};
 use crate::report::output::Output;
 use oci_apparmor::apparmor::name::ProfileName;
 use oci_apparmor::error::{Error, Kind, Result};
 use oci_apparmor::fs::replace::{self, Options};
 use oci_apparmor::fs::temporary;
+use oci_apparmor::request::{CONTAINER_KEY, PLAIN_KEY};
 use oci_apparmor::settings::Settings;
 
 /// Standard output, as a file.
@@ -89,7 +90,8 @@ pub(crate) fn run(arguments: &NewArguments, output: Output) -> Result<u8> {
         path.display(),
         profile.count()
     ))?;
-    output.text(&next(&name))?;
+    let started_by = container.as_ref().and_then(|c| c.spec.started_by());
+    output.text(&next(&name, started_by))?;
     Ok(0)
 }
 
@@ -121,12 +123,26 @@ fn write(path: &Path, text: &str, force: bool) -> Result<()> {
 }
 
 /// The two commands that follow.
-fn next(name: &ProfileName) -> String {
+fn next(name: &ProfileName, started_by: Option<StartedBy>) -> String {
+    let learn = match started_by {
+        None | Some(StartedBy::Podman) => format!(
+            "Now learn what its programs need. Nothing is denied while they run:\n  \
+             oci-apparmor learn {name} -- podman run --rm --runtime oci-apparmor --annotation \
+             {PLAIN_KEY}={name} IMAGE\n"
+        ),
+        Some(StartedBy::Docker) => format!(
+            "Now learn what its programs need. Nothing is denied while they run:\n  \
+             oci-apparmor learn {name} -- docker run --rm --runtime oci-apparmor --security-opt \
+             apparmor={name} IMAGE\n"
+        ),
+        Some(StartedBy::Kubernetes) => format!(
+            "Give the pod the annotation {CONTAINER_KEY}CONTAINER: localhost/{name}\n\
+             Now learn what its programs need. Create the pod again meanwhile:\n  \
+             oci-apparmor learn {name} --for 10m\n"
+        ),
+    };
     format!(
-        "\nNow learn what its programs need. The container runs as before, and nothing is denied:\n  \
-         oci-apparmor learn {name} -- podman run --rm --runtime oci-apparmor --annotation \
-         oci-apparmor/profile={name} IMAGE\n\
-         Then read what is suggested, and add it:\n  \
+        "\n{learn}Then read what is suggested, and add it:\n  \
          oci-apparmor suggest {name} --apply\n"
     )
 }
