@@ -30,7 +30,6 @@ mod text;
 mod tree;
 mod yaml;
 
-pub use crate::capability::CAPABILITIES;
 pub use crate::error::{Error, ErrorKind, Result};
 pub use crate::file::read;
 
