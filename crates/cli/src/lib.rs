@@ -11,12 +11,14 @@
 //! | `watch` | what `load --all --watch` waits for | reads |
 //! | [`engine`] | the configuration of containerd, CRI-O, podman and docker | yes; its own table says which file |
 //! | [`lint`] | problems in profiles for containers | reads |
+//! | `learning` | rules from events into the source of a profile, and what proves them | yes |
 //! | `report` | tables, JSON, colours and progress, for all commands | prints |
 
 mod checks;
 mod command;
 pub mod engine;
 mod help;
+mod learning;
 pub mod lint;
 mod report;
 mod watch;
