@@ -11,6 +11,7 @@
 //! | `watch` | what `load --all --watch` waits for | reads |
 //! | [`engine`] | the configuration of containerd, CRI-O, podman and docker | yes; its own table says which file |
 //! | [`lint`] | problems in profiles for containers | reads |
+//! | `policy` | what a loaded profile allows, asked from the kernel | yes |
 //! | `report` | tables, JSON, colours and progress, for all commands | prints |
 
 mod checks;
@@ -18,6 +19,7 @@ mod command;
 pub mod engine;
 mod help;
 pub mod lint;
+mod policy;
 mod report;
 mod watch;
 

@@ -112,6 +112,21 @@ impl Source {
         text_file::read(&self.path)
     }
 
+    /// The text of the profile.
+    ///
+    /// # Errors
+    /// [`Kind::Policy`] if the file is not trusted, [`Kind::NotFound`] if it does not exist,
+    /// [`Kind::DoesNotCompile`] if a manifest cannot be rendered.
+    pub fn text(&self) -> Result<Vec<u8>> {
+        self.read().map(|(text, _)| text)
+    }
+
+    /// Whether the text is written from a manifest, so that the file has other lines.
+    #[must_use]
+    pub fn is_manifest(&self) -> bool {
+        self.manifest.is_some()
+    }
+
     /// Checks that this node has not disabled the profile.
     ///
     /// # Errors
