@@ -11,13 +11,17 @@
 //! | `watch` | what `load --all --watch` waits for | reads |
 //! | [`engine`] | the configuration of containerd, CRI-O, podman and docker | yes; its own table says which file |
 //! | [`lint`] | problems in profiles for containers | reads |
+//! | `learning` | rules from events into the source of a profile, and what proves them | yes |
 //! | `policy` | what a loaded profile allows, asked from the kernel | yes |
+//! | `guard` | puts something back when this process ends, also if it is killed | yes |
 //! | `report` | tables, JSON, colours and progress, for all commands | prints |
 
 mod checks;
 mod command;
 pub mod engine;
+mod guard;
 mod help;
+mod learning;
 pub mod lint;
 mod policy;
 mod report;
@@ -30,7 +34,7 @@ use clap::{ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::command::{
     check, configure, denials, explain, gc, lint as lint_command, living, load, mode, ps, render,
-    status, unconfigure, unload, watch as watch_command,
+    restore_at_end, status, unconfigure, unload, watch as watch_command,
 };
 use crate::report::output::Output;
 use oci_apparmor::error::Kind;
@@ -88,6 +92,7 @@ enum Command {
     Configure(configure::ConfigureArguments),
     Unconfigure(unconfigure::UnconfigureArguments),
     Living(living::LivingArguments),
+    RestoreAtEnd(restore_at_end::RestoreAtEndArguments),
 }
 
 /// The definition of the command line, from which man pages and completions are generated.
@@ -136,6 +141,7 @@ pub fn main() -> ExitCode {
         Command::Configure(arguments) => configure::run(arguments, output),
         Command::Unconfigure(arguments) => unconfigure::run(arguments, output),
         Command::Living(_) => living::run(output),
+        Command::RestoreAtEnd(arguments) => restore_at_end::run(arguments),
     };
     match done {
         Ok(code) => ExitCode::from(code),

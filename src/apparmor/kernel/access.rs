@@ -11,7 +11,7 @@ use std::thread;
 
 use nix::unistd::{Uid, geteuid, setfsuid};
 
-use crate::apparmor::kernel::securityfs::{Kernel, line};
+use crate::apparmor::kernel::securityfs::Kernel;
 use crate::error::{Error, Kind, Result};
 use crate::user_namespace;
 
@@ -70,13 +70,6 @@ impl Kernel {
             .with_remedy("run: oci-apparmor check")),
             Err(e) => Err(Error::io("open", &path, &e)),
         }
-    }
-
-    /// The parameter `audit`: `normal`, `quiet_denied`, `quiet`, `noquiet` or `all`. `None` if it
-    /// cannot be read; only root can.
-    #[must_use]
-    pub fn audit_parameter(&self) -> Option<String> {
-        line(&self.parameters.join("audit"))
     }
 
     /// Whether this kernel lists a feature, for example `caps/extended` or `network_v9`.
@@ -197,9 +190,6 @@ mod tests {
     fn a_kernel_without_apparmor_cannot_be_asked() {
         let (_d, kernel) = sys(&[]);
         assert_eq!(kernel.access_file().unwrap_err().kind(), Kind::KernelOff);
-        assert_eq!(kernel.audit_parameter(), None);
-        std::fs::write(kernel.parameters.join("audit"), "normal\n").unwrap();
-        assert_eq!(kernel.audit_parameter().as_deref(), Some("normal"));
         assert!(!kernel.has_feature("caps/extended"));
     }
 }

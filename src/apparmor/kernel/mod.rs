@@ -4,6 +4,7 @@
 //! A successful write does not prove that a profile is loaded: callers must look it up again.
 
 mod access;
+mod audit_mode;
 mod enforcement;
 mod features;
 mod listing;
@@ -14,6 +15,7 @@ mod raw_data;
 mod securityfs;
 
 pub use access::{AccessFile, AskedFor, Permissions};
+pub use audit_mode::AuditMode;
 pub use enforcement::{Enforcement, Off};
 pub use features::digest;
 pub use permission::{CannotLoad, may_load};

@@ -5,7 +5,7 @@ use std::cell::OnceCell;
 use crate::policy::masks;
 use crate::policy::question::{Asker, Dialect, Question, Ruling};
 use oci_apparmor::apparmor::blob::Declared;
-use oci_apparmor::apparmor::kernel::{AccessFile, AskedFor};
+use oci_apparmor::apparmor::kernel::{AccessFile, AskedFor, AuditMode};
 use oci_apparmor::apparmor::loaded::{Loaded, Mode};
 use oci_apparmor::error::{Error, Kind, Result};
 use oci_apparmor::node::Node;
@@ -48,8 +48,8 @@ pub(crate) struct LoadedPolicy<'n> {
     name: String,
     loaded: Loaded,
     file: AccessFile,
-    /// The parameter `audit` of AppArmor.
-    audit: Option<String>,
+    /// The parameter `audit` of AppArmor, if it can be read.
+    audit: Option<AuditMode>,
     /// What its compiled policy declares, or why that is unknown.
     declared: OnceCell<std::result::Result<Declared, String>>,
 }
@@ -72,7 +72,7 @@ impl<'n> LoadedPolicy<'n> {
             name: name.to_owned(),
             loaded,
             file,
-            audit: kernel.audit_parameter(),
+            audit: kernel.audit_mode().ok(),
             declared: OnceCell::new(),
         })
     }
@@ -143,10 +143,10 @@ impl<'n> LoadedPolicy<'n> {
     /// Whether an explicit rule denies, where the kernel says that a log entry is suppressed, or that
     /// it is not (`aa_apply_modes_to_perms()`, lib.c).
     fn explicit(&self, quiet: bool) -> Option<bool> {
-        match self.audit.as_deref() {
-            Some("normal") if quiet => Some(true),
+        match self.audit {
+            Some(AuditMode::Normal) if quiet => Some(true),
             // `flags=(audit)` logs these, too.
-            Some("normal") => match self.declared() {
+            Some(AuditMode::Normal) => match self.declared() {
                 Ok(declared) if declared.audits => None,
                 _ => Some(false),
             },
