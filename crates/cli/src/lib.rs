@@ -12,6 +12,7 @@
 //! | [`engine`] | the configuration of containerd, CRI-O, podman and docker | yes; its own table says which file |
 //! | [`lint`] | problems in profiles for containers | reads |
 //! | `learning` | rules from events into the source of a profile, and what proves them | yes |
+//! | `policy` | what a loaded profile allows, asked from the kernel | yes |
 //! | `guard` | puts something back when this process ends, also if it is killed | yes |
 //! | `report` | tables, JSON, colours and progress, for all commands | prints |
 
@@ -22,6 +23,7 @@ mod guard;
 mod help;
 mod learning;
 pub mod lint;
+mod policy;
 mod report;
 mod watch;
 
