@@ -140,6 +140,7 @@ files() {
 0644 docs/man/oci-apparmor-lint.8 $man/man8/oci-apparmor-lint.8
 0644 docs/man/oci-apparmor-load.8 $man/man8/oci-apparmor-load.8
 0644 docs/man/oci-apparmor-mode.8 $man/man8/oci-apparmor-mode.8
+0644 docs/man/oci-apparmor-new.8 $man/man8/oci-apparmor-new.8
 0644 docs/man/oci-apparmor-ps.8 $man/man8/oci-apparmor-ps.8
 0644 docs/man/oci-apparmor-render.8 $man/man8/oci-apparmor-render.8
 0644 docs/man/oci-apparmor-status.8 $man/man8/oci-apparmor-status.8

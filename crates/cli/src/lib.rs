@@ -11,7 +11,7 @@
 //! | `watch` | what `load --all --watch` waits for | reads |
 //! | [`engine`] | the configuration of containerd, CRI-O, podman and docker | yes; its own table says which file |
 //! | [`lint`] | problems in profiles for containers | reads |
-//! | `learning` | rules from events into the source of a profile, and what proves them | yes |
+//! | `learning` | profiles from what is known of containers and from what was seen | yes |
 //! | `policy` | what a loaded profile allows, asked from the kernel | yes |
 //! | `guard` | puts something back when this process ends, also if it is killed | yes |
 //! | `report` | tables, JSON, colours and progress, for all commands | prints |
@@ -33,8 +33,8 @@ use std::process::ExitCode;
 use clap::{ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::command::{
-    check, configure, denials, explain, gc, lint as lint_command, living, load, mode, ps, render,
-    restore_at_end, status, unconfigure, unload, watch as watch_command,
+    check, configure, denials, explain, gc, lint as lint_command, living, load, mode, new, ps,
+    render, restore_at_end, status, unconfigure, unload, watch as watch_command,
 };
 use crate::report::output::Output;
 use oci_apparmor::error::Kind;
@@ -91,6 +91,7 @@ enum Command {
     Render(render::RenderArguments),
     Configure(configure::ConfigureArguments),
     Unconfigure(unconfigure::UnconfigureArguments),
+    New(new::NewArguments),
     Living(living::LivingArguments),
     RestoreAtEnd(restore_at_end::RestoreAtEndArguments),
 }
@@ -140,6 +141,7 @@ pub fn main() -> ExitCode {
         Command::Render(arguments) => render::run(arguments, output),
         Command::Configure(arguments) => configure::run(arguments, output),
         Command::Unconfigure(arguments) => unconfigure::run(arguments, output),
+        Command::New(arguments) => new::run(arguments, output),
         Command::Living(_) => living::run(output),
         Command::RestoreAtEnd(arguments) => restore_at_end::run(arguments),
     };

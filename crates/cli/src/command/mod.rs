@@ -9,6 +9,7 @@ pub(crate) mod lint;
 pub(crate) mod living;
 pub(crate) mod load;
 pub(crate) mod mode;
+pub(crate) mod new;
 pub(crate) mod ps;
 pub(crate) mod render;
 pub(crate) mod restore_at_end;

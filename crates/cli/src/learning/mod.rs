@@ -1,5 +1,10 @@
-//! From the events of a profile to rules in its source.
+//! Profiles from what is known and from what was seen: the first text of a profile, and what is
+//! added to it.
 
-mod command_line;
+pub(crate) mod bundle;
+pub(crate) mod command;
+pub(crate) mod command_line;
 mod edit;
-mod replacement;
+pub(crate) mod replacement;
+mod rootfs;
+pub(crate) mod starting_profile;

@@ -1,0 +1,83 @@
+//! What a starting profile does not allow, although the container has it.
+
+/// Why a capability that the container has is not allowed unasked.
+pub(super) fn of_capability(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "sys_admin" => "it allows mounts, namespaces and most of what root may do on the node",
+        "sys_module" => "it loads code into the kernel",
+        "sys_rawio" => "it reads and writes the memory of the node",
+        "sys_ptrace" => "it reads and changes other processes",
+        "sys_boot" => "it restarts the node",
+        "sys_time" => "it sets the clock of the node",
+        "bpf" | "perfmon" => "it observes the kernel and all processes",
+        "checkpoint_restore" => "it restores processes with any state",
+        "dac_read_search" => "it reads every file of the node through a file handle",
+        "mac_admin" | "mac_override" => "it changes the policy of AppArmor",
+        "audit_control" => "it changes what the kernel audits",
+        "syslog" => "it reads the log of the kernel",
+        "net_admin" => "it changes network interfaces, routes and firewalls",
+        "linux_immutable" => "it makes files immutable",
+        _ => return None,
+    })
+}
+
+/// Sockets through which a process controls the node.
+const SOCKETS: [&str; 7] = [
+    "docker.sock",
+    "containerd.sock",
+    "crio.sock",
+    "podman.sock",
+    "cri-dockerd.sock",
+    "buildkitd.sock",
+    "kubelet.sock",
+];
+
+/// Directories of the node that hold its keys, its programs or its configuration.
+const DIRECTORIES: [&str; 18] = [
+    "",
+    "/bin",
+    "/boot",
+    "/dev",
+    "/etc",
+    "/home",
+    "/lib",
+    "/proc",
+    "/root",
+    "/run",
+    "/sbin",
+    "/sys",
+    "/usr",
+    "/var",
+    "/var/lib",
+    "/var/lib/kubelet",
+    "/var/run",
+    "/etc/kubernetes",
+];
+
+/// Where Kubernetes mounts the credentials of a pod's service account.
+const TOKEN: &str = "/secrets/kubernetes.io/serviceaccount";
+
+/// Why a bind mount is not allowed unasked.
+pub(super) fn of_bind(source: &str, destination: &str) -> Option<&'static str> {
+    let name = source.rsplit('/').next().unwrap_or_default();
+    if SOCKETS.contains(&name) {
+        return Some("this socket gives the rights of root on the node");
+    }
+    if DIRECTORIES.contains(&source.trim_end_matches('/')) {
+        return Some("this is a directory of the node; allow the files that the program needs");
+    }
+    if destination.trim_end_matches('/').ends_with(TOKEN) {
+        return Some("these are the credentials of the pod's service account");
+    }
+    None
+}
+
+/// Why a device node is not allowed unasked.
+pub(super) fn of_device(path: &str, kind: &str) -> Option<&'static str> {
+    match path {
+        "/dev/mem" | "/dev/kmem" | "/dev/port" => Some("this is the memory of the node"),
+        "/dev/kmsg" => Some("this is the log of the kernel"),
+        _ if kind == "b" => Some("this is a disk of the node"),
+        _ => None,
+    }
+}
