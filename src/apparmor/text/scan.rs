@@ -29,8 +29,6 @@ pub struct Profile {
     pub line: usize,
     /// The bytes from its first word up to its open brace.
     pub header: Range<usize>,
-    /// The bytes of its name, with quotes.
-    pub name_place: Range<usize>,
     /// Where the parenthesis of its flags closes, if it has flags.
     pub flags_end: Option<usize>,
     /// The bytes between its braces.
@@ -155,11 +153,10 @@ impl ProfileText {
             let outside = open.last().is_some_and(|b| matches!(b, Block::Group(true)));
             return Block::Group(outside || words.iter().any(|w| w == "deny"));
         }
-        let (name, place) = match first {
-            "profile" | "hat" => (words.get(1).map_or("", String::as_str), 1),
-            _ => (first.trim_start_matches('^'), 0),
+        let name = match first {
+            "profile" | "hat" => words.get(1).map_or("", String::as_str),
+            _ => first.trim_start_matches('^'),
         };
-        let name_place = statement.places.get(place).cloned();
         let name = match innermost(open).and_then(|parent| self.profiles.get(parent)) {
             Some(parent) => format!("{}//{name}", parent.name),
             None => name.to_owned(),
@@ -172,9 +169,8 @@ impl ProfileText {
         self.profiles.push(Profile {
             name,
             line: statement.line,
-            header: statement.start().unwrap_or(brace.start)..brace.start,
-            name_place: name_place.unwrap_or(brace.start..brace.start),
-            flags_end: flags_end.then(|| statement.end().saturating_sub(1)),
+            header: statement.place.start..brace.start,
+            flags_end: flags_end.then(|| statement.place.end.saturating_sub(1)),
             // Up to the closing brace, once that is known.
             body: brace.end..brace.end,
         });
@@ -191,8 +187,7 @@ impl ProfileText {
     }
 
     fn rule(&mut self, open: &[Block], statement: Statement) {
-        let place = statement.start().unwrap_or_default()..statement.end();
-        let Statement { line, words, .. } = statement;
+        let Statement { line, place, words } = statement;
         let Some(profile) = innermost(open) else {
             self.abi |= self.profiles.is_empty() && words.first().is_some_and(|w| w == "abi");
             return;
@@ -217,35 +212,22 @@ impl ProfileText {
 #[derive(Debug, Default)]
 struct Statement {
     line: usize,
+    place: Range<usize>,
     words: Vec<String>,
-    /// Where each word is in the text.
-    places: Vec<Range<usize>>,
 }
 
 impl Statement {
     fn push(&mut self, line: usize, place: Range<usize>, word: String) {
         if self.words.is_empty() {
             self.line = line;
+            self.place.start = place.start;
         }
-        match (self.words.last_mut(), self.places.last_mut()) {
+        self.place.end = place.end;
+        match self.words.last_mut() {
             // `peer = runc` means `peer=runc`.
-            (Some(last), Some(at)) if last.ends_with('=') || word.starts_with('=') => {
-                last.push_str(&word);
-                at.end = place.end;
-            }
-            _ => {
-                self.words.push(word);
-                self.places.push(place);
-            }
+            Some(last) if last.ends_with('=') || word.starts_with('=') => last.push_str(&word),
+            _ => self.words.push(word),
         }
-    }
-
-    fn start(&self) -> Option<usize> {
-        self.places.first().map(|place| place.start)
-    }
-
-    fn end(&self) -> usize {
-        self.places.last().map_or(0, |place| place.end)
     }
 }
 
@@ -332,11 +314,6 @@ mod tests {
             let flags = p.flags_end.map(|end| &text[end..end + 1]);
             (at(&p.header).trim_end(), flags, at(&p.body).trim())
         });
-        let names = scanned.profiles.iter().map(|p| at(&p.name_place));
-        assert_eq!(
-            names.collect::<Vec<_>>(),
-            ["\"o t\"", "^hat", "/bin/z", "open"]
-        );
         assert_eq!(
             profiles.collect::<Vec<_>>(),
             [
