@@ -11,6 +11,7 @@
 //! | `watch` | what `load --all --watch` waits for | reads |
 //! | [`engine`] | the configuration of containerd, CRI-O, podman and docker | yes; its own table says which file |
 //! | [`lint`] | problems in profiles for containers | reads |
+//! | `log` | where events of AppArmor come from, what is missing, and whose they are | reads |
 //! | `guard` | puts something back when this process ends, also if it is killed | yes |
 //! | `report` | tables, JSON, colours and progress, for all commands | prints |
 
@@ -20,6 +21,7 @@ pub mod engine;
 mod guard;
 mod help;
 pub mod lint;
+mod log;
 mod report;
 mod watch;
 
@@ -115,7 +117,7 @@ pub fn main() -> ExitCode {
     };
     let mut logger = env_logger::Builder::from_default_env();
     if arguments.verbose {
-        logger.filter_level(log::LevelFilter::Debug);
+        logger.filter_level(::log::LevelFilter::Debug);
     }
     logger
         .format(|out, record| writeln!(out, "{}: {}", record.level(), record.args()))
