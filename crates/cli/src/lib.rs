@@ -13,6 +13,7 @@
 //! | [`lint`] | problems in profiles for containers | reads |
 //! | `learning` | profiles from what is known of containers and from what was seen | yes |
 //! | `policy` | what a loaded profile allows, asked from the kernel | yes |
+//! | `log` | where events of AppArmor come from, what is missing, and whose they are | reads |
 //! | `guard` | puts something back when this process ends, also if it is killed | yes |
 //! | `report` | tables, JSON, colours and progress, for all commands | prints |
 
@@ -23,6 +24,8 @@ mod guard;
 mod help;
 mod learning;
 pub mod lint;
+
+mod log;
 mod policy;
 mod report;
 mod watch;
@@ -120,7 +123,7 @@ pub fn main() -> ExitCode {
     };
     let mut logger = env_logger::Builder::from_default_env();
     if arguments.verbose {
-        logger.filter_level(log::LevelFilter::Debug);
+        logger.filter_level(::log::LevelFilter::Debug);
     }
     logger
         .format(|out, record| writeln!(out, "{}: {}", record.level(), record.args()))
