@@ -24,7 +24,6 @@ mod guard;
 mod help;
 mod learning;
 pub mod lint;
-
 mod log;
 mod policy;
 mod report;
@@ -37,7 +36,7 @@ use clap::{ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::command::{
     check, configure, denials, explain, gc, lint as lint_command, living, load, mode, new, ps,
-    render, restore_at_end, status, unconfigure, unload, watch as watch_command,
+    render, restore_at_end, status, unconfigure, unload, watch as watch_command, why,
 };
 use crate::report::output::Output;
 use oci_apparmor::error::Kind;
@@ -86,6 +85,7 @@ enum Command {
     Check(check::CheckArguments),
     Explain(explain::ExplainArguments),
     Denials(denials::DenialsArguments),
+    Why(why::WhyArguments),
     Load(load::LoadArguments),
     Unload(unload::UnloadArguments),
     Mode(mode::ModeArguments),
@@ -135,6 +135,7 @@ pub fn main() -> ExitCode {
         Command::Check(arguments) => check::run(arguments, output),
         Command::Explain(arguments) => explain::run(arguments, output),
         Command::Denials(arguments) => denials::run(arguments, output),
+        Command::Why(arguments) => why::run(arguments, output),
         Command::Load(arguments) if arguments.watches() => watch_command::run(output),
         Command::Load(arguments) => load::run(arguments, output),
         Command::Unload(arguments) => unload::run(arguments, output),

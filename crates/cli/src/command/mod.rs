@@ -17,3 +17,4 @@ pub(crate) mod status;
 pub(crate) mod unconfigure;
 pub(crate) mod unload;
 pub(crate) mod watch;
+pub(crate) mod why;

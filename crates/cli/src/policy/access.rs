@@ -77,6 +77,11 @@ impl<'n> LoadedPolicy<'n> {
         })
     }
 
+    /// Its name.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// What the kernel knows of it.
     pub(crate) fn loaded(&self) -> &Loaded {
         &self.loaded

@@ -184,6 +184,17 @@ pub(crate) fn socket_type(name: &str) -> Option<u16> {
     place(name, &TYPES).or_else(|| unknown(name)?.parse().ok())
 }
 
+/// The number of a protocol of sockets (include/uapi/linux/in.h); 0 if there is no text.
+pub(crate) fn protocol(name: &str) -> Option<u16> {
+    match name {
+        "" => Some(0),
+        "icmp" => Some(1),
+        "tcp" => Some(6),
+        "udp" => Some(17),
+        number => number.parse().ok(),
+    }
+}
+
 /// The number by which AppArmor matches a signal: `term`, `SIGTERM`, `15`, `rtmin+3`, `exists`.
 pub(crate) fn signal(name: &str) -> Option<u8> {
     let name = name.to_ascii_lowercase();

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::process;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use crate::guard::{Guard, Restore};
 use crate::policy::access::{Answer, LoadedPolicy};
 use crate::policy::question::Question;
 use oci_apparmor::apparmor::blob;
@@ -17,15 +18,15 @@ use oci_apparmor::node::Node;
 /// what a killed process left can be found.
 const PREFIX: &str = "oci-apparmor.trial.";
 
-/// A profile under a throw-away name. No process can have it: it attaches to no program, and it is
-/// removed at the end. So its removal leaves nothing unconfined.
+/// A profile under a throw-away name, which is removed at the end. It attaches to no program, so no
+/// process has it, and its removal leaves nothing unconfined.
 #[derive(Debug)]
 pub(crate) struct Trial<'n> {
     node: &'n Node,
-    /// The name that the text gives it.
-    name: ProfileName,
     /// The name that it is loaded under.
     loaded: ProfileName,
+    /// Removes it at the end, also if this process is killed.
+    _guard: Guard,
 }
 
 impl<'n> Trial<'n> {
@@ -58,11 +59,12 @@ impl<'n> Trial<'n> {
         let renamed = blob::renamed(policy, name.as_str(), loaded.as_str())
             .map_err(|why| unusable(&why).with_remedy("run: oci-apparmor lint FILE"))?;
         remove_left(&node.kernel);
+        let guard = Guard::arm(&Restore::RemoveProfile(loaded.clone()))?;
         node.kernel.replace(&renamed)?;
         Ok(Self {
             node,
-            name: name.clone(),
             loaded,
+            _guard: guard,
         })
     }
 
@@ -83,20 +85,7 @@ impl<'n> Trial<'n> {
     }
 }
 
-impl Drop for Trial<'_> {
-    fn drop(&mut self) {
-        // What remains after a failure is removed by the next trial, once this process has ended.
-        if let Err(e) = self.node.kernel.remove(&self.loaded) {
-            log::warn!(
-                "{} is still loaded, for a trial of {}: {e}",
-                self.loaded,
-                self.name
-            );
-        }
-    }
-}
-
-/// Removes the profiles of processes that were killed before they could.
+/// Removes what is left of earlier trials, if both the process and its guard were killed.
 pub(crate) fn remove_left(kernel: &Kernel) {
     let left = |name: &str| {
         let number = name.strip_prefix(PREFIX)?.split('.').next()?;
