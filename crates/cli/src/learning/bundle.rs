@@ -21,6 +21,10 @@ pub(crate) struct KnownContainer {
     pub(crate) observed: Observed,
 }
 
+/// Where podman and CRI-O keep the bundles of containers, also of those that do not run
+/// (containers/storage).
+const STORAGE: &str = "/var/lib/containers/storage/overlay-containers";
+
 /// Directories with the state of containers, and directories of such directories: the roots that
 /// engines give to their runtimes (docs/engines.md).
 const ROOTS: [&str; 3] = ["/run/runc", "/run/crun", "/run/youki"];
@@ -56,6 +60,13 @@ impl KnownContainer {
                 }
             }
         }
+        for full in names(Path::new(STORAGE), id) {
+            let bundle = Path::new(STORAGE).join(&full).join("userdata");
+            let configuration = bundle.join("config.json");
+            if configuration.is_file() {
+                found.entry(full).or_insert((configuration, bundle));
+            }
+        }
         // An exact id is meant, even if others begin with it.
         let exact = found.remove(id);
         let one = match exact {
@@ -77,7 +88,7 @@ impl KnownContainer {
                 Kind::NotFound,
                 format!("no runtime has a container with the id {}", quoted(id)),
             )
-            .with_remedy("start it, and give its id, not its name; oci-apparmor ps lists ids")
+            .with_remedy("start it, and give its id as the engine prints it, not its name")
         })?;
         Self::read(&configuration, &bundle)
     }
@@ -107,16 +118,17 @@ fn with_prefix(id: &str) -> Vec<(PathBuf, String)> {
     roots.extend(records.into_iter().map(|record| record.root));
     roots.sort();
     roots.dedup();
-    let mut found = Vec::new();
-    for root in roots {
-        for entry in fs::read_dir(&root).into_iter().flatten().flatten() {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            if !id.is_empty() && name.starts_with(id) {
-                found.push((root.clone(), name));
-            }
-        }
-    }
-    found
+    let in_root = |root: PathBuf| names(&root, id).into_iter().map(move |n| (root.clone(), n));
+    roots.into_iter().flat_map(in_root).collect()
+}
+
+/// The entries of a directory that begin with `id`.
+fn names(directory: &Path, id: &str) -> Vec<String> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    names
+        .filter(|name| !id.is_empty() && name.starts_with(id))
+        .collect()
 }
 
 fn observed(spec: &ContainerSpec, root: Option<&RootDirectory>) -> Observed {

@@ -7,16 +7,13 @@ use crate::learning::starting_profile::section::Section;
 use crate::learning::starting_profile::spec::{ContainerSpec, SpecMount};
 
 /// Files that engines write and mount, so that containers read them.
-const OF_ENGINES: [&str; 5] = [
+const OF_ENGINES: [&str; 2] = ["/run/.containerenv", "/.dockerenv"];
+
+/// What every container has; the rules for all containers allow it.
+const USUAL: [&str; 12] = [
     "/etc/hostname",
     "/etc/hosts",
     "/etc/resolv.conf",
-    "/run/.containerenv",
-    "/.dockerenv",
-];
-
-/// Device nodes that every container has; the rules for all containers allow them.
-const USUAL: [&str; 9] = [
     "/dev/console",
     "/dev/full",
     "/dev/null",

@@ -27,7 +27,7 @@ fn config() -> Value {
             {"destination": "/srv/data", "type": "bind", "source": "/data", "options": ["rbind", "ro"]},
             {"destination": "/srv/work/", "type": "bind", "source": "/work", "options": ["rbind", "rw"]},
             {"destination": "/run/docker.sock", "source": "/run/docker.sock", "options": ["bind"]},
-            {"destination": "/etc/hosts", "type": "bind", "source": "/var/x/hosts", "options": ["rw", "bind"]},
+            {"destination": "/run/.containerenv", "type": "bind", "source": "/var/x/hosts", "options": ["rw", "bind"]},
         ],
         "linux": {
             "namespaces": [{"type": "pid"}, {"type": "network"}],
@@ -62,7 +62,7 @@ fn it_allows_what_the_configuration_says() {
         "/srv/data/ r,",
         "/srv/data/** r,",
         "/srv/work/** rwkl,",
-        "/etc/hosts r,",
+        "/run/.containerenv r,",
         "/dev/fuse rw,",
         "capability chown,",
         "network inet stream,",
