@@ -35,8 +35,8 @@ use std::process::ExitCode;
 use clap::{ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::command::{
-    check, configure, denials, explain, gc, lint as lint_command, living, load, mode, new, ps,
-    render, restore_at_end, status, unconfigure, unload, watch as watch_command, why,
+    check, configure, denials, explain, gc, learn, lint as lint_command, living, load, mode, new,
+    ps, render, restore_at_end, status, suggest, unconfigure, unload, watch as watch_command, why,
 };
 use crate::report::output::Output;
 use oci_apparmor::error::Kind;
@@ -95,6 +95,8 @@ enum Command {
     Configure(configure::ConfigureArguments),
     Unconfigure(unconfigure::UnconfigureArguments),
     New(new::NewArguments),
+    Suggest(suggest::SuggestArguments),
+    Learn(learn::LearnArguments),
     Living(living::LivingArguments),
     RestoreAtEnd(restore_at_end::RestoreAtEndArguments),
 }
@@ -146,6 +148,8 @@ pub fn main() -> ExitCode {
         Command::Configure(arguments) => configure::run(arguments, output),
         Command::Unconfigure(arguments) => unconfigure::run(arguments, output),
         Command::New(arguments) => new::run(arguments, output),
+        Command::Suggest(arguments) => suggest::run(arguments, output),
+        Command::Learn(arguments) => learn::run(arguments, output),
         Command::Living(_) => living::run(output),
         Command::RestoreAtEnd(arguments) => restore_at_end::run(arguments),
     };

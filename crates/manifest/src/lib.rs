@@ -65,5 +65,11 @@ pub struct Rendered {
     pub text: String,
 }
 
+/// Whether a text can be a path of a manifest: a pattern without escapes.
+#[must_use]
+pub fn is_path(text: &str) -> bool {
+    path::Path::parse(text).is_ok()
+}
+
 #[cfg(test)]
 mod tests;

@@ -205,17 +205,12 @@ impl YamlLines {
             .find_map(|(number, line)| Some((number, indentation(line)?)))
     }
 
+    /// The last line with text of a block.
     fn last(&self, block: Block) -> Option<usize> {
-        let numbered = self
-            .lines
-            .iter()
-            .enumerate()
-            .take(block.to)
-            .skip(block.from);
-        numbered
-            .filter(|(_, line)| indentation(line).is_some())
-            .last()
-            .map(|(number, _)| number)
+        let text = |number: &usize| self.lines.get(*number).and_then(|line| indentation(line));
+        (block.from..block.to)
+            .rev()
+            .find(|number| text(number).is_some())
     }
 
     /// The lines of the items of a list.

@@ -16,7 +16,9 @@ impl Draft {
     /// Whether nothing is to be added, not even a comment.
     pub(crate) fn is_empty(&self) -> bool {
         let is_empty = |s: &Suggestion| s.rules.is_empty() && s.flags.is_empty();
-        self.profiles.iter().all(|(_, suggestion)| is_empty(suggestion))
+        self.profiles
+            .iter()
+            .all(|(_, suggestion)| is_empty(suggestion))
     }
 
     /// All rules, with their profiles.

@@ -352,7 +352,9 @@ mod tests {
             }
             prop_assert!(old.peek().is_none());
             let body = ProfileText::scan(&text);
-            let body = body.profile("w").map(|p| text[body.profiles[p].body.clone()].trim().to_owned());
+            let body = body
+                .profile("w")
+                .map(|p| text.get(body.profiles[p].body.clone()).unwrap().trim().to_owned());
             let complete = body.is_some_and(|body| body.is_empty() || body.ends_with(','));
             let scanned = ProfileText::scan(&edited.text);
             if complete && edited.missing.is_empty() && !text.contains("/new") {

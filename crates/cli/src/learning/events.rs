@@ -82,7 +82,10 @@ impl<'t> ProfileEvents<'t> {
             return;
         }
         let profile = Collector::profile_of(event);
-        let Some(child) = profile.utf8().and_then(|p| p.strip_prefix(self.name.as_str())) else {
+        let Some(child) = profile
+            .utf8()
+            .and_then(|p| p.strip_prefix(self.name.as_str()))
+        else {
             return;
         };
         if !child.is_empty() && !child.starts_with("//") {

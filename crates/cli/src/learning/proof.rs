@@ -67,7 +67,9 @@ pub(crate) fn of(
                 let why = "a deny rule of the source forbids it";
                 proof.denied.push((access.what.clone(), why));
             }
-            _ => proof.denied.push((access.what.clone(), "no rule allows it")),
+            _ => proof
+                .denied
+                .push((access.what.clone(), "no rule allows it")),
         }
     }
     for (what, question) in canaries::all() {
