@@ -55,7 +55,9 @@ const OTHER_ACCESSES: [(&str, &str); 12] = [
 /// The shell's words that try these accesses, and print `allowed` or `denied` for each.
 fn other_accesses() -> String {
     let one = |(name, access): &(&str, &str)| {
-        format!("if ({access}) 2>/dev/null; then echo 'allowed {name}'; else echo 'denied {name}'; fi\n")
+        format!(
+            "if ({access}) 2>/dev/null; then echo 'allowed {name}'; else echo 'denied {name}'; fi\n"
+        )
     };
     OTHER_ACCESSES.iter().map(one).collect()
 }
@@ -106,9 +108,9 @@ impl Engine {
             let source = directory().join(mount).display().to_string();
             let read_only = if mount == "in" { "ro" } else { "rw" };
             match self {
-                Self::Containerd => format!(
-                    "--mount type=bind,src={source},dst=/{mount},options=rbind:{read_only}"
-                ),
+                Self::Containerd => {
+                    format!("--mount type=bind,src={source},dst=/{mount},options=rbind:{read_only}")
+                }
                 Self::Podman | Self::Docker => format!("-v {source}:/{mount}:{read_only}"),
             }
         });
@@ -175,7 +177,10 @@ impl Engine {
             // It takes a directory.
             Self::Containerd => return drop(image()),
         };
-        shell(&format!("tar -C {} -c . | {program} import - {IMAGE}", image().display()));
+        shell(&format!(
+            "tar -C {} -c . | {program} import - {IMAGE}",
+            image().display()
+        ));
     }
 }
 
@@ -222,7 +227,8 @@ impl Follower {
         assert!(self.child.wait().unwrap().success());
         let text = fs::read_to_string(&self.file).unwrap();
         let all = text.lines().map(|line| serde_json::from_str(line).unwrap());
-        all.filter(|event: &Value| event["profile"] == profile).collect()
+        all.filter(|event: &Value| event["profile"] == profile)
+            .collect()
     }
 }
 
@@ -305,7 +311,11 @@ fn a_profile_is_learnt_with_podman() {
     let words = other_accesses();
     let exec = engine.exec("web", &words);
     let out = run(exec[0], &exec[1..]).ok();
-    assert_eq!(out.matches("allowed").count(), OTHER_ACCESSES.len(), "{out}");
+    assert_eq!(
+        out.matches("allowed").count(),
+        OTHER_ACCESSES.len(),
+        "{out}"
+    );
     let id = run("podman", ["inspect", "--format", "{{.Id}}", "web"]).ok();
     new("web", &["--container", id.trim()]);
     shell(&engine.stop("web"));

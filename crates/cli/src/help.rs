@@ -13,7 +13,7 @@ const GROUPS: [(&str, &[&str]); 4] = [
         "Profiles",
         &["load", "unload", "mode", "gc", "lint", "render"],
     ),
-    ("Learn", &["new"]),
+    ("Learn", &["why", "new", "suggest", "learn"]),
     ("Engines", &["configure", "unconfigure"]),
 ];
 

@@ -77,6 +77,25 @@ impl Output {
         self.text(&table.render(self.width, self.colour))
     }
 
+    /// Prints a line for people about the output, to standard error. A reader that has gone away is
+    /// no error.
+    pub(crate) fn note(self, line: impl std::fmt::Display) {
+        let _ = io::stderr()
+            .lock()
+            .write_all(format!("{line}\n").as_bytes());
+    }
+
+    /// The same for a table.
+    pub(crate) fn note_table(self, table: &Table) {
+        let stderr = io::stderr();
+        let width = terminal_size_of(&stderr).map_or(80, |(Width(width), _)| width.into());
+        let width = stderr.is_terminal().then_some(width);
+        let colour = self.colour && stderr.is_terminal();
+        let _ = stderr
+            .lock()
+            .write_all(table.render(width, colour).as_bytes());
+    }
+
     /// Prints what `--json` asks for.
     ///
     /// # Errors
