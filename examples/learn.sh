@@ -50,8 +50,8 @@ clean() {
     } >/dev/null 2>&1
     # Do not delete through a storage that is still mounted.
     rm -rf --one-file-system "$work"
-    # Also what `suggest --apply` kept.
-    rm -f "$sources/$web" "$sources/$web".* "$sources/$job" "$sources/$job".*
+    # Also the sources that --apply kept.
+    rm -f "$sources/$web" "$sources/$job" /var/lib/oci-apparmor/replaced/learn-demo-*
     # shellcheck disable=SC2086 # paths without spaces
     [ -z "$made" ] || rmdir $made
     exit $status
@@ -130,8 +130,64 @@ answer=$("$work/test" "$(named "$web")" 2>&1) && fail "it works already: $answer
 expect 'Permission denied' "$(printf '%s\n' "$answer" | grep emerg | tail -n 1)" 'nginx cannot read its own configuration'
 "$work/stop" >/dev/null 2>&1
 
-step '3. `learn` runs it in complain mode, and suggests the rules that it lacks. They are proven before they are shown.'
+step '3. `learn` runs it while the profile only complains, and suggests the rules that it lacks.'
 show "oci-apparmor learn $web -- ./test $(named "$web")"
 answer=$(oci learn "$web" -- "$work/test" "$(named "$web")" 2>&1) ||
     { output "$answer" && fail 'learn failed'; }
-expect '/etc/nginx/nginx.conf r,' "$answer" 'the rules, as a diff'
+expect '/etc/nginx/nginx.conf r,' "$answer" 'the rules that it lacks, as a diff; nothing is changed yet'
+
+step '4. With --apply, the rules are added, and the profile enforces.'
+show "oci-apparmor learn $web --apply -- ./test $(named "$web")"
+answer=$(oci learn "$web" --apply -- "$work/test" "$(named "$web")" 2>&1) ||
+    { output "$answer" && fail 'learn failed'; }
+output "$(printf '%s\n' "$answer" | tail -n 8)"
+show "grep $web $kernel"
+expect "$web (enforce)" "$(grep "^$web (" "$kernel")" 'in enforce mode'
+
+step '5. The web server works, and nothing is denied.'
+oci denials --follow --profile "$web" >"$work/denials" 2>/dev/null &
+listener=$!
+sleep 1
+show "./serve $(named "$web")"
+answer=$("$work/serve" "$(named "$web")" 2>&1) || { output "$answer" && fail 'the web server does not work'; }
+expect 'it works' "$(printf '%s\n' "$answer" | tail -n 1)" 'the page, before and after nginx has read its configuration again'
+show "oci-apparmor denials --follow --profile $web"
+[ ! -s "$work/denials" ] || { output "$(cat "$work/denials")" && fail 'something is denied'; }
+good 'nothing'
+
+step '6. What it does not need is denied, in a process that is exec-ed, too.'
+tries='read x </etc/shadow; echo >/etc/passwd; echo >/var/www/html/index.html; /opt/tool'
+show "podman exec web busybox sh -c '$tries'"
+answer=$(pod exec web busybox sh -c "$tries" 2>&1) && fail "it is allowed: $answer"
+output "$answer"
+[ "$(printf '%s\n' "$answer" | grep -c 'ermission denied')" = 4 ] || fail 'expected four denials'
+good 'four times denied'
+sleep 1
+kill "$listener" 2>/dev/null && wait "$listener" || :
+show "oci-apparmor denials --follow --profile $web"
+expect '/etc/shadow' "$(cat "$work/denials")" 'and seen by `denials`'
+show "oci-apparmor why --profile $web --path /etc/shadow --path /etc/nginx/nginx.conf"
+answer=$(oci why --profile "$web" --path /etc/shadow --path /etc/nginx/nginx.conf 2>&1 || :)
+expect 'denied' "$answer" '`why` asks the loaded profile itself'
+"$work/stop" >/dev/null 2>&1
+
+# --- The job.
+
+step '7. The same for a shell job, without a container to start from.'
+show "oci-apparmor new $job --image-like shell"
+expect "wrote $sources/$job" "$(oci new "$job" --image-like shell 2>&1)" 'a profile to start from'
+show "oci-apparmor learn $job --apply -- ./sort-list $(named "$job")"
+answer=$(oci learn "$job" --apply -- "$work/sort-list" "$(named "$job")" 2>&1) ||
+    { output "$answer" && fail 'learn failed'; }
+expect '/out/' "$answer" 'the files that it writes'
+show "./sort-list $(named "$job")"
+expect $'apple\npear' "$("$work/sort-list" "$(named "$job")" 2>&1)" 'it works in enforce mode, with another temporary file'
+expect "$job (enforce)" "$(grep "^$job (" "$kernel")" 'and it is in enforce mode'
+
+printf '\n%sAll checks passed.%s' "$bold" "$plain"
+if [ "$kernel_is" = native ]; then
+    echo ' The containers, their storage and the sources of the profiles are removed. The profiles stay'
+    echo "loaded until the next boot; to unload them: oci-apparmor unload $web, oci-apparmor unload $job"
+else
+    echo ' The virtual machine is discarded.'
+fi

@@ -24,18 +24,6 @@ enum Engine {
     Containerd,
 }
 
-/// Reads and writes its two mounts, with a temporary file of a new name each time.
-const JOB: &str = "\
-set -e
-t=$(mktemp /tmp/job.XXXXXX)
-sort /in/list >$t
-grep -v '^#' $t >/out/result.new
-date >>/out/log
-mv /out/result.new /out/result
-rm $t
-cat /out/result
-";
-
 /// What neither workload needs; a process of the image may do all of it if nothing confines it.
 const OTHER_ACCESSES: [(&str, &str); 12] = [
     ("read shadow", ": </etc/shadow"),
@@ -75,28 +63,11 @@ fn image() -> PathBuf {
             fs::create_dir_all(directory().join(mount)).unwrap();
         }
         fs::write(directory().join("in/list"), "# fruits\npear\napple\n").unwrap();
-        let script = "\
-set -eu
-mkdir -p $0/usr/bin $0/usr/sbin $0/usr/lib $0/usr/lib64; cd $0
-for d in bin sbin lib lib64; do ln -s usr/$d $d; done
-mkdir -p etc proc sys dev run tmp root srv opt in out var/lib/nginx var/log/nginx var/www/html
-chmod 1777 tmp
-programs='/usr/sbin/nginx /usr/bin/dash /usr/bin/cat /usr/bin/sort /usr/bin/grep /usr/bin/date
-    /usr/bin/mktemp /usr/bin/rm /usr/bin/mv'
-libraries=$(ldd $programs | grep -o '/[^ ):]*\\.so[^ ):]*' | sort -u)
-cp -L --parents $programs $libraries .
-ln -s dash usr/bin/sh
-cp /bin/busybox usr/bin/busybox
-cp usr/bin/cat opt/tool
-cp -r /etc/nginx /etc/passwd /etc/group /etc/nsswitch.conf etc
-echo 'daemon off;' >>etc/nginx/nginx.conf
-echo it works >var/www/html/index.html
-echo secret >etc/shadow
-echo secret >root/key
-";
-        run("sh", ["-c", script, root.to_str().unwrap()]).ok();
-        fs::write(root.join("job.sh"), JOB).unwrap();
-        fs::write(root.join("more.sh"), format!("{JOB}{}", other_accesses())).unwrap();
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/learn-image.sh");
+        run(script, [&root]).ok();
+        let job = fs::read_to_string(root.join("job.sh")).unwrap();
+        let more = job + &other_accesses();
+        fs::write(root.join("more.sh"), more).unwrap();
     });
     root
 }

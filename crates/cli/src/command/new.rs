@@ -124,25 +124,29 @@ fn write(path: &Path, text: &str, force: bool) -> Result<()> {
 
 /// The two commands that follow.
 fn next(name: &ProfileName, started_by: Option<StartedBy>) -> String {
-    let learn = match started_by {
-        None | Some(StartedBy::Podman) => format!(
-            "Now learn what its programs need. Nothing is denied while they run:\n  \
-             oci-apparmor learn {name} -- podman run --rm --runtime oci-apparmor --annotation \
-             {PLAIN_KEY}={name} IMAGE\n"
+    let (before, command) = match started_by {
+        None | Some(StartedBy::Podman) => (
+            String::new(),
+            format!(
+                " -- podman run --rm --runtime oci-apparmor --annotation {PLAIN_KEY}={name} IMAGE"
+            ),
         ),
-        Some(StartedBy::Docker) => format!(
-            "Now learn what its programs need. Nothing is denied while they run:\n  \
-             oci-apparmor learn {name} -- docker run --rm --runtime oci-apparmor --security-opt \
-             apparmor={name} IMAGE\n"
+        Some(StartedBy::Docker) => (
+            String::new(),
+            format!(
+                " -- docker run --rm --runtime oci-apparmor --security-opt apparmor={name} IMAGE"
+            ),
         ),
-        Some(StartedBy::Kubernetes) => format!(
-            "Give the pod the annotation {CONTAINER_KEY}CONTAINER: localhost/{name}\n\
-             Now learn what its programs need. Create the pod again meanwhile:\n  \
-             oci-apparmor learn {name} --for 10m\n"
+        Some(StartedBy::Kubernetes) => (
+            format!("Create the pod again, with {CONTAINER_KEY}CONTAINER: localhost/{name}\n"),
+            " --for 10m".to_owned(),
         ),
     };
     format!(
-        "\n{learn}Then read what is suggested, and add it:\n  \
-         oci-apparmor suggest {name} --apply\n"
+        "\n{before}Learn what its programs need, while they do all that they have to. Nothing is \
+         denied meanwhile:\n  \
+         oci-apparmor learn {name}{command}\n\
+         If the rules that it prints are right, add them:\n  \
+         oci-apparmor learn {name} --apply{command}\n"
     )
 }
