@@ -15,7 +15,6 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use oci_apparmor::apparmor::kernel::Kernel;
 use oci_apparmor::apparmor::name::ProfileName;
-use oci_apparmor::child;
 use oci_apparmor::error::{Error, Kind, Result, foreign, reason};
 use oci_apparmor::node::Node;
 use oci_apparmor::profiles::Store;
@@ -106,7 +105,9 @@ impl Guard {
             .current_dir("/")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped());
-        let mut started = child::spawn(&mut command).map_err(|e| failed(&reason(&e)))?;
+        // Not by `child::spawn`: its thread has a descriptor table of its own, so the pipes would not
+        // exist in this one.
+        let mut started = command.spawn().map_err(|e| failed(&reason(&e)))?;
         let answer = started
             .stdout
             .as_mut()
