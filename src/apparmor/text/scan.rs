@@ -46,8 +46,14 @@ pub struct ProfileRule {
     pub profile: usize,
     /// Whether it is a `deny` rule.
     pub deny: bool,
-    /// Its words after qualifiers such as `audit`, `deny` and `owner`, without quotes. A group in
-    /// parentheses is one word, and so is `key=value`.
+    /// Its qualifiers, for example `audit`, `deny` and `owner`, with those of the blocks around it.
+    pub qualifiers: Vec<String>,
+    /// Its bytes behind its qualifiers, without the comma.
+    pub unqualified: Range<usize>,
+    /// Whether it stands in an `if` block.
+    pub conditional: bool,
+    /// Its words after the qualifiers, without quotes. A group in parentheses is one word, and so is
+    /// `key=value`.
     pub words: Vec<String>,
 }
 
@@ -58,6 +64,10 @@ pub struct Include {
     pub line: usize,
     /// Its target as written, with `<>` or quotes.
     pub target: String,
+    /// The index of the profile that it stands in.
+    pub profile: Option<usize>,
+    /// Whether it stands in an `if` block.
+    pub conditional: bool,
 }
 
 /// Whether a word may precede a rule or a block of rules.
@@ -69,11 +79,13 @@ fn qualifies(word: &str) -> bool {
 }
 
 /// What an open brace belongs to.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 enum Block {
     Profile(usize),
-    /// A block of rules, and whether they are `deny` rules.
-    Group(bool),
+    /// A block of rules with these qualifiers.
+    Group(Vec<String>),
+    /// An `if` block.
+    Conditional,
 }
 
 impl ProfileText {
@@ -88,7 +100,12 @@ impl ProfileText {
             let place = tokens.place();
             match token {
                 Token::Word(line, word) => pending.push(line, place, word),
-                Token::Include(at, target) => scanned.includes.push(Include { line: at, target }),
+                Token::Include(at, target) => scanned.includes.push(Include {
+                    line: at,
+                    target,
+                    profile: innermost(&open),
+                    conditional: is_conditional(&open),
+                }),
                 // An assignment ends with its line, not with a comma.
                 Token::Newline => {
                     if assigns(&pending.words.join(" ")) {
@@ -149,9 +166,11 @@ impl ProfileText {
     fn opened(&mut self, open: &[Block], statement: &Statement, brace: &Range<usize>) -> Block {
         let words = &statement.words;
         let first = words.first().map_or("", String::as_str);
-        if matches!(first, "if" | "else") || words.iter().all(|w| qualifies(w)) {
-            let outside = open.last().is_some_and(|b| matches!(b, Block::Group(true)));
-            return Block::Group(outside || words.iter().any(|w| w == "deny"));
+        if matches!(first, "if" | "else") {
+            return Block::Conditional;
+        }
+        if words.iter().all(|w| qualifies(w)) {
+            return Block::Group(words.clone());
         }
         let name = match first {
             "profile" | "hat" => words.get(1).map_or("", String::as_str),
@@ -187,21 +206,29 @@ impl ProfileText {
     }
 
     fn rule(&mut self, open: &[Block], statement: Statement) {
-        let Statement { line, place, words } = statement;
         let Some(profile) = innermost(open) else {
-            self.abi |= self.profiles.is_empty() && words.first().is_some_and(|w| w == "abi");
+            let first = statement.words.first();
+            self.abi |= self.profiles.is_empty() && first.is_some_and(|w| w == "abi");
             return;
         };
-        let denying = matches!(open.last(), Some(Block::Group(true)));
-        let qualifiers = words.iter().take_while(|w| qualifies(w)).count();
-        let deny = denying || words.iter().take(qualifiers).any(|w| w == "deny");
-        let words: Vec<String> = words.into_iter().skip(qualifiers).collect();
+        let mut qualifiers = qualifiers_around(open);
+        let own = statement.words.iter().take_while(|w| qualifies(w)).count();
+        let Statement {
+            line,
+            place,
+            mut words,
+            starts,
+        } = statement;
+        qualifiers.extend(words.drain(..own));
         if words.first().is_some_and(|w| w != "abi") {
             self.rules.push(ProfileRule {
                 line,
+                unqualified: starts.get(own).copied().unwrap_or(place.end)..place.end,
                 place,
                 profile,
-                deny,
+                deny: qualifiers.iter().any(|w| w == "deny"),
+                qualifiers,
+                conditional: is_conditional(open),
                 words,
             });
         }
@@ -214,6 +241,8 @@ struct Statement {
     line: usize,
     place: Range<usize>,
     words: Vec<String>,
+    /// Where each word begins.
+    starts: Vec<usize>,
 }
 
 impl Statement {
@@ -226,16 +255,39 @@ impl Statement {
         match self.words.last_mut() {
             // `peer = runc` means `peer=runc`.
             Some(last) if last.ends_with('=') || word.starts_with('=') => last.push_str(&word),
-            _ => self.words.push(word),
+            _ => {
+                self.words.push(word);
+                self.starts.push(place.start);
+            }
         }
     }
+}
+
+/// The qualifiers of the blocks around a rule, up to its profile.
+fn qualifiers_around(open: &[Block]) -> Vec<String> {
+    let inside = open.iter().rposition(|b| matches!(b, Block::Profile(_)));
+    let groups = open
+        .iter()
+        .skip(inside.map_or(0, |at| at.saturating_add(1)));
+    groups
+        .filter_map(|block| match block {
+            Block::Group(words) => Some(words.clone()),
+            _ => None,
+        })
+        .flatten()
+        .collect()
+}
+
+/// Whether an `if` block is around a rule, or around its profile.
+fn is_conditional(open: &[Block]) -> bool {
+    open.iter().any(|b| matches!(b, Block::Conditional))
 }
 
 /// The innermost open profile, which a rule belongs to.
 fn innermost(open: &[Block]) -> Option<usize> {
     open.iter().rev().find_map(|block| match block {
         Block::Profile(index) => Some(*index),
-        Block::Group(_) => None,
+        Block::Group(_) | Block::Conditional => None,
     })
 }
 
@@ -297,6 +349,14 @@ mod tests {
         let found: Vec<_> = found.iter().map(|(l, d, w)| (*l, *d, &**w)).collect();
         assert_eq!(found, rules);
         assert_eq!(text.rules[5].profile, 1);
+        let qualified = |index: usize| text.rules[index].qualifiers.join(" ");
+        assert_eq!(
+            [2, 5, 6, 8].map(qualified),
+            ["audit deny", "owner", "deny", ""]
+        );
+        assert!(text.rules[7].conditional && !text.rules[6].conditional);
+        let inside: Vec<_> = text.includes.iter().map(|i| i.profile).collect();
+        assert_eq!(inside, [None, Some(0), Some(0)]);
         assert_eq!(text.line_of("o t"), Some(19));
         let mut apps = text.expand("@{apps}");
         apps.sort();

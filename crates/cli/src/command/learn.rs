@@ -14,6 +14,7 @@ use crate::learning::replacement::Target;
 use crate::learning::starting_profile::{Observed, StartingProfile};
 use crate::learning::suggestion::Evidence;
 use crate::log::{Entry, EventLog, LogOptions, SourceKind};
+use crate::policy::trial::Trial;
 use crate::report::output::Output;
 use crate::report::users::Users;
 use oci_apparmor::apparmor::loaded::Mode;
@@ -109,7 +110,11 @@ pub(crate) fn run(arguments: &LearnArguments, output: Output) -> Result<u8> {
         write_source(&name, &node, output)?;
     }
     let guard = complain(&store, &name, output)?;
-    let mut events = ProfileEvents::new(&name, None);
+    // A program that no rule allows to execute has no rules at all in complain mode, so its events
+    // are also about what the profile allows.
+    let known = Subject::of(&node, name.clone())?.text.policy;
+    let known = Trial::load(&node, known.as_bytes(), &name)?;
+    let mut events = ProfileEvents::new(&name, Some(&known));
     let begun = std::time::SystemTime::now();
     let code = watch(arguments, &signals, &mut log, &mut events, output)?;
     drain(&mut log, &mut events)?;
@@ -123,14 +128,29 @@ pub(crate) fn run(arguments: &LearnArguments, output: Output) -> Result<u8> {
     // A service that needs the new rules must not meet the old ones in enforce mode.
     let done = match arguments.how.apply {
         true => {
-            let done = subject
-                .and_then(|subject| finish(&arguments.how, subject, &evidence, None, code, output));
+            let done = subject.and_then(|subject| {
+                finish(
+                    &arguments.how,
+                    subject,
+                    &evidence,
+                    Some(&known),
+                    code,
+                    output,
+                )
+            });
             enforce(&store, &name, guard, output)?;
             done
         }
         false => {
             enforce(&store, &name, guard, output)?;
-            finish(&arguments.how, subject?, &evidence, None, code, output)
+            finish(
+                &arguments.how,
+                subject?,
+                &evidence,
+                Some(&known),
+                code,
+                output,
+            )
         }
     };
     done.map(|()| code.unwrap_or_default())

@@ -245,7 +245,13 @@ pub(crate) fn finish(
     match applied {
         Some((replaced, mode)) => applied_notes(&name, &target, &replaced, &mode, output),
         None if change.is_change() => {
-            output.note("to put it into force, add: --apply");
+            let since = match evidence.since {
+                Some(since) => format!(" --since {}", humantime::format_rfc3339_seconds(since)),
+                None => String::new(),
+            };
+            output.note(format!(
+                "to put it into force, run: oci-apparmor suggest {name}{since} --apply"
+            ));
         }
         None => {}
     }

@@ -3,12 +3,11 @@
 use clap::{ArgGroup, Args};
 use serde::Serialize;
 
-use crate::policy::access::{Answer, LoadedPolicy};
 use crate::policy::bits;
+use crate::policy::explanation::{Explanation, ExplanationJson, explain};
 use crate::policy::numbers;
 use crate::policy::question::{MountCall, Question};
 use crate::report::output::Output;
-use oci_apparmor::apparmor::loaded::Mode;
 use oci_apparmor::apparmor::name::Label;
 use oci_apparmor::containers::record::Record;
 use oci_apparmor::containers::records;
@@ -96,6 +95,12 @@ pub(crate) struct WhyArguments {
     /// readby, tracedby (trace).
     #[arg(long)]
     access: Option<String>,
+    /// Do not look for the lines of the source that decide
+    ///
+    /// To find them, single rules are compiled and loaded under a throw-away name, which takes a
+    /// second or two.
+    #[arg(long)]
+    no_lines: bool,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -105,32 +110,7 @@ pub(crate) struct WhyArguments {
 #[derive(Debug, Serialize)]
 struct WhyJson<'w> {
     label: String,
-    answers: Vec<AnswerJson<'w>>,
-}
-
-/// The answer to one question.
-#[derive(Debug, Serialize)]
-struct AnswerJson<'w> {
-    access: String,
-    answer: &'static str,
-    profiles: Vec<ProfileAnswerJson<'w>>,
-}
-
-/// What one profile of a stack says.
-#[derive(Debug, Serialize)]
-struct ProfileAnswerJson<'w> {
-    profile: &'w str,
-    mode: Mode,
-    answer: &'static str,
-    explicit: Option<bool>,
-    reason: Option<&'w str>,
-}
-
-/// What one profile says about one access.
-struct ProfileAnswer {
-    profile: String,
-    mode: Mode,
-    answer: Answer,
+    answers: Vec<ExplanationJson<'w>>,
 }
 
 pub(crate) fn run(arguments: &WhyArguments, output: Output) -> Result<u8> {
@@ -138,127 +118,22 @@ pub(crate) fn run(arguments: &WhyArguments, output: Output) -> Result<u8> {
     let node = Node::with(Settings::load().unwrap_or_default());
     let label = arguments.label()?;
     let questions = arguments.questions()?;
-    let policies: Vec<LoadedPolicy<'_>> = label
-        .components()
-        .iter()
-        .map(|name| LoadedPolicy::open(&node, name.as_str()))
-        .collect::<Result<_>>()?;
-    let mut answered = Vec::new();
-    for question in &questions {
-        let answers: Vec<ProfileAnswer> = policies
-            .iter()
-            .map(|policy| ProfileAnswer {
-                profile: policy.name().to_owned(),
-                mode: policy.loaded().mode,
-                answer: policy.ask(question),
-            })
-            .collect();
-        answered.push((question, answers));
-    }
+    let explanations = explain(&node, &label, &questions, !arguments.no_lines)?;
     match arguments.json {
         true => output.json(&WhyJson {
             label: label.to_string(),
-            answers: answered.iter().map(|(q, a)| AnswerJson::of(q, a)).collect(),
+            answers: explanations.iter().map(Explanation::json).collect(),
         })?,
-        false => {
-            for (question, answers) in &answered {
-                for answer in answers {
-                    output.line(format!("{question}: {}", answer.sentence()))?;
-                }
-            }
-        }
+        false => explanations
+            .iter()
+            .try_for_each(|explanation| output.text(&explanation.text()))?,
     }
-    let words: Vec<&str> = answered.iter().map(|(_, a)| overall(a)).collect();
+    let is = |word: &str| explanations.iter().any(|e| e.word() == word);
     Ok(match () {
-        () if words.contains(&"denied") => Kind::Policy.exit_code(),
-        () if words.contains(&"unknown") => Kind::Internal.exit_code(),
+        () if is("denied") => Kind::Policy.exit_code(),
+        () if is("unknown") => Kind::Internal.exit_code(),
         () => 0,
     })
-}
-
-impl ProfileAnswer {
-    /// The word for the answer, in the mode that the profile has: complain mode allows what no rule
-    /// allows, but not what a `deny` rule refuses.
-    fn word(&self) -> &'static str {
-        match &self.answer {
-            Answer::Allowed => "allowed",
-            Answer::AllowedForOwner => "allowed-for-owner",
-            Answer::AllowedForOthers => "allowed-for-others",
-            Answer::NotMediated => "not-mediated",
-            Answer::Unknown(_) => "unknown",
-            Answer::Denied { explicit } => match (self.mode, explicit) {
-                (Mode::Complain, Some(false)) => "complains",
-                _ => "denied",
-            },
-        }
-    }
-
-    fn sentence(&self) -> String {
-        let name = &self.profile;
-        match &self.answer {
-            Answer::Allowed => format!("allowed by {name}"),
-            Answer::AllowedForOwner => {
-                format!("allowed by {name}, but only if the process's user owns the file")
-            }
-            Answer::AllowedForOthers => {
-                format!("allowed by {name}, but only if the process's user does not own the file")
-            }
-            Answer::NotMediated => {
-                format!("allowed: {name} says nothing about accesses of this kind")
-            }
-            Answer::Unknown(why) => format!("unknown: {why}"),
-            Answer::Denied { explicit } => match (self.mode, explicit) {
-                (Mode::Complain, Some(false)) => format!(
-                    "allowed and logged: no rule of {name} allows it, and {name} is in complain mode"
-                ),
-                (_, Some(false)) => format!("denied: no rule of {name} allows it"),
-                (_, Some(true)) => {
-                    format!("denied by a deny rule of {name}; nothing of this is logged")
-                }
-                (_, None) => format!("denied by {name}"),
-            },
-        }
-    }
-}
-
-/// What a stack says: every profile of it must allow an access.
-fn overall(answers: &[ProfileAnswer]) -> &'static str {
-    const BY_WEIGHT: [&str; 7] = [
-        "denied",
-        "unknown",
-        "allowed-for-owner",
-        "allowed-for-others",
-        "complains",
-        "allowed",
-        "not-mediated",
-    ];
-    let has = |word: &&str| answers.iter().any(|answer| answer.word() == *word);
-    BY_WEIGHT.into_iter().find(has).unwrap_or("unknown")
-}
-
-impl<'w> AnswerJson<'w> {
-    fn of(question: &Question, answers: &'w [ProfileAnswer]) -> Self {
-        Self {
-            access: question.to_string(),
-            answer: overall(answers),
-            profiles: answers
-                .iter()
-                .map(|answer| ProfileAnswerJson {
-                    profile: &answer.profile,
-                    mode: answer.mode,
-                    answer: answer.word(),
-                    explicit: match answer.answer {
-                        Answer::Denied { explicit } => explicit,
-                        _ => None,
-                    },
-                    reason: match &answer.answer {
-                        Answer::Unknown(why) => Some(why),
-                        _ => None,
-                    },
-                })
-                .collect(),
-        }
-    }
 }
 
 impl WhyArguments {

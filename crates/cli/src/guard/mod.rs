@@ -6,17 +6,15 @@
 
 mod audit_parameter;
 
-use std::io::{self, PipeReader, PipeWriter, Read, Write};
+use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 
 use nix::sys::signal::SigSet;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use oci_apparmor::apparmor::kernel::Kernel;
 use oci_apparmor::apparmor::name::ProfileName;
-use oci_apparmor::child;
-use oci_apparmor::containers::learning;
 use oci_apparmor::error::{Error, Kind, Result, foreign, reason};
 use oci_apparmor::node::Node;
 use oci_apparmor::profiles::Store;
@@ -88,15 +86,7 @@ impl Restore {
 #[derive(Debug)]
 pub(crate) struct Guard {
     /// `None` once it has restored.
-    running: Option<Running>,
-}
-
-/// The child, and this end of its standard input and output. It runs until `input` is closed.
-#[derive(Debug)]
-struct Running {
-    child: Child,
-    input: PipeWriter,
-    output: PipeReader,
+    child: Option<Child>,
 }
 
 impl Guard {
@@ -108,32 +98,28 @@ impl Guard {
     pub(crate) fn arm(restore: &Restore) -> Result<Self> {
         let failed =
             |why: &str| Error::new(Kind::Internal, format!("cannot prepare to restore: {why}"));
-        // The pipes are made here: `child::spawn()` starts it in a thread whose descriptors end with
-        // the thread.
-        let pipes = io::pipe().and_then(|input| Ok((input, io::pipe()?)));
-        let ((its_input, input), (output, its_output)) = pipes.map_err(|e| failed(&reason(&e)))?;
         let mut command = Command::new("/proc/self/exe");
         command
             .arg(COMMAND)
             .args(restore.words())
             .current_dir("/")
-            .stdin(Stdio::from(its_input))
-            .stdout(Stdio::from(its_output));
-        let child = child::spawn(&mut command).map_err(|e| failed(&reason(&e)))?;
-        // With its ends of the pipes, which would keep them open.
-        drop(command);
-        let mut running = Running {
-            child,
-            input,
-            output,
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
+        // Not by `child::spawn`: its thread has a descriptor table of its own, so the pipes would not
+        // exist in this one.
+        let mut started = command.spawn().map_err(|e| failed(&reason(&e)))?;
+        let answer = started
+            .stdout
+            .as_mut()
+            .map(|output| answer(output, READY.len()));
+        let guard = Self {
+            child: Some(started),
         };
-        let answered = answer(&mut running.output, READY.len());
-        match answered {
-            Ok(text) if text == READY => Ok(Self {
-                running: Some(running),
-            }),
-            Ok(text) => Err(failed(&rest(text, running))),
-            Err(e) => Err(failed(&reason(&e))),
+        match answer {
+            Some(Ok(text)) if text == READY => Ok(guard),
+            Some(Ok(text)) => Err(failed(&rest(text, guard))),
+            Some(Err(e)) => Err(failed(&reason(&e))),
+            None => Err(failed("it has no output")),
         }
     }
 
@@ -146,23 +132,24 @@ impl Guard {
     }
 
     fn end(&mut self) -> Result<()> {
-        let Some(running) = self.running.take() else {
+        let Some(mut child) = self.child.take() else {
             return Ok(());
         };
-        let Running {
-            mut child,
-            input,
-            mut output,
-        } = running;
-        drop(input);
+        drop(child.stdin.take());
         let failed = |why: &str| Error::new(Kind::Internal, format!("cannot restore: {why}"));
-        let said = answer(&mut output, usize::MAX);
+        let said = child
+            .stdout
+            .take()
+            .map(|mut output| answer(&mut output, usize::MAX));
         let status = child.wait().map_err(|e| failed(&reason(&e)))?;
         match said {
-            Ok(text) if text.is_empty() && status.success() => Ok(()),
-            Ok(text) if text.is_empty() => Err(failed(&format!("the guard ended with {status}"))),
-            Ok(text) => Err(failed(&foreign(&text))),
-            Err(e) => Err(failed(&reason(&e))),
+            Some(Ok(text)) if text.is_empty() && status.success() => Ok(()),
+            Some(Ok(text)) if text.is_empty() => {
+                Err(failed(&format!("the guard ended with {status}")))
+            }
+            Some(Ok(text)) => Err(failed(&foreign(&text))),
+            Some(Err(e)) => Err(failed(&reason(&e))),
+            None => Ok(()),
         }
     }
 }
@@ -176,15 +163,18 @@ impl Drop for Guard {
 }
 
 /// What the child says after the beginning of a message: why it failed.
-fn rest(beginning: String, mut running: Running) -> String {
-    let more = answer(&mut running.output, usize::MAX).unwrap_or_default();
+fn rest(beginning: String, mut guard: Guard) -> String {
+    let output = guard.child.as_mut().and_then(|child| child.stdout.as_mut());
+    let more = output.and_then(|output| answer(output, usize::MAX).ok());
     // It has ended, and has nothing to restore.
-    let _ = running.child.wait();
-    foreign(&(beginning + &more))
+    if let Some(mut child) = guard.child.take() {
+        let _ = child.wait();
+    }
+    foreign(&(beginning + &more.unwrap_or_default()))
 }
 
 /// At most `length` bytes of what the child says until it closes its output.
-fn answer(output: &mut PipeReader, length: usize) -> io::Result<String> {
+fn answer(output: &mut ChildStdout, length: usize) -> io::Result<String> {
     let limit = Timespec {
         tv_sec: LIMIT,
         tv_nsec: 0,

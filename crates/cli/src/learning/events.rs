@@ -1,18 +1,22 @@
 //! The events of one profile and its children: what they teach, and what is asked to prove it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::policy::access::Answer;
 use crate::policy::question::Question;
 use crate::policy::trial::Trial;
 use oci_apparmor::apparmor::name::ProfileName;
 use oci_apparmor_audit::event::Event;
+use oci_apparmor_audit::rule::lineage::Lineage;
 use oci_apparmor_audit::rule::{Learnt, PolicyRule};
 use oci_apparmor_audit::suggestion::{Collector, Suggestion, SuggestionOptions};
 use oci_apparmor_audit::text::OutsideText;
 
 /// How many different accesses are kept to be asked for.
 const MOST_ACCESSES: usize = 10_000;
+
+/// How many programs are counted.
+const MOST_PROGRAMS: usize = 1000;
 
 /// One access that an event was about.
 #[derive(Debug, Clone)]
@@ -58,6 +62,11 @@ pub(crate) struct ProfileEvents<'t> {
     pub not_kept: u64,
     /// How many have no question.
     pub without_question: u64,
+    /// How many programs ran under a profile that complain mode made for them. Such a profile has no
+    /// rules, so the kernel mediates only files and capabilities for it (`RULE_MEDIATES()`,
+    /// security/apparmor/include/policy.h).
+    pub unwatched: u64,
+    programs: BTreeSet<OutsideText>,
 }
 
 impl<'t> ProfileEvents<'t> {
@@ -73,6 +82,8 @@ impl<'t> ProfileEvents<'t> {
             allowed_already: 0,
             not_kept: 0,
             without_question: 0,
+            unwatched: 0,
+            programs: BTreeSet::new(),
         }
     }
 
@@ -92,6 +103,7 @@ impl<'t> ProfileEvents<'t> {
             return;
         }
         self.count = self.count.saturating_add(1);
+        self.see_program(event);
         let (Learnt::Rule(rule) | Learnt::Flag(_, Some(rule))) = Learnt::of(event) else {
             return self.collector.add(event);
         };
@@ -117,6 +129,16 @@ impl<'t> ProfileEvents<'t> {
             self.accesses.insert(asked, access);
         } else {
             self.not_kept = self.not_kept.saturating_add(1);
+        }
+    }
+
+    fn see_program(&mut self, event: &Event) {
+        let name = event.profile().map_or(&[][..], OutsideText::bytes);
+        if let Some(program) = Lineage::of(name).programs.last()
+            && self.programs.len() < MOST_PROGRAMS
+            && self.programs.insert(OutsideText::new(*program))
+        {
+            self.unwatched = self.unwatched.saturating_add(1);
         }
     }
 

@@ -7,7 +7,7 @@ use crate::learning::events::{ProfileEvents, SeenAccess};
 use crate::policy::access::Answer;
 use crate::policy::trial::Trial;
 use oci_apparmor::apparmor::name::ProfileName;
-use oci_apparmor::error::Result;
+use oci_apparmor::error::{Kind, Result};
 use oci_apparmor::node::Node;
 use oci_apparmor_audit::rule::PolicyRule;
 
@@ -50,11 +50,14 @@ pub(crate) fn of(
     let trial = Trial::load(node, text, &name.root())?;
     let mut proof = Proof::default();
     for (child, question, access) in events.accesses() {
-        // Without such a child in the text, nothing can be asked.
-        let Ok(policy) = trial.policy(child) else {
-            let why = "the source does not declare the child";
-            proof.denied.push((access.what.clone(), why));
-            continue;
+        let policy = match trial.policy(child) {
+            Ok(policy) => policy,
+            Err(e) if e.kind() == Kind::NotFound && !child.is_empty() => {
+                let why = "the source does not declare the child";
+                proof.denied.push((access.what.clone(), why));
+                continue;
+            }
+            Err(e) => return Err(e),
         };
         let answer = policy.ask(question);
         match &answer {

@@ -53,9 +53,6 @@ fn row(profile: &str, rule: &SuggestedRule) -> Row {
     }
     if let Some(danger) = rule.danger {
         row.note(format!("not granted, only a comment: {danger}"));
-    } else if !rule.alternatives.is_empty() {
-        let others = rule.alternatives.iter().map(ToString::to_string);
-        row.note(format!("or: {}", Vec::from_iter(others).join(" or ")));
     }
     row
 }
@@ -92,6 +89,24 @@ pub(crate) fn lines(
                 "not learnt, {events} of {profile}: too many different accesses"
             ));
         }
+    }
+    if change
+        .draft
+        .rules()
+        .any(|(_, rule)| !rule.alternatives.is_empty())
+    {
+        lines.push(
+            "programs that are executed keep the profile (ix); instead of ix, a rule can say Px (a \
+             profile of its own), Cx (a child of this one) or Ux (unconfined)"
+                .to_owned(),
+        );
+    }
+    if events.unwatched > 0 {
+        lines.push(format!(
+            "not watched for sockets, signals, tracing and mounts: {}, which no rule allowed to \
+             execute; put these rules into force, and learn again",
+            counted(events.unwatched, "program")
+        ));
     }
     for child in &change.new.missing {
         lines.push(format!(

@@ -3,7 +3,8 @@
 use std::cell::OnceCell;
 
 use crate::policy::masks;
-use crate::policy::question::{Asker, Dialect, Question, Ruling};
+use crate::policy::query::{Asker, Dialect, Ruling};
+use crate::policy::question::Question;
 use oci_apparmor::apparmor::blob::Declared;
 use oci_apparmor::apparmor::kernel::{AccessFile, AskedFor, AuditMode};
 use oci_apparmor::apparmor::loaded::{Loaded, Mode};
@@ -54,6 +55,11 @@ pub(crate) struct LoadedPolicy<'n> {
     declared: OnceCell<std::result::Result<Declared, String>>,
 }
 
+/// The top-level profile that a profile belongs to.
+fn top(name: &str) -> &str {
+    name.split("//").next().unwrap_or(name)
+}
+
 impl<'n> LoadedPolicy<'n> {
     /// The loaded profile of this name; `parent//child` for a child.
     ///
@@ -65,7 +71,7 @@ impl<'n> LoadedPolicy<'n> {
         // The kernel takes prefixes of "unconfined" for that, so the name is looked up first.
         let loaded = kernel.named(name)?.ok_or_else(|| {
             Error::new(Kind::NotFound, format!("the profile {name} is not loaded"))
-                .with_remedy(format!("run: oci-apparmor load {name}"))
+                .with_remedy(format!("run: oci-apparmor load {}", top(name)))
         })?;
         Ok(Self {
             node,
@@ -74,6 +80,25 @@ impl<'n> LoadedPolicy<'n> {
             file,
             audit: kernel.audit_mode().ok(),
             declared: OnceCell::new(),
+        })
+    }
+
+    /// A profile that has just been loaded with this content.
+    ///
+    /// # Errors
+    /// As for [`LoadedPolicy::open`].
+    pub(super) fn of_trial(node: &'n Node, declared: Declared) -> Result<Self> {
+        Ok(Self {
+            node,
+            name: declared.name.clone(),
+            loaded: Loaded {
+                directory: String::new(),
+                mode: declared.mode,
+                hash: None,
+            },
+            file: node.kernel.access_file()?,
+            audit: node.kernel.audit_mode().ok(),
+            declared: OnceCell::from(Ok(declared)),
         })
     }
 

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use crate::guard::{Guard, Restore};
 use crate::policy::access::{Answer, LoadedPolicy};
 use crate::policy::question::Question;
-use oci_apparmor::apparmor::blob;
+use oci_apparmor::apparmor::blob::{self, Declared};
 use oci_apparmor::apparmor::kernel::Kernel;
 use oci_apparmor::apparmor::name::ProfileName;
 use oci_apparmor::apparmor::parser::Parser;
@@ -25,6 +25,8 @@ pub(crate) struct Trial<'n> {
     node: &'n Node,
     /// The name that it is loaded under.
     loaded: ProfileName,
+    /// What the loaded policy declares.
+    declared: Vec<Declared>,
     /// Removes it at the end, also if this process is killed.
     _guard: Guard,
 }
@@ -40,6 +42,22 @@ impl<'n> Trial<'n> {
     /// [`Kind::DoesNotCompile`] if the text does not compile or has no such profile, and what
     /// [`Kernel::replace`] reports.
     pub(crate) fn load(node: &'n Node, text: &[u8], name: &ProfileName) -> Result<Self> {
+        Self::load_as(node, text, |old, trial| {
+            name.covers(old)
+                .then(|| old.replacen(name.as_str(), trial.as_str(), 1))
+        })
+    }
+
+    /// The same, with a choice of the profiles and their names: `rename` gets the name of a profile
+    /// and that of the trial.
+    ///
+    /// # Errors
+    /// As for [`Trial::load`].
+    pub(super) fn load_as(
+        node: &'n Node,
+        text: &[u8],
+        mut rename: impl FnMut(&str, &ProfileName) -> Option<String>,
+    ) -> Result<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let loaded = ProfileName::parse(&format!("{PREFIX}{}.{count}", process::id()))?;
@@ -47,23 +65,27 @@ impl<'n> Trial<'n> {
         let configured = settings.parser.as_ref().map(|parser| parser.as_path());
         let parser = Parser::find(configured, settings.parser_limits())?;
         let compiled = parser.compile(text, false).map_err(Error::from)?;
-        let unusable = |why: &str| {
-            Error::new(
-                Kind::DoesNotCompile,
-                format!("the policy of {name} cannot be tried: {why}"),
-            )
+        let unusable = |why: &str, remedy: &str| {
+            let why = format!("the compiled profile cannot be tried: {why}");
+            Error::new(Kind::DoesNotCompile, why).with_remedy(remedy)
         };
         let policy = blob::plain(&compiled.policy).ok_or_else(|| {
-            unusable("the parser has compressed it").with_remedy("see: apparmor_parser --help")
+            unusable(
+                "it is compressed",
+                "use an apparmor_parser that can write plain policy",
+            )
         })?;
-        let renamed = blob::renamed(policy, name.as_str(), loaded.as_str())
-            .map_err(|why| unusable(&why).with_remedy("run: oci-apparmor lint FILE"))?;
+        let renamed = blob::renamed(policy, |old| rename(old, &loaded))
+            .and_then(|renamed| Ok((blob::walk(&renamed)?, renamed)));
+        let (declared, renamed) =
+            renamed.map_err(|why| unusable(&why, "run: oci-apparmor lint FILE"))?;
         remove_left(&node.kernel);
         let guard = Guard::arm(&Restore::RemoveProfile(loaded.clone()))?;
         node.kernel.replace(&renamed)?;
         Ok(Self {
             node,
             loaded,
+            declared,
             _guard: guard,
         })
     }
@@ -79,9 +101,15 @@ impl<'n> Trial<'n> {
     /// The loaded profile, or its child if `child` is `//NAME`.
     ///
     /// # Errors
-    /// If there is no such child.
+    /// [`Kind::NotFound`] if the text has no such child.
     pub(crate) fn policy(&self, child: &str) -> Result<LoadedPolicy<'n>> {
-        LoadedPolicy::open(self.node, &format!("{}{child}", self.loaded))
+        let name = format!("{}{child}", self.loaded);
+        let declared = self.declared.iter().find(|declared| declared.name == name);
+        let declared = declared.ok_or_else(|| {
+            let why = format!("the profile has no child {child}");
+            Error::new(Kind::NotFound, why)
+        })?;
+        LoadedPolicy::of_trial(self.node, declared.clone())
     }
 }
 
