@@ -43,6 +43,7 @@ complete -c oci-apparmor -n "__fish_oci_apparmor_needs_command" -f -a "lint" -d 
 complete -c oci-apparmor -n "__fish_oci_apparmor_needs_command" -f -a "render" -d 'Print AppArmorProfile manifests as AppArmor profiles'
 complete -c oci-apparmor -n "__fish_oci_apparmor_needs_command" -f -a "configure" -d 'Let an engine call the wrapper'
 complete -c oci-apparmor -n "__fish_oci_apparmor_needs_command" -f -a "unconfigure" -d 'Take the wrapper out of an engine\'s configuration'
+complete -c oci-apparmor -n "__fish_oci_apparmor_needs_command" -f -a "new" -d 'Write a profile to start from, made from the configuration of a container'
 complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand status" -l color -d 'When to use colours: always, never, or auto: on a terminal, unless NO_COLOR is set' -r -f -a "auto\t''
 always\t''
 never\t''"
@@ -140,3 +141,17 @@ complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand unconfigure" -
 complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand unconfigure" -l before-uninstall -d 'Exit with 75 if an engine must be restarted before the wrapper can be removed; for install.sh'
 complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand unconfigure" -s v -l verbose -d 'Report what is being done, on standard error'
 complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand unconfigure" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand new" -l container -d 'The id of a container that exists, or the beginning of it' -r
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand new" -l bundle -d 'The bundle of a container: a directory with a config.json' -r -f -a "(__fish_complete_directories)"
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand new" -l image-like -d 'Add what a well-known kind of program needs' -r -f -a "nginx\t'A web server or proxy: its configuration, pages, caches and logs'
+redis\t'A Redis server: its data, configuration and socket'
+postgres\t'A PostgreSQL server: its programs, data, configuration and socket'
+python\t'A Python program: the interpreter, its modules, and connections'
+shell\t'A shell job: the programs of the image, and temporary files'"
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand new" -l output -d 'Write this file instead; - is standard output' -r -F
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand new" -l color -d 'When to use colours: always, never, or auto: on a terminal, unless NO_COLOR is set' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand new" -l force -d 'Replace an existing file'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand new" -s v -l verbose -d 'Report what is being done, on standard error'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand new" -s h -l help -d 'Print help (see more with \'--help\')'

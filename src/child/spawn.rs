@@ -7,6 +7,9 @@ use std::process::{Child, Command};
 /// Starts `command` with no descriptors except the standard three. The engine's descriptors are
 /// for the low-level runtime only, and the engine waits until its pipes are closed.
 ///
+/// `command` must not have `Stdio::piped()`: these pipes would be closed when this returns. Make them
+/// before, with `std::io::pipe()`.
+///
 /// # Errors
 /// As for [`Command::spawn`].
 pub fn spawn(command: &mut Command) -> io::Result<Child> {

@@ -5,6 +5,7 @@ mod cgroup;
 pub mod id;
 pub mod in_use;
 pub mod labels;
+pub mod learning;
 pub(crate) mod pidfd;
 pub mod pods;
 pub(crate) mod processes;

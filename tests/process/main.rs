@@ -45,5 +45,6 @@ mod refusal_messages;
 mod runtime_choice;
 mod sandbox;
 mod start_faults;
+mod suggest_command;
 mod system_call_faults;
 mod unload_and_gc;

@@ -33,6 +33,8 @@ pub mod fields;
 pub mod header;
 pub mod kmsg;
 mod pairs;
+pub mod rule;
+pub mod suggestion;
 pub mod tally;
 pub mod text;
 pub mod unread;

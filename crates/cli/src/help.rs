@@ -7,12 +7,13 @@ use clap::Command;
 use clap::builder::StyledStr;
 
 /// The commands by what a person wants to do.
-const GROUPS: [(&str, &[&str]); 3] = [
+const GROUPS: [(&str, &[&str]); 4] = [
     ("Look", &["status", "ps", "check", "explain", "denials"]),
     (
         "Profiles",
         &["load", "unload", "mode", "gc", "lint", "render"],
     ),
+    ("Learn", &["why", "new", "suggest", "learn"]),
     ("Engines", &["configure", "unconfigure"]),
 ];
 

@@ -11,13 +11,21 @@
 //! | `watch` | what `load --all --watch` waits for | reads |
 //! | [`engine`] | the configuration of containerd, CRI-O, podman and docker | yes; its own table says which file |
 //! | [`lint`] | problems in profiles for containers | reads |
+//! | `learning` | profiles from what is known of containers and from what was seen | yes |
+//! | `policy` | what a loaded profile allows, asked from the kernel | yes |
+//! | `log` | where events of AppArmor come from, what is missing, and whose they are | reads |
+//! | `guard` | puts something back when this process ends, also if it is killed | yes |
 //! | `report` | tables, JSON, colours and progress, for all commands | prints |
 
 mod checks;
 mod command;
 pub mod engine;
+mod guard;
 mod help;
+mod learning;
 pub mod lint;
+mod log;
+mod policy;
 mod report;
 mod watch;
 
@@ -27,8 +35,8 @@ use std::process::ExitCode;
 use clap::{ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::command::{
-    check, configure, denials, explain, gc, lint as lint_command, living, load, mode, ps, render,
-    status, unconfigure, unload, watch as watch_command,
+    check, configure, denials, explain, gc, learn, lint as lint_command, living, load, mode, new,
+    ps, render, restore_at_end, status, suggest, unconfigure, unload, watch as watch_command, why,
 };
 use crate::report::output::Output;
 use oci_apparmor::error::Kind;
@@ -77,6 +85,7 @@ enum Command {
     Check(check::CheckArguments),
     Explain(explain::ExplainArguments),
     Denials(denials::DenialsArguments),
+    Why(why::WhyArguments),
     Load(load::LoadArguments),
     Unload(unload::UnloadArguments),
     Mode(mode::ModeArguments),
@@ -85,7 +94,11 @@ enum Command {
     Render(render::RenderArguments),
     Configure(configure::ConfigureArguments),
     Unconfigure(unconfigure::UnconfigureArguments),
+    New(new::NewArguments),
+    Suggest(suggest::SuggestArguments),
+    Learn(learn::LearnArguments),
     Living(living::LivingArguments),
+    RestoreAtEnd(restore_at_end::RestoreAtEndArguments),
 }
 
 /// The definition of the command line, from which man pages and completions are generated.
@@ -112,7 +125,7 @@ pub fn main() -> ExitCode {
     };
     let mut logger = env_logger::Builder::from_default_env();
     if arguments.verbose {
-        logger.filter_level(log::LevelFilter::Debug);
+        logger.filter_level(::log::LevelFilter::Debug);
     }
     logger
         .format(|out, record| writeln!(out, "{}: {}", record.level(), record.args()))
@@ -124,6 +137,7 @@ pub fn main() -> ExitCode {
         Command::Check(arguments) => check::run(arguments, output),
         Command::Explain(arguments) => explain::run(arguments, output),
         Command::Denials(arguments) => denials::run(arguments, output),
+        Command::Why(arguments) => why::run(arguments, output),
         Command::Load(arguments) if arguments.watches() => watch_command::run(output),
         Command::Load(arguments) => load::run(arguments, output),
         Command::Unload(arguments) => unload::run(arguments, output),
@@ -133,7 +147,11 @@ pub fn main() -> ExitCode {
         Command::Render(arguments) => render::run(arguments, output),
         Command::Configure(arguments) => configure::run(arguments, output),
         Command::Unconfigure(arguments) => unconfigure::run(arguments, output),
+        Command::New(arguments) => new::run(arguments, output),
+        Command::Suggest(arguments) => suggest::run(arguments, output),
+        Command::Learn(arguments) => learn::run(arguments, output),
         Command::Living(_) => living::run(output),
+        Command::RestoreAtEnd(arguments) => restore_at_end::run(arguments),
     };
     match done {
         Ok(code) => ExitCode::from(code),

@@ -142,6 +142,7 @@ fn render(kind: &str, object: &YamlNode, list: Option<&YamlNode>, name: &str) ->
         return Err(error.at("kind").located(object));
     }
     let profile = api::profile(object, list)?;
+    let has_policy = matches!(profile.policy, Policy::Text(_));
     let text = match profile.policy {
         Policy::Rules(rules) => text::of(name, profile.complain, &rules),
         Policy::Text(text) if text.ends_with('\n') => text,
@@ -151,6 +152,7 @@ fn render(kind: &str, object: &YamlNode, list: Option<&YamlNode>, name: &str) ->
         name: name.to_owned(),
         complain: profile.complain,
         disabled: profile.disabled,
+        has_policy,
         text,
     })
 }

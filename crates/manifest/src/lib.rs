@@ -14,6 +14,7 @@
 //! | `path`, `capability` | values that are copied into rules |
 //! | `text` | rules as text |
 //! | `de` | serde's view of a YAML tree |
+//! | `edit`, `lines` | adds rules to a manifest in a text whose other bytes stay |
 //! | `yaml`, `scalar` | YAML as a tree: what is a string, what is refused |
 //!
 //! The rules for names of profiles in general are AppArmor's and not checked here; a caller that
@@ -22,14 +23,17 @@
 mod api;
 mod capability;
 mod de;
+mod edit;
 mod error;
 mod file;
+mod lines;
 mod path;
 mod scalar;
 mod text;
 mod tree;
 mod yaml;
 
+pub use crate::edit::{Additions, add, replace_policy, with_policy};
 pub use crate::error::{Error, ErrorKind, Result};
 pub use crate::file::read;
 
@@ -54,8 +58,16 @@ pub struct Rendered {
     pub complain: bool,
     /// Whether the manifest says that the profile is not to be loaded.
     pub disabled: bool,
+    /// Whether the text is that of `spec.policy`; otherwise it is made of `spec.abstract`.
+    pub has_policy: bool,
     /// Its text.
     pub text: String,
+}
+
+/// Whether a text can be a path of a manifest: a pattern without escapes.
+#[must_use]
+pub fn is_path(text: &str) -> bool {
+    path::Path::parse(text).is_ok()
 }
 
 #[cfg(test)]

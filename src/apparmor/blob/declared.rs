@@ -33,6 +33,24 @@ pub struct Declared {
     pub rename: Option<String>,
     /// Whether it attaches to programs by their path.
     pub attaches: bool,
+    /// What it says about capabilities.
+    pub capabilities: CapabilityMasks,
+    /// Whether it has the flag `audit`: every access is logged, also what a `deny` rule refuses.
+    pub audits: bool,
+}
+
+/// What a profile says about capabilities; bit N is the capability N of `linux/capability.h`.
+///
+/// Kernels up to 6.19 keep these apart from the automaton (`unpack_profile()`,
+/// security/apparmor/policy_unpack.c).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct CapabilityMasks {
+    /// Those that it grants.
+    pub allow: u64,
+    /// Those whose use is logged.
+    pub audit: u64,
+    /// Those that an explicit `deny` rule refuses, without a log entry.
+    pub quiet: u64,
 }
 
 impl Declared {
@@ -94,6 +112,8 @@ fn profile(reader: &mut Reader<'_>) -> Result<Declared, String> {
         hashed: Vec::new(),
         namespace,
         rename: None,
+        capabilities: CapabilityMasks::default(),
+        audits: false,
     };
     let packed = fields(reader, &mut profile)?;
     let length = start.len().saturating_sub(reader.rest.len());
@@ -114,13 +134,18 @@ fn profile(reader: &mut Reader<'_>) -> Result<Declared, String> {
 fn fields(reader: &mut Reader<'_>, profile: &mut Declared) -> Result<u64, String> {
     let mut open = vec![STRUCT];
     let mut mode = None;
+    let mut capabilities = Capabilities::default();
+    let mut named = false;
     loop {
-        match reader.value()? {
+        let value = reader.value()?;
+        let was_named = std::mem::replace(&mut named, matches!(value, Tagged::Name(_)));
+        match value {
             Tagged::Close(code) => {
                 if open.pop().map(|o| o.saturating_add(1)) != Some(code) {
                     return Err("its structures do not nest".to_owned());
                 }
                 if open.is_empty() {
+                    profile.capabilities = capabilities.masks();
                     return mode.ok_or_else(|| "a profile has no flags".to_owned());
                 }
             }
@@ -134,15 +159,55 @@ fn fields(reader: &mut Reader<'_>, profile: &mut Declared) -> Result<u64, String
             }
             Tagged::Name(b"flags") if open.len() == 1 && mode.is_none() => {
                 reader.expect(Tagged::Open(STRUCT))?;
-                let (Tagged::Number(_), Tagged::Number(packed)) =
-                    (reader.value()?, reader.value()?)
+                let (Tagged::Number(_), Tagged::Number(packed), Tagged::Number(audit)) =
+                    (reader.value()?, reader.value()?, reader.value()?)
                 else {
                     return Err("a profile's flags are not numbers".to_owned());
                 };
                 mode = Some(packed);
+                profile.audits = audit != 0;
                 open.push(STRUCT);
+                named = false;
             }
+            Tagged::Name(b"caps64") if open.len() == 1 && mode.is_some() => {
+                reader.expect(Tagged::Open(STRUCT))?;
+                open.push(STRUCT);
+                (capabilities.upper, named) = (true, false);
+            }
+            // Behind the flags, the only numbers without a name are those of capabilities.
+            Tagged::Number(number) if mode.is_some() && !was_named => match open.len() {
+                1 => capabilities.low.push(number),
+                2 if capabilities.upper => capabilities.high.push(number),
+                _ => {}
+            },
             _ => {}
+        }
+        if open.len() == 1 {
+            capabilities.upper = false;
+        }
+    }
+}
+
+/// The words of the masks of capabilities: allowed, audited, quiet, and one without a meaning.
+#[derive(Default)]
+struct Capabilities {
+    /// The lower 32 bits of each.
+    low: Vec<u64>,
+    /// The upper 32 bits of each, which stand in a structure of their own.
+    high: Vec<u64>,
+    /// Whether that structure is open.
+    upper: bool,
+}
+
+impl Capabilities {
+    fn masks(&self) -> CapabilityMasks {
+        const WORD: u64 = 0xffff_ffff;
+        let word = |words: &[u64], place: usize| words.get(place).copied().unwrap_or(0) & WORD;
+        let mask = |place| word(&self.low, place) | word(&self.high, place) << 32;
+        CapabilityMasks {
+            allow: mask(0),
+            audit: mask(1),
+            quiet: mask(2),
         }
     }
 }
@@ -180,10 +245,12 @@ mod tests {
             number(mode),
             number(0),
             vec![8],
-            number(0),
+            text(4, "path_flags"),
+            number(5),
+            [0x20_0001, 1, 0x8000_0000, 7].map(number).concat(),
             text(4, "caps64"),
             vec![7],
-            number(1),
+            [0x100, 0, 2, 7].map(number).concat(),
             vec![8],
             text(4, "net_allowed_af"),
             vec![11, 1, 0, 1, 5, 5, 12],
@@ -225,6 +292,19 @@ mod tests {
             walk(&profile("a", 0x20_2807, 0, b"")).unwrap()[0].mode,
             Mode::Complain
         );
+    }
+
+    #[test]
+    fn capabilities_are_read() {
+        let blob = profile("a", 0x20_2007, 0, &[text(4, "kill"), number(9)].concat());
+        let declared = walk(&blob).unwrap().remove(0);
+        let masks = CapabilityMasks {
+            allow: 0x100_0020_0001,
+            audit: 1,
+            quiet: 0x2_8000_0000,
+        };
+        assert_eq!(declared.capabilities, masks);
+        assert!(!declared.audits);
     }
 
     #[test]

@@ -6,7 +6,9 @@
 
 mod declared;
 mod header;
+mod renamed;
 mod values;
 
-pub use declared::{Declared, walk};
+pub use declared::{CapabilityMasks, Declared, walk};
 pub use header::{compressed, plain};
+pub use renamed::renamed;

@@ -15,6 +15,13 @@ pub(super) enum Tagged<'a> {
 /// The tag that opens a structure. The tag that closes it is one higher, as for lists and arrays.
 pub(super) const STRUCT: u8 = 7;
 const STRUCT_END: u8 = 8;
+const TEXT: u8 = 5;
+
+/// A string as the blob has it. `None` if it is too long.
+pub(super) fn text(text: &str) -> Option<Vec<u8>> {
+    let length = u16::try_from(text.len().checked_add(1)?).ok()?;
+    Some([&[TEXT], &length.to_le_bytes()[..], text.as_bytes(), b"\0"].concat())
+}
 
 pub(super) struct Reader<'a> {
     pub(super) rest: &'a [u8],
@@ -45,7 +52,7 @@ impl<'a> Reader<'a> {
             2 => Tagged::Number(u32::from_le_bytes(self.take()?).into()),
             3 => Tagged::Number(u64::from_le_bytes(self.take()?)),
             4 => Tagged::Name(self.string()?),
-            5 => Tagged::Text(self.string()?),
+            TEXT => Tagged::Text(self.string()?),
             6 => {
                 let length = u32::from_le_bytes(self.take()?);
                 self.bytes(usize::try_from(length).unwrap_or(usize::MAX))?;

@@ -5,8 +5,9 @@ use std::io;
 
 use crate::apparmor::kernel::lookup::CHILDREN;
 use crate::apparmor::kernel::securityfs::{Kernel, line};
-use crate::apparmor::loaded::Loaded;
+use crate::apparmor::loaded::{Loaded, Mode};
 use crate::error::{Error, Result};
+use crate::fs::bounded;
 
 impl Kernel {
     /// Every top-level profile with its name, unsorted.
@@ -31,6 +32,27 @@ impl Kernel {
             }
         }
         Ok(all)
+    }
+
+    /// The name and the mode of every profile in the kernel's list, in its order. Unlike the directory
+    /// of profiles, it has those that the kernel created in complain mode (`web//null-/bin/sh`,
+    /// `aa_new_learning_profile()`), too.
+    ///
+    /// # Errors
+    /// If the list cannot be read.
+    pub fn list(&self) -> Result<Vec<(String, Mode)>> {
+        /// More than the list of any node.
+        const MAX: u64 = 64 << 20;
+        let path = self.securityfs.join("profiles");
+        let failed = |e: &io::Error| Error::io("read", &path, e);
+        let file = fs::File::open(&path).map_err(|e| failed(&e))?;
+        let bytes = bounded::read(&file, MAX).map_err(|e| failed(&e))?;
+        let text = String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned();
+        let profile = |line: &str| {
+            let (name, mode) = line.strip_suffix(')')?.rsplit_once(" (")?;
+            Some((name.to_owned(), Mode::parse(mode)))
+        };
+        Ok(text.lines().filter_map(profile).collect())
     }
 
     /// The directories of a profile's children and their children. Reads only directory names.
@@ -75,6 +97,7 @@ impl Kernel {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use crate::apparmor::kernel::securityfs::tests::sys;
 
     #[test]
@@ -101,5 +124,13 @@ mod tests {
         assert_eq!(kernel.name_at("q.5/profiles/none.6"), None);
         assert!(kernel.children("q.5").unwrap().is_empty());
         assert!(kernel.children("none.6").unwrap().is_empty());
+        assert!(kernel.list().is_err());
+        let list = "p (enforce)\np//null-/bin/a (b) (complain)\nmalformed\n";
+        fs::write(kernel.securityfs.join("profiles"), list).unwrap();
+        let listed = [("p", Mode::Enforce), ("p//null-/bin/a (b)", Mode::Complain)];
+        assert_eq!(
+            kernel.list().unwrap(),
+            listed.map(|(name, mode)| (name.to_owned(), mode))
+        );
     }
 }

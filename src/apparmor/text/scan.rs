@@ -1,6 +1,7 @@
 //! The statements of a text.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use crate::apparmor::text::expand::expand;
 use crate::apparmor::text::tokens::{Token, Tokens, assigns};
@@ -26,6 +27,12 @@ pub struct Profile {
     pub name: String,
     /// Its line, counted from 1.
     pub line: usize,
+    /// The bytes from its first word up to its open brace.
+    pub header: Range<usize>,
+    /// Where the parenthesis of its flags closes, if it has flags.
+    pub flags_end: Option<usize>,
+    /// The bytes between its braces.
+    pub body: Range<usize>,
 }
 
 /// One rule of a profile.
@@ -33,12 +40,20 @@ pub struct Profile {
 pub struct ProfileRule {
     /// Its line, counted from 1.
     pub line: usize,
+    /// Its bytes, without the comma.
+    pub place: Range<usize>,
     /// The index of its profile.
     pub profile: usize,
     /// Whether it is a `deny` rule.
     pub deny: bool,
-    /// Its words after qualifiers such as `audit`, `deny` and `owner`, without quotes. A group in
-    /// parentheses is one word, and so is `key=value`.
+    /// Its qualifiers, for example `audit`, `deny` and `owner`, with those of the blocks around it.
+    pub qualifiers: Vec<String>,
+    /// Its bytes behind its qualifiers, without the comma.
+    pub unqualified: Range<usize>,
+    /// Whether it stands in an `if` block.
+    pub conditional: bool,
+    /// Its words after the qualifiers, without quotes. A group in parentheses is one word, and so is
+    /// `key=value`.
     pub words: Vec<String>,
 }
 
@@ -49,6 +64,10 @@ pub struct Include {
     pub line: usize,
     /// Its target as written, with `<>` or quotes.
     pub target: String,
+    /// The index of the profile that it stands in.
+    pub profile: Option<usize>,
+    /// Whether it stands in an `if` block.
+    pub conditional: bool,
 }
 
 /// Whether a word may precede a rule or a block of rules.
@@ -60,11 +79,13 @@ fn qualifies(word: &str) -> bool {
 }
 
 /// What an open brace belongs to.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 enum Block {
     Profile(usize),
-    /// A block of rules, and whether they are `deny` rules.
-    Group(bool),
+    /// A block of rules with these qualifiers.
+    Group(Vec<String>),
+    /// An `if` block.
+    Conditional,
 }
 
 impl ProfileText {
@@ -73,37 +94,32 @@ impl ProfileText {
     pub fn scan(text: &str) -> Self {
         let mut scanned = Self::default();
         let mut open: Vec<Block> = Vec::new();
-        let mut pending: Vec<String> = Vec::new();
-        let mut line = 0;
-        for token in Tokens::of(text) {
+        let mut pending = Statement::default();
+        let mut tokens = Tokens::of(text);
+        while let Some(token) = tokens.next() {
+            let place = tokens.place();
             match token {
-                Token::Word(at, word) => {
-                    if pending.is_empty() {
-                        line = at;
-                    }
-                    match pending.last_mut() {
-                        // `peer = runc` means `peer=runc`.
-                        Some(last) if last.ends_with('=') || word.starts_with('=') => {
-                            last.push_str(&word);
-                        }
-                        _ => pending.push(word),
-                    }
-                }
-                Token::Include(at, target) => scanned.includes.push(Include { line: at, target }),
+                Token::Word(line, word) => pending.push(line, place, word),
+                Token::Include(at, target) => scanned.includes.push(Include {
+                    line: at,
+                    target,
+                    profile: innermost(&open),
+                    conditional: is_conditional(&open),
+                }),
                 // An assignment ends with its line, not with a comma.
                 Token::Newline => {
-                    if assigns(&pending.join(" ")) {
-                        scanned.assign(&std::mem::take(&mut pending));
+                    if assigns(&pending.words.join(" ")) {
+                        scanned.assign(&std::mem::take(&mut pending).words);
                     }
                 }
-                Token::Comma => scanned.rule(&open, line, std::mem::take(&mut pending)),
+                Token::Comma => scanned.rule(&open, std::mem::take(&mut pending)),
                 Token::Open => {
-                    let words = std::mem::take(&mut pending);
-                    open.push(scanned.opened(&open, line, &words));
+                    let statement = std::mem::take(&mut pending);
+                    open.push(scanned.opened(&open, &statement, &place));
                 }
                 Token::Close => {
-                    scanned.rule(&open, line, std::mem::take(&mut pending));
-                    open.pop();
+                    scanned.rule(&open, std::mem::take(&mut pending));
+                    scanned.closed(open.pop(), &place);
                 }
             }
         }
@@ -146,12 +162,15 @@ impl ProfileText {
             .extend(values);
     }
 
-    /// Handles an open brace after these words.
-    fn opened(&mut self, open: &[Block], line: usize, words: &[String]) -> Block {
+    /// Handles an open brace after a statement.
+    fn opened(&mut self, open: &[Block], statement: &Statement, brace: &Range<usize>) -> Block {
+        let words = &statement.words;
         let first = words.first().map_or("", String::as_str);
-        if matches!(first, "if" | "else") || words.iter().all(|w| qualifies(w)) {
-            let outside = open.last().is_some_and(|b| matches!(b, Block::Group(true)));
-            return Block::Group(outside || words.iter().any(|w| w == "deny"));
+        if matches!(first, "if" | "else") {
+            return Block::Conditional;
+        }
+        if words.iter().all(|w| qualifies(w)) {
+            return Block::Group(words.clone());
         }
         let name = match first {
             "profile" | "hat" => words.get(1).map_or("", String::as_str),
@@ -161,35 +180,114 @@ impl ProfileText {
             Some(parent) => format!("{}//{name}", parent.name),
             None => name.to_owned(),
         };
-        self.profiles.push(Profile { name, line });
+        // Flags stand last (`flags`, parser_yacc.y); the word before them may be missing.
+        let has_flags = |last: &String| {
+            last.ends_with(')') && (last.starts_with('(') || last.starts_with("flags="))
+        };
+        let flags_end = words.last().is_some_and(has_flags);
+        self.profiles.push(Profile {
+            name,
+            line: statement.line,
+            header: statement.place.start..brace.start,
+            flags_end: flags_end.then(|| statement.place.end.saturating_sub(1)),
+            // Up to the closing brace, once that is known.
+            body: brace.end..brace.end,
+        });
         Block::Profile(self.profiles.len().saturating_sub(1))
     }
 
-    fn rule(&mut self, open: &[Block], line: usize, words: Vec<String>) {
+    /// Handles a closing brace.
+    fn closed(&mut self, block: Option<Block>, brace: &Range<usize>) {
+        if let Some(Block::Profile(index)) = block
+            && let Some(profile) = self.profiles.get_mut(index)
+        {
+            profile.body.end = brace.start;
+        }
+    }
+
+    fn rule(&mut self, open: &[Block], statement: Statement) {
         let Some(profile) = innermost(open) else {
-            self.abi |= self.profiles.is_empty() && words.first().is_some_and(|w| w == "abi");
+            let first = statement.words.first();
+            self.abi |= self.profiles.is_empty() && first.is_some_and(|w| w == "abi");
             return;
         };
-        let denying = matches!(open.last(), Some(Block::Group(true)));
-        let qualifiers = words.iter().take_while(|w| qualifies(w)).count();
-        let deny = denying || words.iter().take(qualifiers).any(|w| w == "deny");
-        let words: Vec<String> = words.into_iter().skip(qualifiers).collect();
+        let mut qualifiers = qualifiers_around(open);
+        let own = statement.words.iter().take_while(|w| qualifies(w)).count();
+        let Statement {
+            line,
+            place,
+            mut words,
+            starts,
+        } = statement;
+        qualifiers.extend(words.drain(..own));
         if words.first().is_some_and(|w| w != "abi") {
             self.rules.push(ProfileRule {
                 line,
+                unqualified: starts.get(own).copied().unwrap_or(place.end)..place.end,
+                place,
                 profile,
-                deny,
+                deny: qualifiers.iter().any(|w| w == "deny"),
+                qualifiers,
+                conditional: is_conditional(open),
                 words,
             });
         }
     }
 }
 
+/// The words of a statement that is not finished.
+#[derive(Debug, Default)]
+struct Statement {
+    line: usize,
+    place: Range<usize>,
+    words: Vec<String>,
+    /// Where each word begins.
+    starts: Vec<usize>,
+}
+
+impl Statement {
+    fn push(&mut self, line: usize, place: Range<usize>, word: String) {
+        if self.words.is_empty() {
+            self.line = line;
+            self.place.start = place.start;
+        }
+        self.place.end = place.end;
+        match self.words.last_mut() {
+            // `peer = runc` means `peer=runc`.
+            Some(last) if last.ends_with('=') || word.starts_with('=') => last.push_str(&word),
+            _ => {
+                self.words.push(word);
+                self.starts.push(place.start);
+            }
+        }
+    }
+}
+
+/// The qualifiers of the blocks around a rule, up to its profile.
+fn qualifiers_around(open: &[Block]) -> Vec<String> {
+    let inside = open.iter().rposition(|b| matches!(b, Block::Profile(_)));
+    let groups = open
+        .iter()
+        .skip(inside.map_or(0, |at| at.saturating_add(1)));
+    groups
+        .filter_map(|block| match block {
+            Block::Group(words) => Some(words.clone()),
+            _ => None,
+        })
+        .flatten()
+        .collect()
+}
+
+/// Whether an `if` block is around a rule, or around its profile.
+fn is_conditional(open: &[Block]) -> bool {
+    open.iter().any(|b| matches!(b, Block::Conditional))
+}
+
 /// The innermost open profile, which a rule belongs to.
 fn innermost(open: &[Block]) -> Option<usize> {
     open.iter().rev().find_map(|block| match block {
         Block::Profile(index) => Some(*index),
-        Block::Group(_) => None,
+        Block::Group(_) | Block::Conditional => None,
     })
 }
 
@@ -251,10 +349,46 @@ mod tests {
         let found: Vec<_> = found.iter().map(|(l, d, w)| (*l, *d, &**w)).collect();
         assert_eq!(found, rules);
         assert_eq!(text.rules[5].profile, 1);
+        let qualified = |index: usize| text.rules[index].qualifiers.join(" ");
+        assert_eq!(
+            [2, 5, 6, 8].map(qualified),
+            ["audit deny", "owner", "deny", ""]
+        );
+        assert!(text.rules[7].conditional && !text.rules[6].conditional);
+        let inside: Vec<_> = text.includes.iter().map(|i| i.profile).collect();
+        assert_eq!(inside, [None, Some(0), Some(0)]);
         assert_eq!(text.line_of("o t"), Some(19));
         let mut apps = text.expand("@{apps}");
         apps.sort();
         assert_eq!(apps, ["crun", "podman", "runc", "x", "y"]);
+    }
+
+    #[test]
+    fn places_are_those_in_the_text() {
+        let text = "# \u{e9}: {\nprofile \"o t\" /bin/{a,b} flags = ( complain ) {\n  /x r,\n\
+                    \x20 ^hat (audit) {\n    owner /h, r,\n  }\n}\n/bin/z xattrs=(a=b) { /k r }\n\
+                    profile open {";
+        let scanned = ProfileText::scan(text);
+        let at = |range: &Range<usize>| text.get(range.clone()).unwrap();
+        let profiles = scanned.profiles.iter().map(|p| {
+            let flags = p.flags_end.map(|end| &text[end..end + 1]);
+            (at(&p.header).trim_end(), flags, at(&p.body).trim())
+        });
+        assert_eq!(
+            profiles.collect::<Vec<_>>(),
+            [
+                (
+                    "profile \"o t\" /bin/{a,b} flags = ( complain )",
+                    Some(")"),
+                    "/x r,\n  ^hat (audit) {\n    owner /h, r,\n  }"
+                ),
+                ("^hat (audit)", Some(")"), "owner /h, r,"),
+                ("/bin/z xattrs=(a=b)", None, "/k r"),
+                ("profile open", None, ""),
+            ]
+        );
+        let rules: Vec<&str> = scanned.rules.iter().map(|r| at(&r.place)).collect();
+        assert_eq!(rules, ["/x r", "owner /h", "r", "/k r"]);
     }
 
     #[test]
@@ -291,7 +425,13 @@ mod tests {
             let scanned = ProfileText::scan(&text);
             for rule in &scanned.rules {
                 prop_assert!(rule.profile < scanned.profiles.len());
+                prop_assert!(text.get(rule.place.clone()).is_some());
                 prop_assert!(scanned.expand(&rule.words.concat()).len() <= 256);
+            }
+            for profile in &scanned.profiles {
+                let places = [&profile.header, &profile.body];
+                prop_assert!(places.iter().all(|place| text.get((*place).clone()).is_some()));
+                prop_assert!(profile.flags_end.is_none_or(|end| text[end..].starts_with(')')));
             }
         }
     }

@@ -1,5 +1,7 @@
 //! The tokens of a text, as the parser's lexer reads them (parser_lex.l).
 
+use std::ops::Range;
+
 /// A token; words and includes have the line on which they begin.
 #[derive(Debug)]
 pub(super) enum Token {
@@ -24,6 +26,9 @@ pub(super) fn assigns(text: &str) -> bool {
 pub(super) struct Tokens<'t> {
     rest: std::iter::Peekable<std::str::Chars<'t>>,
     line: usize,
+    /// How many bytes were read, and how many when the last token began.
+    read: usize,
+    begin: usize,
     /// The first words of the statement, to recognise an assignment: there a word may begin with
     /// `{`, which opens a block elsewhere.
     begun: String,
@@ -34,31 +39,38 @@ impl<'t> Tokens<'t> {
         Self {
             rest: text.chars().peekable(),
             line: 1,
+            read: 0,
+            begin: 0,
             begun: String::new(),
         }
     }
 
-    fn bump(&mut self) -> Option<char> {
-        let c = self.rest.next();
-        if c == Some('\n') {
-            self.line = self.line.saturating_add(1);
-        }
-        c
+    /// Where the last token is in the text, in bytes.
+    pub(super) fn place(&self) -> Range<usize> {
+        self.begin..self.read
     }
 
-    /// The rest of the line.
-    fn line_end(&mut self) -> String {
-        let mut text = String::new();
-        while let Some(c) = self.rest.next_if(|c| *c != '\n') {
-            text.push(c);
+    fn bump(&mut self) -> Option<char> {
+        let c = self.rest.next()?;
+        self.read = self.read.saturating_add(c.len_utf8());
+        if c == '\n' {
+            self.line = self.line.saturating_add(1);
         }
-        text
+        Some(c)
+    }
+
+    /// The next character, if the line does not end.
+    fn within_line(&mut self) -> Option<char> {
+        match self.rest.peek() {
+            Some('\n') | None => None,
+            Some(_) => self.bump(),
+        }
     }
 
     /// The target that follows the word `include`, with or without `if exists`.
     fn target(&mut self) -> String {
         let mut text = String::new();
-        while let Some(c) = self.rest.next_if(|c| *c != '\n') {
+        while let Some(c) = self.within_line() {
             text.push(c);
             let text = text.trim_start();
             let quotes = text.chars().filter(|c| *c == '"').count();
@@ -161,6 +173,7 @@ impl Tokens<'_> {
     fn token(&mut self) -> Option<Token> {
         loop {
             let line = self.line;
+            self.begin = self.read;
             match *self.rest.peek()? {
                 '\n' => {
                     self.bump();
@@ -178,7 +191,7 @@ impl Tokens<'_> {
                         }
                         return Some(Token::Include(line, self.target()));
                     }
-                    self.line_end();
+                    while self.within_line().is_some() {}
                 }
                 ',' => {
                     self.bump();

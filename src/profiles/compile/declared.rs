@@ -98,6 +98,7 @@ pub(super) fn check_names<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::apparmor::blob::CapabilityMasks;
     use crate::apparmor::loaded::Mode;
     use crate::wanted::Wanted;
 
@@ -112,6 +113,8 @@ mod tests {
                 namespace: None,
                 rename: None,
                 attaches: false,
+                capabilities: CapabilityMasks::default(),
+                audits: false,
             })
             .collect()
     }

@@ -16,3 +16,4 @@ pub(super) use cache::Cache;
 pub(super) use compiler::Compiler;
 pub(super) use empty::EmptyProfile;
 pub(super) use policy::CompiledPolicy;
+pub use toolchain::include_directories;

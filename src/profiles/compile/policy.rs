@@ -90,6 +90,32 @@ impl Compiler<'_> {
             None => job.compile(&self.parser()?),
         }
     }
+
+    /// Checks that a text may take the place of a source: it compiles, and declares the profile of
+    /// `component`, its children, and nothing else. Whether this kernel can load it is not checked.
+    ///
+    /// # Errors
+    /// As for [`Compiler::policy`].
+    pub(crate) fn check_text(
+        &self,
+        component: &Component,
+        source: &Source,
+        text: &[u8],
+    ) -> Result<()> {
+        let job = Job {
+            compiler: *self,
+            component,
+            source,
+        };
+        let parser = self.parser()?;
+        let compiled = parser.compile(text, source.complain)?;
+        if blob::compressed(&compiled.policy) {
+            let names = parser.names(text)?;
+            return check_names(&component.name, names.iter().map(String::as_str));
+        }
+        let policy = blob::plain(&compiled.policy).unwrap_or(&compiled.policy);
+        job.declared(policy).map(drop)
+    }
 }
 
 /// The compilation of one source.

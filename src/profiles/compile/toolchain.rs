@@ -41,9 +41,6 @@ impl Toolchain {
     pub(super) fn of(parser: &Parser, configured: Option<&Path>, kernel: &Kernel) -> Result<Self> {
         let mut digest = Sha256::new();
         let mut files = Vec::new();
-        let mut search = SearchPath {
-            directories: vec![PathBuf::from(BASE)],
-        };
         let fingerprint =
             |path: &Path| Fingerprint::at(path).map_err(|e| Error::io("look at", path, &e));
 
@@ -69,15 +66,11 @@ impl Toolchain {
             }
         }
         digest.update(Sha256::digest(&text));
-        for (option, value) in options(&String::from_utf8_lossy(&text)) {
+        let text = String::from_utf8_lossy(&text);
+        for (_, value) in options(&text) {
             let path = PathBuf::from(&value);
             if !path.is_absolute() {
                 continue;
-            }
-            match option.as_str() {
-                "base" => search.directories = vec![path.clone()],
-                "Include" => search.directories.push(path.clone()),
-                _ => {}
             }
             if let Ok((bytes, meta)) = trusted::read_with_metadata(&path, MAX) {
                 files.push((path, Fingerprint::of(&meta)));
@@ -88,11 +81,40 @@ impl Toolchain {
         }
         digest.update(once("features", &kernel.features(), kernel::digest)?);
         Ok(Self {
-            search,
+            search: SearchPath {
+                directories: search(&text),
+            },
             files,
             digest: digest.finalize().into(),
         })
     }
+}
+
+/// Where the parser of this host looks for `<…>` includes.
+///
+/// # Errors
+/// [`Kind::Policy`] if its configuration is not trusted.
+pub fn include_directories() -> Result<Vec<PathBuf>> {
+    let path = Path::new(CONFIGURATION);
+    match trusted::read(path, MAX) {
+        Ok(text) => Ok(search(&String::from_utf8_lossy(&text))),
+        Err(TrustError::Missing) => Ok(search("")),
+        Err(e) => Err(e.about(path, Kind::Policy)),
+    }
+}
+
+/// The directories for includes in a configuration, in the parser's order.
+fn search(configuration: &str) -> Vec<PathBuf> {
+    let mut directories = vec![PathBuf::from(BASE)];
+    for (option, value) in options(configuration) {
+        let path = PathBuf::from(value);
+        match option.as_str() {
+            "base" if path.is_absolute() => directories = vec![path],
+            "Include" if path.is_absolute() => directories.push(path),
+            _ => {}
+        }
+    }
+    directories
 }
 
 /// The options of a configuration: each line is `name`, `name=value` or `name value`.

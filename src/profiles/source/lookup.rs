@@ -91,6 +91,12 @@ impl Source {
         matches!(Self::of(name, settings), Ok(Some(source)) if source.complain)
     }
 
+    /// Whether the file is a manifest. Its text is then not what is in the file.
+    #[must_use]
+    pub fn is_manifest(&self) -> bool {
+        self.manifest.is_some()
+    }
+
     /// Whether it is a manifest that cannot be rendered.
     pub(crate) fn is_unusable(&self) -> bool {
         self.manifest.as_ref().is_some_and(|m| m.text.is_err())
@@ -110,6 +116,15 @@ impl Source {
             };
         }
         text_file::read(&self.path)
+    }
+
+    /// The text of the profile.
+    ///
+    /// # Errors
+    /// [`Kind::Policy`] if the file is not trusted, [`Kind::NotFound`] if it does not exist,
+    /// [`Kind::DoesNotCompile`] if a manifest cannot be rendered.
+    pub fn text(&self) -> Result<Vec<u8>> {
+        Ok(self.read()?.0)
     }
 
     /// Checks that this node has not disabled the profile.

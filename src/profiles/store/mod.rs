@@ -2,6 +2,7 @@
 //! unloading them.
 
 mod action;
+mod candidate;
 mod comparison;
 mod complain_link;
 mod drift;

@@ -6,6 +6,7 @@ use crate::report::output::Output;
 use crate::report::progress::Progress;
 use crate::report::users::Users;
 use oci_apparmor::apparmor::name::ProfileName;
+use oci_apparmor::containers::learning;
 use oci_apparmor::error::Result;
 use oci_apparmor::node::Node;
 use oci_apparmor::profiles::{Action, LinkChange, Store};
@@ -76,6 +77,7 @@ pub(crate) fn run(arguments: &ModeArguments, output: Output) -> Result<u8> {
         Action::Loaded => format!("{name} is loaded, in {mode} mode"),
         Action::Reloaded(_) => format!("{name} is now in {mode} mode"),
     })?;
+    let created = learning::set_mode(&store, &name, complain)?;
     let running = Users::look(store.kernel()).processes(name.as_str());
     if *change != Action::None {
         match running {
@@ -85,6 +87,13 @@ pub(crate) fn run(arguments: &ModeArguments, output: Output) -> Result<u8> {
                 "{n} running processes have changed to that mode, without a restart"
             ))?,
         }
+    }
+    for (label, pids) in &created.left {
+        let pids: Vec<String> = pids.iter().map(u32::to_string).collect();
+        output.line(format!(
+            "warning: processes that run under {label} are not confined until they end: {}",
+            pids.join(", ")
+        ))?;
     }
     match done.deny_rules {
         0 => {}

@@ -1,5 +1,5 @@
 use super::*;
-use oci_apparmor::apparmor::blob::Declared;
+use oci_apparmor::apparmor::blob::{CapabilityMasks, Declared};
 use oci_apparmor::error::{Error, Kind};
 
 fn declared(names: &[&str]) -> Vec<Declared> {
@@ -11,6 +11,8 @@ fn declared(names: &[&str]) -> Vec<Declared> {
         namespace: None,
         rename: None,
         attaches: false,
+        capabilities: CapabilityMasks::default(),
+        audits: false,
     };
     names.iter().map(one).collect()
 }

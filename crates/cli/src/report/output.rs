@@ -4,6 +4,7 @@ use std::io::{self, IsTerminal, Write};
 
 use anstream::{AutoStream, ColorChoice};
 use clap::ColorChoice as Wanted;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::Serialize;
 use terminal_size::{Width, terminal_size_of};
 
@@ -48,6 +49,18 @@ impl Output {
         }
     }
 
+    /// Whether what is printed is still read: not if it is a pipe whose reader has gone away.
+    pub(crate) fn is_read(self) -> bool {
+        let at_once = Timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        let stdout = io::stdout();
+        let mut fds = [PollFd::new(&stdout, PollFlags::empty())];
+        let gone = poll(&mut fds, Some(&at_once)).is_ok_and(|count| count > 0);
+        !gone || !fds.iter().any(|fd| fd.revents().contains(PollFlags::ERR))
+    }
+
     /// Prints text as it is.
     ///
     /// # Errors
@@ -75,6 +88,35 @@ impl Output {
     /// As [`Output::text`].
     pub(crate) fn table(self, table: &Table) -> Result<()> {
         self.text(&table.render(self.width, self.colour))
+    }
+
+    /// Prints a line for people about the output, to standard error. A reader that has gone away is
+    /// no error.
+    pub(crate) fn note(self, line: impl std::fmt::Display) {
+        let _ = io::stderr()
+            .lock()
+            .write_all(format!("{line}\n").as_bytes());
+    }
+
+    /// The same for a table.
+    pub(crate) fn note_table(self, table: &Table) {
+        let stderr = io::stderr();
+        let width = terminal_size_of(&stderr).map_or(80, |(Width(width), _)| width.into());
+        let width = stderr.is_terminal().then_some(width);
+        let colour = self.colour && stderr.is_terminal();
+        let _ = stderr
+            .lock()
+            .write_all(table.render(width, colour).as_bytes());
+    }
+
+    /// Prints one JSON object on one line.
+    ///
+    /// # Errors
+    /// As [`Output::text`].
+    pub(crate) fn json_line(self, value: &impl Serialize) -> Result<()> {
+        let text = serde_json::to_string(value);
+        let text = text.map_err(|e| Error::new(Kind::Internal, format!("cannot print: {e}")))?;
+        self.text(&(text + "\n"))
     }
 
     /// Prints what `--json` asks for.
