@@ -26,6 +26,7 @@ mod command_output;
 mod compiled_policy;
 mod configuration_reads;
 mod configure;
+mod counters;
 mod create;
 mod crio_bundles;
 mod denials_command;
