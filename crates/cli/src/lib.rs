@@ -7,6 +7,7 @@
 //! |---|---|---|
 //! | `command` | one file for each command: reads, asks the modules below, prints | yes |
 //! | `help` | the parts of the help that belong to no single command | no |
+//! | `statistics` | what is known of this node: containers, profiles, denials, counts | reads; counts in `/run` |
 //! | `checks` | what `check` looks at: the node, engines, hooks, and what `configure` wrote | reads |
 //! | `watch` | what `load --all --watch` waits for | reads |
 //! | [`engine`] | the configuration of containerd, CRI-O, podman and docker | yes; its own table says which file |
@@ -19,6 +20,7 @@ pub mod engine;
 mod help;
 pub mod lint;
 mod report;
+mod statistics;
 mod watch;
 
 use std::io::Write;
