@@ -8,7 +8,10 @@ use clap::builder::StyledStr;
 
 /// The commands by what a person wants to do.
 const GROUPS: [(&str, &[&str]); 3] = [
-    ("Look", &["status", "ps", "check", "explain", "denials"]),
+    (
+        "Look",
+        &["status", "ps", "check", "explain", "denials", "report"],
+    ),
     (
         "Profiles",
         &["load", "unload", "mode", "gc", "lint", "render"],

@@ -30,7 +30,7 @@ use clap::{ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::command::{
     check, configure, denials, explain, gc, lint as lint_command, living, load, mode, ps, render,
-    status, unconfigure, unload, watch as watch_command,
+    report as report_command, status, unconfigure, unload, watch as watch_command,
 };
 use crate::report::output::Output;
 use oci_apparmor::error::Kind;
@@ -79,6 +79,7 @@ enum Command {
     Check(check::CheckArguments),
     Explain(explain::ExplainArguments),
     Denials(denials::DenialsArguments),
+    Report(report_command::ReportArguments),
     Load(load::LoadArguments),
     Unload(unload::UnloadArguments),
     Mode(mode::ModeArguments),
@@ -126,6 +127,7 @@ pub fn main() -> ExitCode {
         Command::Check(arguments) => check::run(arguments, output),
         Command::Explain(arguments) => explain::run(arguments, output),
         Command::Denials(arguments) => denials::run(arguments, output),
+        Command::Report(arguments) => report_command::run(arguments, output),
         Command::Load(arguments) if arguments.watches() => watch_command::run(output),
         Command::Load(arguments) => load::run(arguments, output),
         Command::Unload(arguments) => unload::run(arguments, output),

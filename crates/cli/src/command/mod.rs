@@ -11,6 +11,7 @@ pub(crate) mod load;
 pub(crate) mod mode;
 pub(crate) mod ps;
 pub(crate) mod render;
+pub(crate) mod report;
 pub(crate) mod status;
 pub(crate) mod unconfigure;
 pub(crate) mod unload;

@@ -1,6 +1,7 @@
 //! Containers that were made through the wrapper: the label that each must have, and the labels that
 //! its processes have.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use serde::Serialize;
@@ -19,6 +20,47 @@ pub(crate) struct ManagedContainer {
     pub(crate) record: Record,
     pub(crate) state: ContainerStatus,
     pub(crate) processes: Vec<LabelledProcess>,
+}
+
+/// How the labels of a container's processes compare with the one that it must have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum LabelState {
+    /// Every process has it.
+    Confined,
+    /// A process runs without it.
+    Violated,
+    /// It runs, and was decided to have no profile.
+    NoProfile,
+    /// It was not started yet.
+    Waiting,
+    /// It has ended.
+    Ended,
+    /// Its runtime's state cannot be read.
+    Unknown,
+}
+
+impl LabelState {
+    /// All of them.
+    pub(crate) const ALL: [Self; 6] = [
+        Self::Confined,
+        Self::Violated,
+        Self::NoProfile,
+        Self::Waiting,
+        Self::Ended,
+        Self::Unknown,
+    ];
+
+    /// The word for it.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Confined => "confined",
+            Self::Violated => "violated",
+            Self::NoProfile => "no profile",
+            Self::Waiting => "waiting",
+            Self::Ended => "ended",
+            Self::Unknown => "unknown",
+        }
+    }
 }
 
 /// What `--json` prints of a container.
@@ -78,6 +120,44 @@ impl ManagedContainer {
         })
     }
 
+    /// The label that it must have.
+    pub(crate) fn must_have(&self) -> Option<String> {
+        self.record.label.as_ref().map(Label::to_string)
+    }
+
+    /// The labels that its processes have.
+    pub(crate) fn has(&self) -> Vec<&str> {
+        let labels = self.processes.iter().map(|process| process.label.as_str());
+        Vec::from_iter(BTreeSet::from_iter(labels))
+    }
+
+    /// Its pod and its name there, as far as its engine gave them.
+    pub(crate) fn pod(&self) -> Option<String> {
+        let Record {
+            namespace,
+            pod,
+            container,
+            ..
+        } = &self.record;
+        let parts = [namespace, pod, container].into_iter().flatten();
+        let parts: Vec<&str> = parts.map(String::as_str).collect();
+        (!parts.is_empty()).then(|| parts.join("/"))
+    }
+
+    /// How its processes' labels compare with the one that it must have.
+    pub(crate) fn label_state(&self) -> LabelState {
+        match self.state {
+            _ if self.unconfined().next().is_some() => LabelState::Violated,
+            ContainerStatus::Running(_) if self.record.components.is_empty() => {
+                LabelState::NoProfile
+            }
+            ContainerStatus::Running(_) => LabelState::Confined,
+            ContainerStatus::Creating | ContainerStatus::Created => LabelState::Waiting,
+            ContainerStatus::Stopped | ContainerStatus::Gone => LabelState::Ended,
+            ContainerStatus::Unknown => LabelState::Unknown,
+        }
+    }
+
     /// The processes that run without the label of the container.
     pub(crate) fn unconfined(&self) -> impl Iterator<Item = &LabelledProcess> {
         self.processes.iter().filter(|process| !process.confined)
@@ -90,7 +170,7 @@ impl ManagedContainer {
             runtime: &self.record.runtime,
             root: &self.record.root,
             state: self.state.as_str(),
-            label: self.record.label.as_ref().map(Label::to_string),
+            label: self.must_have(),
             key: self.record.key.as_deref(),
             namespace: self.record.namespace.as_deref(),
             pod: self.record.pod.as_deref(),
