@@ -12,13 +12,17 @@
 //! | `watch` | what `load --all --watch` waits for | reads |
 //! | [`engine`] | the configuration of containerd, CRI-O, podman and docker | yes; its own table says which file |
 //! | [`lint`] | problems in profiles for containers | reads |
+//! | `log` | where events of AppArmor come from, what is missing, and whose they are | reads |
+//! | `guard` | puts something back when this process ends, also if it is killed | yes |
 //! | `report` | tables, JSON, colours and progress, for all commands | prints |
 
 mod checks;
 mod command;
 pub mod engine;
+mod guard;
 mod help;
 pub mod lint;
+mod log;
 mod report;
 mod statistics;
 mod watch;
@@ -30,7 +34,7 @@ use clap::{ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::command::{
     check, configure, denials, explain, gc, lint as lint_command, living, load, mode, ps, render,
-    report as report_command, status, unconfigure, unload, watch as watch_command,
+    report as report_command, restore_at_end, status, unconfigure, unload, watch as watch_command,
 };
 use crate::report::output::Output;
 use oci_apparmor::error::Kind;
@@ -89,6 +93,7 @@ enum Command {
     Configure(configure::ConfigureArguments),
     Unconfigure(unconfigure::UnconfigureArguments),
     Living(living::LivingArguments),
+    RestoreAtEnd(restore_at_end::RestoreAtEndArguments),
 }
 
 /// The definition of the command line, from which man pages and completions are generated.
@@ -115,7 +120,7 @@ pub fn main() -> ExitCode {
     };
     let mut logger = env_logger::Builder::from_default_env();
     if arguments.verbose {
-        logger.filter_level(log::LevelFilter::Debug);
+        logger.filter_level(::log::LevelFilter::Debug);
     }
     logger
         .format(|out, record| writeln!(out, "{}: {}", record.level(), record.args()))
@@ -138,6 +143,7 @@ pub fn main() -> ExitCode {
         Command::Configure(arguments) => configure::run(arguments, output),
         Command::Unconfigure(arguments) => unconfigure::run(arguments, output),
         Command::Living(_) => living::run(output),
+        Command::RestoreAtEnd(arguments) => restore_at_end::run(arguments),
     };
     match done {
         Ok(code) => ExitCode::from(code),

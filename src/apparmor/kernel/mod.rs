@@ -2,6 +2,7 @@
 //!
 //! A successful write does not prove that a profile is loaded: callers must look it up again.
 
+mod audit_mode;
 mod enforcement;
 mod features;
 mod listing;
@@ -10,6 +11,7 @@ mod lookup;
 mod permission;
 mod securityfs;
 
+pub use audit_mode::AuditMode;
 pub use enforcement::{Enforcement, Off};
 pub use features::digest;
 pub use permission::{CannotLoad, may_load};

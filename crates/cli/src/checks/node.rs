@@ -1,9 +1,10 @@
 //! What `check` says of the node itself: kernel, parser, profiles, runtimes and directories.
 
 use crate::checks::finding::Finding;
+use crate::guard;
 use crate::report::remedies::ROOT_ONLY;
 use oci_apparmor::apparmor::blob;
-use oci_apparmor::apparmor::kernel::{Enforcement, Kernel, may_load};
+use oci_apparmor::apparmor::kernel::{AuditMode, Enforcement, Kernel, may_load};
 use oci_apparmor::apparmor::parser::Parser;
 use oci_apparmor::error::{Kind, foreign};
 use oci_apparmor::fs::{own, run, trusted};
@@ -29,6 +30,38 @@ pub(crate) fn kernel(kernel: &Kernel) -> Vec<Finding> {
         ),
     };
     vec![enforcing, loading]
+}
+
+/// Whether denials are logged: the parameter `audit` of AppArmor.
+pub(crate) fn logging(kernel: &Kernel) -> Option<Finding> {
+    let put = |mode: AuditMode| {
+        let path = kernel.audit_parameter();
+        format!("run: printf {} > {}", mode.as_str(), path.display())
+    };
+    if let Some(before) = guard::left_behind(kernel) {
+        return Some(Finding::warning(
+            "logging",
+            "a killed command left AppArmor's parameter audit at noquiet: what explicit deny rules \
+             refuse is logged, too",
+            put(before),
+        ));
+    }
+    // Only root can read it.
+    let mode = kernel.audit_mode().ok()?;
+    Some(match mode.hides_denials() {
+        true => Finding::warning(
+            "logging",
+            format!(
+                "AppArmor's parameter audit is {}: what profiles refuse is in no log",
+                mode.as_str()
+            ),
+            put(AuditMode::Normal),
+        ),
+        false => Finding::ok(
+            "logging",
+            format!("AppArmor's parameter audit is {}", mode.as_str()),
+        ),
+    })
 }
 
 /// Whether the parser compiles.

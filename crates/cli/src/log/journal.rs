@@ -1,0 +1,202 @@
+//! The journal of systemd, by journalctl(1).
+
+use std::io::{BufReader, Read};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use oci_apparmor::child;
+use oci_apparmor::error::{Error, Kind, Result, foreign, reason};
+use oci_apparmor::fs::trusted;
+
+use super::duplicates::Transports;
+use super::gaps::Gaps;
+use super::journal_record::JournalRecord;
+use super::lines::{LineRead, LineReader, MAX_LINE, Polled};
+use super::reading::{self, LogReader, Reading};
+
+/// Where journalctl is.
+const PROGRAMS: [&str; 2] = ["/usr/bin/journalctl", "/bin/journalctl"];
+
+/// How long it may be silent while it does not follow: it reads gigabytes without finding anything.
+const SILENCE: Duration = Duration::from_secs(300);
+
+/// A record in JSON may take four bytes for each byte of its message: `255,`.
+const MAX_RECORD: usize = 8 * MAX_LINE;
+
+/// Reads the journal's records of the kernel and of the audit socket.
+#[derive(Debug)]
+pub(super) struct JournalReader {
+    child: Child,
+    lines: LineReader<Polled<ChildStdout>>,
+    heard: Instant,
+    follow: bool,
+    twice: Transports,
+    /// Since when there are records, or since when they are read.
+    complete_since: Option<SystemTime>,
+}
+
+impl JournalReader {
+    /// # Errors
+    /// If there is no trusted journalctl, or it cannot be started.
+    pub(super) fn open(since: Option<SystemTime>, follow: bool) -> Result<Self> {
+        let program = program()?;
+        let oldest = oldest(&program);
+        let mut arguments = vec![
+            "--output=json".to_owned(),
+            "--all".to_owned(),
+            "--output-fields=MESSAGE,_TRANSPORT,_AUDIT_ID,_SOURCE_REALTIME_TIMESTAMP".to_owned(),
+        ];
+        match since {
+            Some(since) => {
+                let since = since
+                    .duration_since(UNIX_EPOCH)
+                    .unwrap_or_default()
+                    .as_secs();
+                arguments.push(format!("--since=@{since}"));
+            }
+            None if follow => arguments.push("--lines=0".to_owned()),
+            None => {}
+        }
+        if follow {
+            arguments.push("--follow".to_owned());
+            arguments.extend(since.map(|_| "--no-tail".to_owned()));
+        }
+        // What journald itself says: how much it missed.
+        let matches = ["_TRANSPORT=kernel", "_TRANSPORT=audit", "_TRANSPORT=driver"];
+        arguments.extend(matches.map(str::to_owned));
+        let (child, output) = start(&program, &arguments)?;
+        Ok(Self {
+            child,
+            lines: LineReader::new(Polled(output), MAX_RECORD),
+            heard: Instant::now(),
+            follow,
+            twice: Transports::default(),
+            complete_since: match follow && since.is_none() {
+                true => Some(SystemTime::now()),
+                false => oldest,
+            },
+        })
+    }
+
+    /// What to do with one record.
+    fn record(&mut self, gaps: &mut Gaps) -> Option<reading::Entry> {
+        let record = JournalRecord::parse(self.lines.line())?;
+        gaps.suppressed = gaps.suppressed.saturating_add(record.suppressed());
+        gaps.missed_by_journal = gaps.missed_by_journal.saturating_add(record.missed());
+        let event = record.event();
+        if let Ok(event) = &event
+            && !self.twice.is_new(event, record.is_of_audit())
+        {
+            return None;
+        }
+        reading::entry(event, gaps)
+    }
+
+    /// What a journalctl that has ended says.
+    fn ended(&mut self) -> Result<Reading> {
+        let status = self.child.wait();
+        let mut said = String::new();
+        if let Some(stderr) = self.child.stderr.take() {
+            let _ = stderr.take(4096).read_to_string(&mut said);
+        }
+        match status {
+            Ok(status) if status.success() || self.follow => Ok(Reading::End),
+            Ok(status) => Err(failed(&format!("{status}: {}", foreign(&said)))),
+            Err(e) => Err(failed(&reason(&e))),
+        }
+    }
+}
+
+impl LogReader for JournalReader {
+    fn read(&mut self, gaps: &mut Gaps) -> Result<Reading> {
+        loop {
+            match self.lines.read(true).map_err(|e| failed(&reason(&e)))? {
+                LineRead::Line => {
+                    self.heard = Instant::now();
+                    if let Some(entry) = self.record(gaps) {
+                        return Ok(Reading::Entry(entry));
+                    }
+                }
+                LineRead::Nothing if !self.follow && self.heard.elapsed() > SILENCE => {
+                    return Err(failed(&format!(
+                        "it wrote nothing for {} s",
+                        SILENCE.as_secs()
+                    )));
+                }
+                LineRead::Nothing => return Ok(Reading::Nothing),
+                LineRead::End => return self.ended(),
+            }
+        }
+    }
+
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.lines.get_ref().as_fd())
+    }
+
+    fn complete_since(&self) -> Option<SystemTime> {
+        self.complete_since
+    }
+}
+
+impl Drop for JournalReader {
+    fn drop(&mut self) {
+        // It has ended, or is not needed any longer.
+        if self.child.kill().is_ok() {
+            let _ = self.child.wait();
+        }
+    }
+}
+
+fn failed(why: &str) -> Error {
+    Error::new(
+        Kind::Internal,
+        format!("cannot read the journal with journalctl: {why}"),
+    )
+    .with_remedy("run: journalctl -k | oci-apparmor denials -")
+}
+
+fn program() -> Result<PathBuf> {
+    let mut why = "it is not installed".to_owned();
+    for path in PROGRAMS.map(Path::new) {
+        match trusted::program(path) {
+            Ok(program) => return Ok(program),
+            Err(trusted::TrustError::Missing) => {}
+            Err(e) => why = e.about(path, Kind::Internal).without_remedy(),
+        }
+    }
+    Err(failed(&why)
+        .of(Kind::NotFound)
+        .with_remedy("name a log: oci-apparmor denials FILE"))
+}
+
+fn start(program: &Path, arguments: &[String]) -> Result<(Child, ChildStdout)> {
+    let mut command = Command::new(program);
+    command
+        .args(["--quiet", "--no-pager"])
+        .args(arguments)
+        .env_clear()
+        .env("LC_ALL", "C")
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = child::spawn(&mut command).map_err(|e| failed(&reason(&e)))?;
+    match child.stdout.take() {
+        Some(output) => Ok((child, output)),
+        None => Err(failed("it has no output")),
+    }
+}
+
+/// When the journal's oldest record is.
+fn oldest(program: &Path) -> Option<SystemTime> {
+    let arguments = ["--output=json", "--output-fields=MESSAGE"].map(str::to_owned);
+    let (mut child, output) = start(program, &arguments).ok()?;
+    let mut lines = LineReader::new(BufReader::new(output), MAX_RECORD);
+    let first = lines.read(true).ok()?;
+    let record = (first == LineRead::Line).then(|| JournalRecord::parse(lines.line()));
+    let _ = child.kill();
+    let _ = child.wait();
+    record??.time()
+}

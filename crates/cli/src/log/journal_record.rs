@@ -1,0 +1,178 @@
+//! One record of the journal, as `journalctl --output=json` prints it. Pure.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::Deserialize;
+
+use oci_apparmor_audit::event::Event;
+use oci_apparmor_audit::header::Stamp;
+use oci_apparmor_audit::unread::Unread;
+
+use super::kmsg;
+
+/// The fields that are needed; the values of fields are strings, or lists of bytes if they are not
+/// printable.
+#[derive(Debug, Deserialize)]
+pub(super) struct JournalRecord {
+    #[serde(rename = "MESSAGE")]
+    message: Option<FieldValue>,
+    #[serde(rename = "_TRANSPORT")]
+    transport: Option<FieldValue>,
+    #[serde(rename = "_AUDIT_ID")]
+    audit_id: Option<FieldValue>,
+    #[serde(rename = "_SOURCE_REALTIME_TIMESTAMP")]
+    source_time: Option<FieldValue>,
+    #[serde(rename = "__REALTIME_TIMESTAMP")]
+    time: Option<FieldValue>,
+}
+
+/// The value of a field. One that occurs several times is a list of values.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum FieldValue {
+    Text(String),
+    Bytes(Vec<u8>),
+    Other(serde::de::IgnoredAny),
+}
+
+impl FieldValue {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Text(text) => text.as_bytes(),
+            Self::Bytes(bytes) => bytes,
+            Self::Other(_) => &[],
+        }
+    }
+
+    fn number(&self) -> Option<u64> {
+        std::str::from_utf8(self.bytes()).ok()?.parse().ok()
+    }
+}
+
+impl JournalRecord {
+    pub(super) fn parse(line: &[u8]) -> Option<Self> {
+        serde_json::from_slice(line).ok()
+    }
+
+    fn message(&self) -> &[u8] {
+        self.message
+            .as_ref()
+            .map(FieldValue::bytes)
+            .unwrap_or_default()
+    }
+
+    fn is_by(&self, transport: &[u8]) -> bool {
+        self.transport
+            .as_ref()
+            .is_some_and(|by| by.bytes() == transport)
+    }
+
+    /// Whether journald received it from the audit socket.
+    pub(super) fn is_of_audit(&self) -> bool {
+        self.is_by(b"audit")
+    }
+
+    /// The event in the record.
+    pub(super) fn event(&self) -> Result<Event, Unread> {
+        if self.is_of_audit() {
+            let event = Event::parse_journal(self.message())?;
+            let stamp = self.stamp();
+            return Ok(Event { stamp, ..event });
+        }
+        match self.is_by(b"kernel") {
+            // As the kernel prints it. Only it can write records of this transport that begin so: what
+            // programs write to /dev/kmsg has another facility, and is of the transport `syslog`.
+            true => Event::parse(self.message()),
+            false => Err(Unread::Other),
+        }
+    }
+
+    fn stamp(&self) -> Option<Stamp> {
+        let time = self.source_time.as_ref().or(self.time.as_ref())?.number()?;
+        let milliseconds = time.checked_div(1000)?;
+        Some(Stamp {
+            seconds: milliseconds.checked_div(1000)?,
+            milliseconds: u16::try_from(milliseconds.checked_rem(1000)?).ok()?,
+            serial: self.audit_id.as_ref()?.number()?,
+        })
+    }
+
+    /// How many audit records the kernel says it suppressed.
+    pub(super) fn suppressed(&self) -> u64 {
+        match self.is_by(b"kernel") {
+            true => kmsg::suppressed(self.message()).unwrap_or_default(),
+            false => 0,
+        }
+    }
+
+    /// How many messages of the kernel journald says it missed (`server_read_dev_kmsg()`).
+    pub(super) fn missed(&self) -> u64 {
+        let read = || {
+            let rest = self.message().strip_prefix(b"Missed ")?;
+            let number = rest.strip_suffix(b" kernel messages")?;
+            std::str::from_utf8(number).ok()?.parse().ok()
+        };
+        match self.is_by(b"driver") {
+            true => read().unwrap_or_default(),
+            false => 0,
+        }
+    }
+
+    /// When it was received.
+    pub(super) fn time(&self) -> Option<SystemTime> {
+        let since = Duration::from_micros(self.time.as_ref()?.number()?);
+        UNIX_EPOCH.checked_add(since)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PAIRS: &str = "apparmor=\"DENIED\" operation=\"open\" profile=\"web\" name=2FE9 pid=103 \
+                         comm=\"cat\" requested_mask=\"r\" denied_mask=\"r\"";
+
+    fn record(transport: &str, message: &serde_json::Value) -> JournalRecord {
+        let line = serde_json::json!({
+            "MESSAGE": message, "_TRANSPORT": transport, "_AUDIT_ID": "7", "__CURSOR": "s=1",
+            "_SOURCE_REALTIME_TIMESTAMP": "1795342738894000", "__REALTIME_TIMESTAMP": "1795342738899123",
+        });
+        JournalRecord::parse(line.to_string().as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn events_of_both_transports() {
+        let printed = format!("audit: type=1400 audit(1795342738.894:7): {PAIRS}");
+        let bytes = serde_json::json!(printed.as_bytes());
+        let kernel = record("kernel", &printed.clone().into()).event().unwrap();
+        assert_eq!(record("kernel", &bytes).event().unwrap(), kernel);
+        assert_eq!(kernel.object(), r"/\xe9");
+        let audit = record("audit", &format!("AVC {PAIRS}").into())
+            .event()
+            .unwrap();
+        assert_eq!(audit, kernel);
+        for transport in ["syslog", "stdout", "journal", "driver"] {
+            let other = record(transport, &printed.clone().into());
+            assert_eq!(other.event(), Err(Unread::Other), "{transport}");
+        }
+        for message in [serde_json::Value::Null, serde_json::json!(["a", "b"])] {
+            assert_eq!(record("kernel", &message).event(), Err(Unread::Other));
+        }
+        for line in ["", "{", "[]", "{\"MESSAGE\":"] {
+            assert!(JournalRecord::parse(line.as_bytes()).is_none());
+        }
+    }
+
+    #[test]
+    fn numbers_of_what_is_missing() {
+        let suppressed = "kauditd_printk_skb: 43 callbacks suppressed".into();
+        assert_eq!(record("kernel", &suppressed).suppressed(), 43);
+        assert_eq!(record("syslog", &suppressed).suppressed(), 0);
+        let missed = "Missed 12 kernel messages".into();
+        assert_eq!(record("driver", &missed).missed(), 12);
+        assert_eq!(record("kernel", &missed).missed(), 0);
+        let time = record("kernel", &missed).time().unwrap();
+        let since = time.duration_since(UNIX_EPOCH).unwrap();
+        assert_eq!(since, Duration::from_micros(1_795_342_738_899_123));
+    }
+}
