@@ -15,6 +15,7 @@ pub(crate) fn run(config: Option<&Path>, progress: &Progress) -> EngineChecks {
     let path = config.unwrap_or(Path::new(settings::PATH));
     let kernel = Kernel::default();
     let mut found = node::kernel(&kernel);
+    found.extend(node::logging(&kernel));
     let settings = match (Settings::load_from(path), config) {
         // A file that is named must exist.
         (Ok(_), Some(named)) if !named.exists() => {

@@ -11,11 +11,8 @@ pub(crate) mod load;
 pub(crate) mod mode;
 pub(crate) mod ps;
 pub(crate) mod render;
-<<<<<<< HEAD
 pub(crate) mod report;
-=======
 pub(crate) mod restore_at_end;
->>>>>>> b12-log
 pub(crate) mod status;
 pub(crate) mod unconfigure;
 pub(crate) mod unload;

@@ -1,54 +1,35 @@
-//! The events of the kernel's log.
+//! Reads the log once, to its end.
 
-use std::fs::OpenOptions;
-use std::io::{self, Read};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
 use std::time::SystemTime;
 
-use oci_apparmor::error::{Error, Result};
-use oci_apparmor_audit::event::{Event, LONGEST_LINE};
+use crate::log::{Coverage, Entry, EventLog, Gaps, LogOptions};
+use oci_apparmor::error::Result;
+use oci_apparmor_audit::event::Event;
 
 /// What was read, and what is missing.
 #[derive(Debug)]
-pub(crate) struct LogCoverage {
-    /// Which logs.
-    pub(crate) sources: Vec<String>,
-    /// Since when these are complete.
-    pub(crate) complete_since: Option<SystemTime>,
-    /// What is missing, for people.
-    pub(crate) gaps: Vec<String>,
+pub(crate) struct LogRead {
+    pub(crate) coverage: Coverage,
+    pub(crate) gaps: Gaps,
 }
 
-/// Hands on all events since then.
-pub(crate) fn read(
-    _since: Option<SystemTime>,
-    each: &mut dyn FnMut(&Event),
-) -> Result<LogCoverage> {
-    let path = Path::new("/dev/kmsg");
-    let failed = |e: io::Error| Error::io("read", path, &e);
-    let mut log = OpenOptions::new()
-        .read(true)
-        .custom_flags(libc::O_NONBLOCK)
-        .open(path)
-        .map_err(failed)?;
-    let mut record = vec![0; 2 * LONGEST_LINE];
-    loop {
-        match log.read(&mut record) {
-            Ok(0) => break,
-            Ok(length) => {
-                if let Ok(event) = Event::parse(record.get(..length).unwrap_or_default()) {
-                    each(&event);
-                }
-            }
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
-            Err(e) if e.raw_os_error() == Some(libc::EPIPE) => {}
-            Err(e) => return Err(failed(e)),
+/// Hands on all events since then, from the most complete log of this node.
+///
+/// # Errors
+/// If there is no log that can be read.
+pub(crate) fn read(since: Option<SystemTime>, each: &mut dyn FnMut(&Event)) -> Result<LogRead> {
+    let mut log = EventLog::open(&LogOptions {
+        sources: Vec::new(),
+        follow: false,
+        since,
+    })?;
+    while let Some(entry) = log.next(None)? {
+        if let Entry::Event(event) = entry {
+            each(&event);
         }
     }
-    Ok(LogCoverage {
-        sources: vec![path.display().to_string()],
-        complete_since: None,
-        gaps: Vec::new(),
+    Ok(LogRead {
+        gaps: log.gaps(),
+        coverage: log.coverage(),
     })
 }

@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use crate::statistics::denial_totals::DenialTotals;
-use crate::statistics::log_reader;
+use crate::statistics::log_reader::{self, LogRead};
 use oci_apparmor_audit::tally::Tally;
 
 /// A summary of the log.
@@ -37,10 +37,10 @@ impl LogSummary {
             totals.add(event, |_| true);
         });
         match read {
-            Ok(coverage) => {
+            Ok(LogRead { coverage, gaps }) => {
                 summary.sources = coverage.sources;
                 summary.complete_since = coverage.complete_since;
-                summary.gaps = coverage.gaps;
+                summary.gaps = gaps.lines();
             }
             Err(e) => summary.gaps = vec![format!("the log cannot be read: {e}")],
         }

@@ -2,11 +2,12 @@
 
 use std::fs::File;
 use std::path::Path;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
+use crate::log::boot;
 use oci_apparmor::apparmor::kernel::Enforcement;
 use oci_apparmor::apparmor::parser::Parser;
 use oci_apparmor::fs::{bounded, digest, trusted};
@@ -60,7 +61,7 @@ impl NodeFacts {
             os: os(),
             kernel: line("/proc/sys/kernel/osrelease"),
             architecture: std::env::consts::ARCH,
-            booted: booted().map(rfc3339),
+            booted: boot().map(rfc3339),
             enforcing: why_not.is_none(),
             why_not,
             parser: parser(node),
@@ -73,14 +74,6 @@ impl NodeFacts {
 /// A time for people and programs.
 pub(crate) fn rfc3339(time: SystemTime) -> String {
     humantime::format_rfc3339_seconds(time).to_string()
-}
-
-/// When the node was booted.
-pub(crate) fn booted() -> Option<SystemTime> {
-    let stat = text("/proc/stat")?;
-    let seconds = stat.lines().find_map(|l| l.strip_prefix("btime "))?;
-    let since = Duration::from_secs(seconds.trim().parse().ok()?);
-    UNIX_EPOCH.checked_add(since)
 }
 
 fn text(path: &str) -> Option<String> {

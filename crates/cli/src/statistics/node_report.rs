@@ -6,11 +6,12 @@ use crate::checks::all;
 use crate::checks::engines::EngineChecks;
 use crate::checks::finding::Finding;
 use crate::checks::wiring::EngineWiring;
+use crate::log::boot;
 use crate::report::progress::Progress;
 use crate::report::users::Users;
 use crate::statistics::containers::ManagedContainer;
 use crate::statistics::log_summary::LogSummary;
-use crate::statistics::node_facts::{self, NodeFacts};
+use crate::statistics::node_facts::NodeFacts;
 use crate::statistics::profiles::{ProfileSearch, ProfileStatus};
 use oci_apparmor::counters::{self, Counter};
 use oci_apparmor::error::Result;
@@ -56,7 +57,7 @@ impl NodeReport {
             engines,
             containers,
             profiles,
-            log: LogSummary::read(node_facts::booted()),
+            log: LogSummary::read(boot()),
             counters: counted(),
         })
     }

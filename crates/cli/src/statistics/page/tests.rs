@@ -177,7 +177,10 @@ fn elements(page: &str) -> Vec<String> {
     let mut rest = page;
     while let Some(at) = rest.find('<') {
         let text = &rest[..at];
-        assert!(!text.contains('>') || open.last().is_some_and(|e| e == "style"), "{text}");
+        assert!(
+            !text.contains('>') || open.last().is_some_and(|e| e == "style"),
+            "{text}"
+        );
         let tag = &rest[at + 1..];
         // No attribute has an end of a tag in it.
         let end = tag.find('>').expect("an element has no end");
@@ -203,7 +206,8 @@ fn base64(bytes: &[u8]) -> String {
     const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::new();
     for part in bytes.chunks(3) {
-        let number = part.iter().fold(0_u32, |n, byte| n << 8 | u32::from(*byte)) << (8 * (3 - part.len()));
+        let number =
+            part.iter().fold(0_u32, |n, byte| n << 8 | u32::from(*byte)) << (8 * (3 - part.len()));
         for place in 0..4 {
             let index = (number >> (18 - 6 * place)) & 63;
             text.push(match place > part.len() {
@@ -219,7 +223,9 @@ fn base64(bytes: &[u8]) -> String {
 fn a_hostile_name_is_text() {
     let page = page(&hostile());
     let elements = elements(&page);
-    for unexpected in ["script", "img", "iframe", "link", "object", "a", "base", "form"] {
+    for unexpected in [
+        "script", "img", "iframe", "link", "object", "a", "base", "form",
+    ] {
         assert!(!elements.iter().any(|e| e == unexpected), "{unexpected}");
     }
     assert_eq!(elements.iter().filter(|e| *e == "style").count(), 1);
@@ -235,7 +241,16 @@ fn a_hostile_name_is_text() {
 #[test]
 fn nothing_is_loaded_from_elsewhere_and_nothing_runs() {
     let page = page(&hostile());
-    for reference in ["http:", "https:", "//", "url(", "@import", "src=", "href=", "javascript:"] {
+    for reference in [
+        "http:",
+        "https:",
+        "//",
+        "url(",
+        "@import",
+        "src=",
+        "href=",
+        "javascript:",
+    ] {
         // What a name has is text.
         let page = page.replace("alert(", "");
         assert!(!page.contains(reference), "{reference}");
@@ -247,7 +262,10 @@ fn nothing_is_loaded_from_elsewhere_and_nothing_runs() {
         "http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; base-uri 'none'; \
          form-action 'none'; style-src 'sha256-{hash}'\""
     );
-    assert!(page.contains(&policy), "the hash of the style is sha256-{hash}");
+    assert!(
+        page.contains(&policy),
+        "the hash of the style is sha256-{hash}"
+    );
     // The policy forbids attributes of this name.
     let body = page.split_once("</style>").unwrap().1;
     assert!(!body.contains(" style="), "{body}");
