@@ -7,7 +7,7 @@ use clap::Command;
 use clap::builder::StyledStr;
 
 /// The commands by what a person wants to do.
-const GROUPS: [(&str, &[&str]); 3] = [
+const GROUPS: [(&str, &[&str]); 4] = [
     (
         "Look",
         &["status", "ps", "check", "explain", "denials", "report"],
@@ -17,6 +17,7 @@ const GROUPS: [(&str, &[&str]); 3] = [
         &["load", "unload", "mode", "gc", "lint", "render"],
     ),
     ("Engines", &["configure", "unconfigure"]),
+    ("Learn", &["metrics"]),
 ];
 
 /// Below the short help.
@@ -53,6 +54,8 @@ Files:
       Runs oci-apparmor load --all --watch from boot on, if enabled.
   oci-apparmor-gc.timer
       Runs oci-apparmor gc once a day, if enabled.
+  oci-apparmor-metrics.timer
+      Runs oci-apparmor metrics once a minute, if enabled.
 
 Examples:
   # Is this node ready?

@@ -33,8 +33,9 @@ use std::process::ExitCode;
 use clap::{ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::command::{
-    check, configure, denials, explain, gc, lint as lint_command, living, load, mode, ps, render,
-    report as report_command, restore_at_end, status, unconfigure, unload, watch as watch_command,
+    check, configure, denials, explain, gc, lint as lint_command, living, load, metrics, mode, ps,
+    render, report as report_command, restore_at_end, status, unconfigure, unload,
+    watch as watch_command,
 };
 use crate::report::output::Output;
 use oci_apparmor::error::Kind;
@@ -84,6 +85,7 @@ enum Command {
     Explain(explain::ExplainArguments),
     Denials(denials::DenialsArguments),
     Report(report_command::ReportArguments),
+    Metrics(metrics::MetricsArguments),
     Load(load::LoadArguments),
     Unload(unload::UnloadArguments),
     Mode(mode::ModeArguments),
@@ -133,6 +135,7 @@ pub fn main() -> ExitCode {
         Command::Explain(arguments) => explain::run(arguments, output),
         Command::Denials(arguments) => denials::run(arguments, output),
         Command::Report(arguments) => report_command::run(arguments, output),
+        Command::Metrics(arguments) => metrics::run(arguments, output),
         Command::Load(arguments) if arguments.watches() => watch_command::run(output),
         Command::Load(arguments) => load::run(arguments, output),
         Command::Unload(arguments) => unload::run(arguments, output),

@@ -8,6 +8,7 @@ pub(crate) mod gc;
 pub(crate) mod lint;
 pub(crate) mod living;
 pub(crate) mod load;
+pub(crate) mod metrics;
 pub(crate) mod mode;
 pub(crate) mod ps;
 pub(crate) mod render;

@@ -83,8 +83,8 @@ fn summary(report: &NodeReport, status: Status, violations: usize, points: usize
     let running = report.containers.iter().filter(|c| !c.processes.is_empty());
     let confined = match running.count() {
         0 => "No container runs under a profile now".to_owned(),
-        1 => "The container that runs has its label".to_owned(),
-        n => format!("All {n} containers that run have their labels"),
+        1 => "1 container runs, under its label".to_owned(),
+        n => format!("{n} containers run, each under its label"),
     };
     match (report.facts.enforcing, status) {
         (false, _) => "AppArmor does not enforce profiles on this node.".to_owned(),
@@ -104,11 +104,14 @@ fn summary(report: &NodeReport, status: Status, violations: usize, points: usize
 fn violation(container: &ManagedContainer) -> Option<Point> {
     let first = container.unconfined().next()?;
     let count = container.unconfined().count();
-    let id = &container.record.id;
+    let id = container.short_id();
+    let pod = container
+        .pod()
+        .map_or_else(String::new, |pod| format!(" ({pod})"));
     Some(Point {
         status: Status::Failure,
         text: format!(
-            "container {id}: {count} of {} processes run without its label; process {} ({}) runs as {}",
+            "container {id}{pod}: {count} of {} processes run without its label; process {} ({}) runs as {}",
             container.processes.len(),
             first.pid,
             first.comm,
@@ -148,12 +151,13 @@ fn complains(profile: &ProfileStatus) -> Option<Point> {
     if mode.enforces() || profile.containers.is_empty() {
         return None;
     }
+    let users = match profile.containers.len() {
+        1 => "1 container has".to_owned(),
+        n => format!("{n} containers have"),
+    };
     Some(Point {
         status: Status::Warning,
-        text: format!(
-            "the profile {name}, which {} containers have, is in {mode} mode: it refuses nothing",
-            profile.containers.len()
-        ),
+        text: format!("the profile {name}, which {users}, is in {mode} mode: it refuses nothing"),
         remedy: Some(format!("run: oci-apparmor mode {name} enforce")),
     })
 }

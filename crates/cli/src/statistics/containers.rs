@@ -131,6 +131,13 @@ impl ManagedContainer {
         Vec::from_iter(BTreeSet::from_iter(labels))
     }
 
+    /// Its id, as engines show it: the first 12 of 64 hexadecimal digits.
+    pub(crate) fn short_id(&self) -> &str {
+        let id = &self.record.id;
+        let long = id.len() == 64 && id.bytes().all(|b| b.is_ascii_hexdigit());
+        id.get(..12).filter(|_| long).unwrap_or(id)
+    }
+
     /// Its pod and its name there, as far as its engine gave them.
     pub(crate) fn pod(&self) -> Option<String> {
         let Record {

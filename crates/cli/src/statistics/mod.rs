@@ -2,9 +2,12 @@
 
 pub(crate) mod assessment;
 pub(crate) mod containers;
+mod denial_file;
 pub(crate) mod denial_totals;
+mod exposition;
 mod log_reader;
 pub(crate) mod log_summary;
+pub(crate) mod metrics;
 mod node_facts;
 pub(crate) mod node_report;
 pub(crate) mod output_file;

@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::parts::{number, shown};
+use super::parts::number;
 use crate::statistics::denial_totals::DenialSum;
 
 /// How many bars a chart has; the rest is one more.
@@ -11,7 +11,7 @@ const MOST: usize = 10;
 /// The length of the longest bar, in the units of the drawing.
 const LONGEST: u64 = 1000;
 
-/// A chart of sums, the largest first.
+/// A chart of sums, the largest first. Their names are for people already.
 pub(super) fn bars(title: &str, sums: &[(&str, DenialSum)]) -> Markup {
     let (first, rest) = sums.split_at_checked(MOST).unwrap_or((sums, &[]));
     let add = |sum: DenialSum, (_, more): &(&str, DenialSum)| DenialSum {
@@ -31,7 +31,7 @@ pub(super) fn bars(title: &str, sums: &[(&str, DenialSum)]) -> Markup {
             dl {
                 @for (name, sum) in &all {
                     div.row {
-                        dt { (if name.is_empty() { "(none)".to_owned() } else { shown(name) }) }
+                        dt { (if name.is_empty() { "(none)" } else { name }) }
                         dd.bar aria-hidden="true" { (bar(*sum, largest)) }
                         dd.number { (number(sum.all())) }
                     }

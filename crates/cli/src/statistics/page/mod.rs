@@ -20,7 +20,7 @@ const STYLE: &str = include_str!("style.css");
 
 /// Nothing but the style above, which is identified by its SHA-256 (in base64).
 const POLICY: &str = "default-src 'none'; base-uri 'none'; form-action 'none'; \
-                      style-src 'sha256-STYLE_HASH'";
+                      style-src 'sha256-I7q1/E5aZJivSJXOFbhab4/UMJske0LmPTnOPKMkr0k='";
 
 /// The page.
 pub(crate) fn html(report: &NodeReport, assessment: &Assessment) -> String {

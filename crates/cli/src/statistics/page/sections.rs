@@ -96,14 +96,10 @@ fn container(container: &ManagedContainer) -> [Markup; 5] {
         LabelState::Waiting | LabelState::Ended => Tone::Plain,
     };
     let id = shown(&container.record.id);
-    let short = match id.len() == 64 && id.bytes().all(|b| b.is_ascii_hexdigit()) {
-        true => id.get(..12).unwrap_or(&id),
-        false => &id,
-    };
     let has = container.has();
     [
         html! {
-            code title=(id) { (short) }
+            code title=(id) { (shown(container.short_id())) }
             @if let Some(pod) = container.pod() { span.under { (shown(&pod)) } }
         },
         html! {
@@ -148,11 +144,11 @@ pub(super) fn denials(report: &NodeReport) -> Markup {
                 html! { code { (what.profile) } },
                 badge(what.verdict.as_str(), tone),
                 html! { (number(seen.count)) },
-                text_or_dash(Some(&what.operation)),
                 html! {
-                    code { (what.object) }
-                    @if !what.denied.is_empty() { span.under { "denied: " (what.denied) } }
+                    (text_or_dash(Some(&what.operation)))
+                    @if !what.denied.is_empty() { " " span.mask { (shown(&what.denied)) } }
                 },
+                html! { code { (what.object) } },
             ]
         })
         .collect();
@@ -165,8 +161,8 @@ pub(super) fn denials(report: &NodeReport) -> Markup {
                 (chart::bars("By operation", &by_operation))
             }
             p.legend {
-                span.key.refused {} "denied or killed"
-                span.key.allowed {} "allowed in complain mode"
+                span { span.key.refused {} "denied or killed" }
+                span { span.key.allowed {} "allowed in complain mode" }
             }
             h3 { "Most frequent accesses" }
             (table(["Profile", "Verdict", "Count", "Operation", "Object"], &rows, ""))
@@ -223,10 +219,10 @@ fn profile(profile: &ProfileStatus) -> [Markup; 5] {
         html! {
             @match profile.containers.len() {
                 0 => (code_or_dash(None)),
-                1 => "1 container",
-                n => { (n) " containers" }
+                1 => span.whole { "1 container" },
+                n => span.whole { (n) " containers" },
             }
-            @if profile.processes > 0 { span.under { (processes) } }
+            @if profile.processes > 0 { span.under.whole { (processes) } }
             @if !profile.lost.is_empty() {
                 span.under.bad { (profile.lost.len()) " run without it: it was removed meanwhile" }
             }
