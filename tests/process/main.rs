@@ -38,6 +38,8 @@ mod lint_command;
 mod loading;
 mod manifest_sources;
 mod node;
+mod node_metrics;
+mod node_report;
 mod passed_through;
 mod pod_records;
 mod profile_commands;
