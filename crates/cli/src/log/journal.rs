@@ -1,9 +1,9 @@
 //! The journal of systemd, by journalctl(1).
 
-use std::io::{BufReader, Read};
+use std::io::{self, PipeReader, Read};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use oci_apparmor::child;
@@ -29,7 +29,8 @@ const MAX_RECORD: usize = 8 * MAX_LINE;
 #[derive(Debug)]
 pub(super) struct JournalReader {
     child: Child,
-    lines: LineReader<Polled<ChildStdout>>,
+    messages: PipeReader,
+    lines: LineReader<Polled<PipeReader>>,
     heard: Instant,
     follow: bool,
     twice: Transports,
@@ -66,9 +67,10 @@ impl JournalReader {
         // What journald itself says: how much it missed.
         let matches = ["_TRANSPORT=kernel", "_TRANSPORT=audit", "_TRANSPORT=driver"];
         arguments.extend(matches.map(str::to_owned));
-        let (child, output) = start(&program, &arguments)?;
+        let (child, output, messages) = start(&program, &arguments)?;
         Ok(Self {
             child,
+            messages,
             lines: LineReader::new(Polled(output), MAX_RECORD),
             heard: Instant::now(),
             follow,
@@ -98,9 +100,7 @@ impl JournalReader {
     fn ended(&mut self) -> Result<Reading> {
         let status = self.child.wait();
         let mut said = String::new();
-        if let Some(stderr) = self.child.stderr.take() {
-            let _ = stderr.take(4096).read_to_string(&mut said);
-        }
+        let _ = (&self.messages).take(4096).read_to_string(&mut said);
         match status {
             Ok(status) if status.success() || self.follow => Ok(Reading::End),
             Ok(status) => Err(failed(&format!("{status}: {}", foreign(&said)))),
@@ -171,7 +171,14 @@ fn program() -> Result<PathBuf> {
         .with_remedy("name a log: oci-apparmor denials FILE"))
 }
 
-fn start(program: &Path, arguments: &[String]) -> Result<(Child, ChildStdout)> {
+/// A running journalctl, its output, and what it says on standard error.
+type Started = (Child, PipeReader, PipeReader);
+
+fn start(program: &Path, arguments: &[String]) -> Result<Started> {
+    let io = |e: io::Error| failed(&reason(&e));
+    // Made here: `child::spawn` starts the program with a table of descriptors of its own.
+    let (output, stdout) = io::pipe().map_err(io)?;
+    let (messages, stderr) = io::pipe().map_err(io)?;
     let mut command = Command::new(program);
     command
         .args(["--quiet", "--no-pager"])
@@ -180,20 +187,17 @@ fn start(program: &Path, arguments: &[String]) -> Result<(Child, ChildStdout)> {
         .env("LC_ALL", "C")
         .current_dir("/")
         .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    let mut child = child::spawn(&mut command).map_err(|e| failed(&reason(&e)))?;
-    match child.stdout.take() {
-        Some(output) => Ok((child, output)),
-        None => Err(failed("it has no output")),
-    }
+        .stdout(stdout)
+        .stderr(stderr);
+    let child = child::spawn(&mut command).map_err(io)?;
+    Ok((child, output, messages))
 }
 
 /// When the journal's oldest record is.
 fn oldest(program: &Path) -> Option<SystemTime> {
     let arguments = ["--output=json", "--output-fields=MESSAGE"].map(str::to_owned);
-    let (mut child, output) = start(program, &arguments).ok()?;
-    let mut lines = LineReader::new(BufReader::new(output), MAX_RECORD);
+    let (mut child, output, _messages) = start(program, &arguments).ok()?;
+    let mut lines = LineReader::new(output, MAX_RECORD);
     let first = lines.read(true).ok()?;
     let record = (first == LineRead::Line).then(|| JournalRecord::parse(lines.line()));
     let _ = child.kill();

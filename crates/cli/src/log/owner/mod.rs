@@ -5,6 +5,7 @@
 //! containers of processes that have ended. What neither tells is decided by the profile, if only one
 //! container has it. Otherwise there are candidates, and no guess.
 
+mod attribution;
 mod cgroup_id;
 mod description;
 mod proc_events;
@@ -16,53 +17,15 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use serde::Serialize;
-
 use oci_apparmor_audit::event::Event;
+use oci_apparmor_audit::text::OutsideText;
 
 use super::reading::time_of;
+pub(crate) use attribution::{Attribution, KnownBy, Owner};
 use proc_events::{ProcessChange, ProcessEvents};
 use process::Place;
 use process_table::ProcessTable;
 use roster::Roster;
-
-/// A container.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(crate) struct Owner {
-    /// Its id.
-    pub(crate) id: String,
-    /// Its name: in its pod, or as its engine has it.
-    pub(crate) name: Option<String>,
-    /// Its pod.
-    pub(crate) pod: Option<String>,
-    /// The namespace of the pod.
-    pub(crate) namespace: Option<String>,
-    /// Its image.
-    pub(crate) image: Option<String>,
-}
-
-/// How the container of an event is known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum KnownBy {
-    /// By the process.
-    Process,
-    /// By the profile: no other container has it.
-    Profile,
-}
-
-/// Whose an event is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Attribution {
-    /// A container's.
-    Container(Arc<Owner>, KnownBy),
-    /// One of these containers', or of a process outside of containers.
-    Candidates(Vec<Arc<Owner>>),
-    /// A process outside of containers.
-    Host,
-    /// Unknown; no container that is known has the profile.
-    Unknown,
-}
 
 /// Finds the containers of events.
 pub(crate) struct Owners {
@@ -138,14 +101,14 @@ impl Owners {
         self.roster.with_profile(profile, time)
     }
 
-    /// The container with this id, or with this id in the beginning, or with this name.
-    pub(crate) fn named(&mut self, name: &str) -> Vec<Arc<Owner>> {
-        self.roster.refresh();
-        self.roster
-            .all()
-            .filter(|owner| owner.is(name))
-            .cloned()
-            .collect()
+    /// All containers that are known.
+    pub(crate) fn all(&self) -> Vec<Arc<Owner>> {
+        self.roster.all().cloned().collect()
+    }
+
+    /// The containers that have a profile now, or had it before.
+    pub(crate) fn having(&mut self, profile: &OutsideText) -> Vec<Arc<Owner>> {
+        self.roster.having(profile, None)
     }
 
     fn of_process(&mut self, pid: u32, time: Option<SystemTime>) -> Option<Attribution> {
@@ -187,18 +150,5 @@ impl Owners {
         for pid in process::all() {
             self.place(pid, 0);
         }
-    }
-}
-
-impl Owner {
-    /// Whether this is meant: by its id, the beginning of a long id, or its name.
-    pub(crate) fn is(&self, name: &str) -> bool {
-        let short = name.len() >= 8 && self.id.len() == 64 && self.id.starts_with(name);
-        self.id == name || short || self.name.as_deref() == Some(name)
-    }
-
-    /// Whether it is of this pod.
-    pub(crate) fn is_of_pod(&self, namespace: &str, pod: &str) -> bool {
-        self.namespace.as_deref() == Some(namespace) && self.pod.as_deref() == Some(pod)
     }
 }

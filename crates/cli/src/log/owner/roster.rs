@@ -10,8 +10,9 @@ use oci_apparmor::containers::record::Record;
 use oci_apparmor::containers::{attr, records};
 use oci_apparmor_audit::text::OutsideText;
 
+use super::attribution::{Attribution, KnownBy, Owner};
 use super::description::Description;
-use super::{Attribution, KnownBy, Owner, process};
+use super::process;
 
 /// How old what is known of records and processes may be.
 const FRESH: Duration = Duration::from_secs(1);
@@ -152,6 +153,28 @@ impl Roster {
         profile: &OutsideText,
         time: Option<SystemTime>,
     ) -> Attribution {
+        let mut owners = self.having(profile, time);
+        let label = Confinement::new(profile.utf8().unwrap_or_default());
+        let on_host = label
+            .profiles()
+            .iter()
+            .any(|name| self.on_host.contains(*name));
+        match owners.len() {
+            0 => Attribution::Unknown,
+            1 if !on_host => match owners.pop() {
+                Some(owner) => Attribution::Container(owner, KnownBy::Profile),
+                None => Attribution::Unknown,
+            },
+            _ => Attribution::Candidates(owners),
+        }
+    }
+
+    /// The containers that have a profile, and existed at some time.
+    pub(super) fn having(
+        &mut self,
+        profile: &OutsideText,
+        time: Option<SystemTime>,
+    ) -> Vec<Arc<Owner>> {
         self.refresh_if_old();
         // A profile that a container can have has a name in ASCII.
         let label = Confinement::new(profile.utf8().unwrap_or_default());
@@ -167,18 +190,10 @@ impl Roster {
             .entries
             .values()
             .filter(|entry| has_it(&entry.profiles));
-        let mut owners: Vec<Arc<Owner>> = having
+        having
             .filter(existed)
             .map(|entry| entry.owner.clone())
-            .collect();
-        match owners.len() {
-            0 => Attribution::Unknown,
-            1 if !has_it(&self.on_host) => match owners.pop() {
-                Some(owner) => Attribution::Container(owner, KnownBy::Profile),
-                None => Attribution::Unknown,
-            },
-            _ => Attribution::Candidates(owners),
-        }
+            .collect()
     }
 }
 
