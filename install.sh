@@ -37,9 +37,9 @@ Examples:
 Installed files:
   PREFIX/bin/                         oci-apparmor, oci-apparmor-runtime
   PREFIX/libexec/oci-apparmor/        oci-apparmor-hook; runc, crun, youki: links to the wrapper
-  PREFIX/share/oci-apparmor/          hook files, none of them active
+  PREFIX/share/oci-apparmor/          hook files, none of them active; a dashboard for Grafana
   PREFIX/lib/systemd/system/          oci-apparmor-preload.service, oci-apparmor-gc.service and
-                                      its timer; not enabled
+                                      oci-apparmor-metrics.service with their timers; not enabled
   PREFIX/share/man/, PREFIX/share/doc/oci-apparmor/
   PREFIX/share/                       completions for bash, zsh and fish, where these look for them
   /etc/oci-apparmor/config.toml       never overwritten; a newer version becomes config.toml.new
@@ -136,6 +136,9 @@ files() {
 0644 config/systemd/oci-apparmor-preload.service $units/oci-apparmor-preload.service
 0644 config/systemd/oci-apparmor-gc.service $units/oci-apparmor-gc.service
 0644 config/systemd/oci-apparmor-gc.timer $units/oci-apparmor-gc.timer
+0644 config/systemd/oci-apparmor-metrics.service $units/oci-apparmor-metrics.service
+0644 config/systemd/oci-apparmor-metrics.timer $units/oci-apparmor-metrics.timer
+0644 config/grafana/oci-apparmor.json $share/grafana/oci-apparmor.json
 0644 docs/man/oci-apparmor.8 $man/man8/oci-apparmor.8
 0644 docs/man/oci-apparmor-check.8 $man/man8/oci-apparmor-check.8
 0644 docs/man/oci-apparmor-configure.8 $man/man8/oci-apparmor-configure.8
@@ -144,10 +147,12 @@ files() {
 0644 docs/man/oci-apparmor-gc.8 $man/man8/oci-apparmor-gc.8
 0644 docs/man/oci-apparmor-lint.8 $man/man8/oci-apparmor-lint.8
 0644 docs/man/oci-apparmor-load.8 $man/man8/oci-apparmor-load.8
+0644 docs/man/oci-apparmor-metrics.8 $man/man8/oci-apparmor-metrics.8
 0644 docs/man/oci-apparmor-mode.8 $man/man8/oci-apparmor-mode.8
 0644 docs/man/oci-apparmor-new.8 $man/man8/oci-apparmor-new.8
 0644 docs/man/oci-apparmor-ps.8 $man/man8/oci-apparmor-ps.8
 0644 docs/man/oci-apparmor-render.8 $man/man8/oci-apparmor-render.8
+0644 docs/man/oci-apparmor-report.8 $man/man8/oci-apparmor-report.8
 0644 docs/man/oci-apparmor-status.8 $man/man8/oci-apparmor-status.8
 0644 docs/man/oci-apparmor-unconfigure.8 $man/man8/oci-apparmor-unconfigure.8
 0644 docs/man/oci-apparmor-unload.8 $man/man8/oci-apparmor-unload.8
@@ -178,6 +183,7 @@ files() {
 0644 docs/formats.md $doc/docs/formats.md
 0644 docs/kubernetes.md $doc/docs/kubernetes.md
 0644 docs/limits.md $doc/docs/limits.md
+0644 docs/monitoring.md $doc/docs/monitoring.md
 0644 docs/podman.md $doc/docs/podman.md
 0644 docs/policy.md $doc/docs/policy.md
 0644 docs/profiles.md $doc/docs/profiles.md
@@ -195,6 +201,7 @@ directories() {
 $share/hooks.d
 $share/always-hooks.d
 $share/podman-hooks.d
+$share/grafana
 $share
 $doc/docs
 $doc/hooks
@@ -442,7 +449,7 @@ callers() {
 
 # The enabled units of oci-apparmor.
 enabled() {
-    for unit in oci-apparmor-preload.service oci-apparmor-gc.timer; do
+    for unit in oci-apparmor-preload.service oci-apparmor-gc.timer oci-apparmor-metrics.timer; do
         for link in "$destdir"/etc/systemd/system/*/"$unit"; do
             [ ! -L "$link" ] || printf '%s ' "$unit"
         done
@@ -538,8 +545,8 @@ END
     program=$bin/oci-apparmor
     if [ "$(command -v oci-apparmor || :)" = "$program" ]; then program=oci-apparmor; fi
     # systemd finds units below these two prefixes (systemd.unit(5)); others need the path.
-    below='' known='systemctl daemon-reload'
-    case $prefix in /usr | /usr/local) ;; *) below=$units/ known="systemctl link $units/oci-apparmor-gc.service" ;; esac
+    below='' known='systemctl daemon-reload' metrics='systemctl daemon-reload'
+    case $prefix in /usr | /usr/local) ;; *) below=$units/ known="systemctl link $units/oci-apparmor-gc.service" metrics="systemctl link $units/oci-apparmor-metrics.service" ;; esac
     cat <<END
 
 Installed. Check this node:
@@ -552,6 +559,8 @@ Load all profiles at boot, before the engines start, and whenever their files ch
   systemctl daemon-reload && systemctl enable --now ${below}oci-apparmor-preload.service
 Remove old records, locks and compiled policy once a day:
   $known && systemctl enable --now ${below}oci-apparmor-gc.timer
+Write metrics for node_exporter once a minute:
+  $metrics && systemctl enable --now ${below}oci-apparmor-metrics.timer
 END
 }
 

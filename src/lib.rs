@@ -22,6 +22,7 @@
 //! | [`node`] | settings and kernel, read once and passed down | reads |
 //! | [`settings`] | `/etc/oci-apparmor/config.toml` | reads |
 //! | [`report`] | refusals and notices: to the engine's log, standard error and syslog | yes |
+//! | [`counters`] | how often something happened since boot | writes |
 //! | [`apparmor`] | the kernel's AppArmor and its compiler; knows nothing of containers | yes |
 //! | [`child`] | other programs, run under limits | yes |
 //! | [`fs`] | checked opens, atomic replacement, `/run/oci-apparmor` | yes |
@@ -35,6 +36,7 @@ pub mod apparmor;
 pub mod bundle;
 pub mod child;
 pub mod containers;
+pub mod counters;
 pub mod decision;
 pub mod error;
 pub mod fs;

@@ -13,6 +13,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::time::SystemTime;
 
+use crate::counters::{self, Counter};
 use crate::error::Error;
 
 /// The socket of syslog and journald.
@@ -31,7 +32,7 @@ pub struct EngineLog {
     pub format: Option<OsString>,
 }
 
-/// Reports that `what` was refused: to the engine's log, standard error and syslog.
+/// Reports that `what` was refused: to the engine's log, standard error and syslog. Counts it.
 pub fn refusal(what: &str, error: &Error, engine: &EngineLog) {
     let remedy = match error.remedy() {
         Some(_) => "",
@@ -41,6 +42,7 @@ pub fn refusal(what: &str, error: &Error, engine: &EngineLog) {
     to_engine(&line, engine);
     to_stderr(&line);
     to_syslog(DAEMON_ERR, &line);
+    counters::count(Counter::Refusal(error.kind()));
 }
 
 /// Reports something that is not a refusal, to syslog only.

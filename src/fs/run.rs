@@ -12,7 +12,7 @@ use crate::fs::{own, temporary};
 use crate::user_namespace;
 
 /// The directory of the node, for root.
-const NODE: &str = "/run/oci-apparmor";
+pub const NODE: &str = "/run/oci-apparmor";
 
 /// The runtime directory of root's login sessions (`pam_systemd(8)`), also in a system container.
 /// It is removed with the last session, and services do not have it.

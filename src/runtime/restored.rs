@@ -7,6 +7,7 @@ use std::path::Path;
 use crate::containers::processes::{EarlierGroups, ProcessSet};
 use crate::containers::record::Record;
 use crate::containers::{labels, records, runtime_state};
+use crate::counters::{self, Counter};
 use crate::error::{Error, Kind, Result};
 use crate::node::Node;
 use crate::report;
@@ -75,6 +76,9 @@ impl<'r> RestoredContainer<'r> {
 
     /// Kills and deletes it. Returns whether it is gone, and the error to report.
     pub(super) fn refuse(&self, why: Error) -> (bool, Error) {
+        if why.kind() == Kind::Policy {
+            counters::count(Counter::LabelViolation);
+        }
         let gone = self.kill_and_delete();
         (gone, why.with_remedy(self.remedy(gone)))
     }

@@ -16,6 +16,7 @@ use crate::containers::processes::ProcessSet;
 use crate::containers::procfs::Stat;
 use crate::containers::record::Record;
 use crate::containers::{attr, labels};
+use crate::counters::{self, Counter};
 use crate::error::{Error, Kind, Result, reason};
 use crate::node::Node;
 use crate::runtime::kill;
@@ -109,6 +110,7 @@ impl ContainerProcess {
                 }
             };
             if is_final {
+                counters::count(Counter::LabelViolation);
                 return Err(why);
             }
             std::thread::sleep(PAUSE);

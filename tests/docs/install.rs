@@ -222,7 +222,7 @@ fn what_is_installed_has_its_place_and_mode() {
             "/opt/oa/libexec/oci-apparmor/oci-apparmor-hook"
         );
     }
-    for (unit, command) in [("preload", "load"), ("gc", "gc")] {
+    for (unit, command) in [("preload", "load"), ("gc", "gc"), ("metrics", "metrics")] {
         let unit = format!("opt/oa/lib/systemd/system/oci-apparmor-{unit}.service");
         let unit = fs::read_to_string(at(&unit)).unwrap();
         assert!(!unit.contains("@BINDIR@"), "{unit}");
@@ -233,12 +233,17 @@ fn what_is_installed_has_its_place_and_mode() {
         assert!(words[2..].iter().all(|option| options.contains(option)));
     }
     // A timer starts the service of its name (systemd.timer(5)).
-    let timer = fs::read_to_string(at("opt/oa/lib/systemd/system/oci-apparmor-gc.timer"));
-    let timer = timer.unwrap();
-    assert!(
-        timer.contains("OnCalendar=daily\n") && !timer.contains("Unit="),
-        "{timer}"
-    );
+    for (name, time) in [
+        ("gc", "OnCalendar=daily"),
+        ("metrics", "OnUnitActiveSec=1min"),
+    ] {
+        let timer = format!("opt/oa/lib/systemd/system/oci-apparmor-{name}.timer");
+        let timer = fs::read_to_string(at(&timer)).unwrap();
+        assert!(
+            timer.contains(&format!("\n{time}\n")) && !timer.contains("Unit="),
+            "{timer}"
+        );
+    }
     // Nothing is active, and nothing half-done is left.
     let all = files_below(&dir);
     assert!(
@@ -329,8 +334,14 @@ fn uninstalling_refuses_while_containers_or_engines_need_us() {
         .path()
         .join("etc/systemd/system/multi-user.target.wants");
     fs::create_dir_all(&wants).unwrap();
-    for unit in ["oci-apparmor-gc.timer", "oci-apparmor-preload.service"] {
-        let _ = fs::remove_file(wants.join("oci-apparmor-gc.timer"));
+    for unit in [
+        "oci-apparmor-gc.timer",
+        "oci-apparmor-metrics.timer",
+        "oci-apparmor-preload.service",
+    ] {
+        for other in ["gc", "metrics"] {
+            let _ = fs::remove_file(wants.join(format!("oci-apparmor-{other}.timer")));
+        }
         let unit_file = Path::new("/opt/oa/lib/systemd/system").join(unit);
         symlink(unit_file, wants.join(unit)).unwrap();
         refused(&format!("run: systemctl disable --now {unit}, or"));

@@ -199,7 +199,8 @@ impl Tally {
 }
 
 /// The profile that a child belongs to: `web` of `web//child`. A stack `a//&b` stays as it is.
-fn parent(name: &[u8]) -> OutsideText {
+#[must_use]
+pub fn parent(name: &[u8]) -> OutsideText {
     let child = name.windows(3).position(|part| {
         let [b'/', b'/', next] = part else {
             return false;

@@ -8,12 +8,15 @@ use clap::builder::StyledStr;
 
 /// The commands by what a person wants to do.
 const GROUPS: [(&str, &[&str]); 4] = [
-    ("Look", &["status", "ps", "check", "explain", "denials"]),
+    (
+        "Look",
+        &["status", "ps", "check", "explain", "denials", "report"],
+    ),
     (
         "Profiles",
         &["load", "unload", "mode", "gc", "lint", "render"],
     ),
-    ("Learn", &["why", "new", "suggest", "learn"]),
+    ("Learn", &["why", "new", "suggest", "learn", "metrics"]),
     ("Engines", &["configure", "unconfigure"]),
 ];
 
@@ -51,6 +54,8 @@ Files:
       Runs oci-apparmor load --all --watch from boot on, if enabled.
   oci-apparmor-gc.timer
       Runs oci-apparmor gc once a day, if enabled.
+  oci-apparmor-metrics.timer
+      Runs oci-apparmor metrics once a minute, if enabled.
 
 Examples:
   # Is this node ready?

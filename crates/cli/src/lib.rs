@@ -7,6 +7,7 @@
 //! |---|---|---|
 //! | `command` | one file for each command: reads, asks the modules below, prints | yes |
 //! | `help` | the parts of the help that belong to no single command | no |
+//! | `statistics` | what is known of this node: containers, profiles, denials, counts | reads; counts in `/run` |
 //! | `checks` | what `check` looks at: the node, engines, hooks, and what `configure` wrote | reads |
 //! | `watch` | what `load --all --watch` waits for | reads |
 //! | [`engine`] | the configuration of containerd, CRI-O, podman and docker | yes; its own table says which file |
@@ -27,6 +28,7 @@ pub mod lint;
 mod log;
 mod policy;
 mod report;
+mod statistics;
 mod watch;
 
 use std::io::Write;
@@ -35,8 +37,9 @@ use std::process::ExitCode;
 use clap::{ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::command::{
-    check, configure, denials, explain, gc, learn, lint as lint_command, living, load, mode, new,
-    ps, render, restore_at_end, status, suggest, unconfigure, unload, watch as watch_command, why,
+    check, configure, denials, explain, gc, learn, lint as lint_command, living, load, metrics, mode,
+    new, ps, render, report as report_command, restore_at_end, status, suggest, unconfigure, unload,
+    watch as watch_command, why,
 };
 use crate::report::output::Output;
 use oci_apparmor::error::Kind;
@@ -86,6 +89,8 @@ enum Command {
     Explain(explain::ExplainArguments),
     Denials(denials::DenialsArguments),
     Why(why::WhyArguments),
+    Report(report_command::ReportArguments),
+    Metrics(metrics::MetricsArguments),
     Load(load::LoadArguments),
     Unload(unload::UnloadArguments),
     Mode(mode::ModeArguments),
@@ -138,6 +143,8 @@ pub fn main() -> ExitCode {
         Command::Explain(arguments) => explain::run(arguments, output),
         Command::Denials(arguments) => denials::run(arguments, output),
         Command::Why(arguments) => why::run(arguments, output),
+        Command::Report(arguments) => report_command::run(arguments, output),
+        Command::Metrics(arguments) => metrics::run(arguments, output),
         Command::Load(arguments) if arguments.watches() => watch_command::run(output),
         Command::Load(arguments) => load::run(arguments, output),
         Command::Unload(arguments) => unload::run(arguments, output),

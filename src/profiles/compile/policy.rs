@@ -30,6 +30,8 @@ pub(crate) struct CompiledPolicy {
     pub names: Vec<String>,
     /// What it was compiled from.
     pub build: BuildInfo,
+    /// Whether it was found in the cache.
+    pub is_cached: bool,
     /// The text of the source; empty if it was not read.
     pub text: Vec<u8>,
 }
@@ -46,14 +48,23 @@ struct Checked {
     blob: Option<Vec<u8>>,
     declared: Vec<Declared>,
     names: Vec<String>,
+    is_cached: bool,
 }
 
 impl Checked {
+    fn cached(blob: Vec<u8>, declared: Vec<Declared>) -> Self {
+        Self {
+            is_cached: true,
+            ..Self::plain(blob, declared)
+        }
+    }
+
     fn plain(blob: Vec<u8>, declared: Vec<Declared>) -> Self {
         Self {
             blob: Some(blob),
             names: declared.iter().map(|d| d.name.clone()).collect(),
             declared,
+            is_cached: false,
         }
     }
 
@@ -63,6 +74,7 @@ impl Checked {
             declared: self.declared,
             names: self.names,
             build,
+            is_cached: self.is_cached,
             text,
         }
     }
@@ -132,7 +144,7 @@ impl Job<'_> {
         let key = CacheKey::parse(&build.key).filter(|_| build.is_current(self.source))?;
         let blob = self.compiler.cache().get(&key)?;
         let declared = self.declared(&blob).ok()?;
-        Some(Checked::plain(blob, declared).with(build.clone(), Vec::new()))
+        Some(Checked::cached(blob, declared).with(build.clone(), Vec::new()))
     }
 
     fn compile(&self, parser: &Parser) -> Result<CompiledPolicy> {
@@ -149,7 +161,7 @@ impl Job<'_> {
                 match self.loadable(&blob) {
                     Ok(declared) => {
                         let build = self.build_info(&key, dependencies, toolchain, true);
-                        return Ok(Checked::plain(blob, declared).with(build, text));
+                        return Ok(Checked::cached(blob, declared).with(build, text));
                     }
                     // Compiling it again would give the same policy.
                     Err(e) if e.kind() == Kind::Policy => return Err(e),
@@ -201,6 +213,7 @@ impl Job<'_> {
                 blob: None,
                 declared: Vec::new(),
                 names,
+                is_cached: false,
             });
         }
         let blob = blob::plain(&compiled.policy).unwrap_or(&compiled.policy);

@@ -3,6 +3,7 @@
 use crate::apparmor::kernel;
 use crate::apparmor::loaded::Loaded;
 use crate::apparmor::name::ProfileName;
+use crate::counters::{Counter, count};
 use crate::error::{Error, Kind, Result};
 use crate::profiles::lock::LockFile;
 use crate::profiles::source::Source;
@@ -84,11 +85,18 @@ impl Store<'_> {
         reload: Reload,
     ) -> Result<(Loaded, Action)> {
         let name = &component.name;
-        let failed = |e: Error| e.about(&format!("{} cannot be loaded", source.path.display()));
+        let failed = |e: Error| {
+            count(Counter::LoadFailure);
+            e.about(&format!("{} cannot be loaded", source.path.display()))
+        };
         let desired = || {
             source.may_be_loaded(name)?;
             let known = snapshot.remembered.as_ref().and_then(|r| r.build.as_ref());
             let policy = self.compiler().policy(component, source, known)?;
+            count(match policy.is_cached {
+                true => Counter::CacheHit,
+                false => Counter::Compile,
+            });
             self.desired(name, source, policy, &snapshot)
         };
         let desired = desired().map_err(failed)?;
@@ -103,6 +111,12 @@ impl Store<'_> {
             self.read_back(name, desired)
         };
         let loaded = load().map_err(failed)?;
+        match &action {
+            Action::None => {}
+            Action::Loaded => count(Counter::Load),
+            Action::Reloaded(ReloadReason::ToolchainChanged) => count(Counter::ReloadToolchain),
+            Action::Reloaded(_) => count(Counter::ReloadDrift),
+        }
         Ok((loaded, action))
     }
 

@@ -3,9 +3,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::checks::finding::{ENGINES, Finding};
+use crate::checks::finding::{ENGINES, Finding, Status};
 use crate::checks::hooks::Hooks;
 use crate::checks::reverted;
+use crate::checks::wiring::{EngineWiring, WrapperCalls};
 use crate::engine::config_kind::main_file;
 use crate::engine::distribution::Distribution;
 use crate::engine::inspection::{Handler, Inspection, Problem};
@@ -19,8 +20,17 @@ use oci_apparmor::fs::trusted::{self, TrustError};
 use oci_apparmor::profiles::source::listing;
 use oci_apparmor::settings::Settings;
 
-pub(crate) fn findings() -> Vec<Finding> {
+/// The engines of this node, and what was found about them.
+#[derive(Debug, Default)]
+pub(crate) struct EngineChecks {
+    pub(crate) findings: Vec<Finding>,
+    pub(crate) engines: Vec<EngineWiring>,
+}
+
+/// Looks at the configuration of each engine.
+pub(crate) fn look() -> EngineChecks {
     let mut found = Vec::new();
+    let mut engines = Vec::new();
     let mut hooks = Hooks::default();
     match NodeRoot::new(Path::new("/")) {
         Ok(node) => {
@@ -36,7 +46,14 @@ pub(crate) fn findings() -> Vec<Finding> {
                 let journal = journals.iter().find(|journal| {
                     journal.engine == engine.name() && journal.configuration == main
                 });
-                found.extend(wired(engine, &node, &main, journal, &mut hooks));
+                let (calls, findings) = wired(engine, &node, &main, journal, &mut hooks);
+                found.extend(findings);
+                engines.extend(calls.map(|calls| EngineWiring {
+                    engine: engine.name(),
+                    title: title(engine, &main),
+                    configuration: main.clone(),
+                    calls,
+                }));
                 if let Some(journal) = journal {
                     found.extend(reverted::of(engine, &node, journal, &running, &is_meant));
                 }
@@ -45,7 +62,25 @@ pub(crate) fn findings() -> Vec<Finding> {
         Err(e) => found.push(Finding::error(ENGINES, &e)),
     }
     found.extend(hooks.findings());
-    found
+    EngineChecks {
+        findings: found,
+        engines,
+    }
+}
+
+/// The name of an engine for people.
+fn title(engine: Engine, main: &Path) -> String {
+    match distribution(engine, main) {
+        Distribution::System => engine.title().to_owned(),
+        other => format!("containerd of {}", other.title()),
+    }
+}
+
+fn distribution(engine: Engine, main: &Path) -> Distribution {
+    match engine {
+        Engine::Containerd => Distribution::of(main, None),
+        _ => Distribution::System,
+    }
 }
 
 /// The unit that loads all sources at boot, and the directories in which systemd looks for what is
@@ -155,30 +190,27 @@ fn on_disk(node: &NodeRoot) -> Vec<PathBuf> {
     all
 }
 
-/// The findings about an engine that is installed, or that is configured to call the wrapper.
+/// Whether an engine calls the wrapper, and the findings about it; nothing about one that is neither
+/// installed nor configured to call it.
 fn wired(
     engine: Engine,
     node: &NodeRoot,
     main: &Path,
     journal: Option<&Journal>,
     hooks: &mut Hooks,
-) -> Vec<Finding> {
+) -> (Option<WrapperCalls>, Vec<Finding>) {
     let name = engine.name();
-    let distribution = match engine {
-        Engine::Containerd => Distribution::of(main, None),
-        _ => Distribution::System,
-    };
-    let title = match distribution {
-        Distribution::System => engine.title().to_owned(),
-        other => format!("containerd of {}", other.title()),
-    };
+    let title = title(engine, main);
     let title = title.as_str();
-    let here = distribution != Distribution::System
+    let here = distribution(engine, main) != Distribution::System
         || engine.programs().iter().any(|p| Path::new(p).exists());
     let seen = match inspect::all(engine, node, main, &is_meant) {
         Ok(seen) => seen,
-        Err(e) if here => return vec![Finding::error(ENGINES, &e)],
-        Err(_) => return Vec::new(),
+        Err(e) if here => {
+            let unreadable = vec![Finding::error(ENGINES, &e)];
+            return (Some(WrapperCalls::Unknown), unreadable);
+        }
+        Err(_) => return (None, Vec::new()),
     };
     let hooked = hooks.read(engine, &seen.hooks);
     let ours = |handler: &&Handler| handler.program.as_deref().is_some_and(is_meant);
@@ -209,34 +241,47 @@ fn wired(
     );
     // An entry of ours that does not work is reported already.
     if handlers.is_empty() && (!here || seen.problems.iter().any(|problem| problem.fails)) {
-        return found;
+        return (here.then_some(WrapperCalls::None), found);
     }
     if journal.is_some() && handlers.is_empty() {
-        return found;
+        return (Some(WrapperCalls::None), found);
     }
     if handlers.is_empty() {
-        let text = match hooked {
-            true => format!(
-                "{title} calls oci-apparmor-hook, not the wrapper: exec, floor and \
-                 default_profile are not covered"
+        let (calls, text) = match hooked {
+            true => (
+                WrapperCalls::Hook,
+                format!(
+                    "{title} calls oci-apparmor-hook, not the wrapper: exec, floor and \
+                     default_profile are not covered"
+                ),
             ),
-            false => format!("{title} does not call the wrapper"),
+            false => (
+                WrapperCalls::None,
+                format!("{title} does not call the wrapper"),
+            ),
         };
         found.push(Finding::warning(
             ENGINES,
             text,
             format!("run: oci-apparmor configure {name}"),
         ));
-        return found;
+        return (Some(calls), found);
     }
+    let fails = found.iter().any(|f| f.status == Status::Failure);
     if found.is_empty() {
         let text = format!("{title} is configured to call the wrapper");
         found.push(Finding::ok(ENGINES, text));
     }
+    let not_default = not_default(engine, &seen, &handlers);
+    let calls = match not_default {
+        _ if fails => WrapperCalls::Unknown,
+        Some(_) => WrapperCalls::Named,
+        None => WrapperCalls::All,
+    };
     if journal.is_none_or(|journal| !journal.default) {
-        found.extend(not_default(engine, &seen, &handlers));
+        found.extend(not_default);
     }
-    found
+    (Some(calls), found)
 }
 
 /// Why an engine cannot call a program.

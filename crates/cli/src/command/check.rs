@@ -1,17 +1,15 @@
 //! `check`: whether this node can confine containers. Each part has a status, and a remedy.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::{Args, ValueHint};
 
+use crate::checks::all;
 use crate::checks::finding::{Finding, Status};
-use crate::checks::{engines, node};
 use crate::report::output::Output;
 use crate::report::progress::Progress;
 use crate::report::table::{Cell, Fit, Row, Table};
-use oci_apparmor::apparmor::kernel::Kernel;
-use oci_apparmor::error::{Error, Kind, Result};
-use oci_apparmor::settings::{self, Settings};
+use oci_apparmor::error::Result;
 
 /// Check whether this node can confine containers, and what to fix
 ///
@@ -42,7 +40,7 @@ pub(crate) struct CheckArguments {
 
 pub(crate) fn run(arguments: &CheckArguments, output: Output) -> Result<u8> {
     let progress = Progress::new();
-    let findings = findings(arguments.config.as_deref(), &progress);
+    let findings = all::run(arguments.config.as_deref(), &progress).findings;
     drop(progress);
     match arguments.json {
         true => output.json(&findings)?,
@@ -53,51 +51,6 @@ pub(crate) fn run(arguments: &CheckArguments, output: Output) -> Result<u8> {
     }
     let worst = findings.iter().find(|f| f.status == Status::Failure);
     Ok(worst.map_or(0, |f| f.kind.exit_code()))
-}
-
-fn findings(config: Option<&Path>, progress: &Progress) -> Vec<Finding> {
-    let path = config.unwrap_or(Path::new(settings::PATH));
-    let kernel = Kernel::default();
-    let mut found = node::kernel(&kernel);
-    found.extend(node::logging(&kernel));
-    let settings = match (Settings::load_from(path), config) {
-        // A file that is named must exist.
-        (Ok(_), Some(named)) if !named.exists() => {
-            let missing = Error::new(
-                Kind::Configuration,
-                format!("{} does not exist", named.display()),
-            );
-            found.push(Finding::error(
-                "configuration",
-                &missing.with_remedy("name another file"),
-            ));
-            Settings::default()
-        }
-        (Ok(settings), _) => {
-            let text = match path.exists() {
-                true => format!("{} is well-formed and trusted", path.display()),
-                false => format!("{} does not exist; the defaults apply", path.display()),
-            };
-            found.push(Finding::ok("configuration", text));
-            settings
-        }
-        (Err(e), _) => {
-            found.push(Finding::error("configuration", &e));
-            Settings::default()
-        }
-    };
-    progress.show("checking the parser");
-    found.push(node::parser(&settings));
-    progress.show("checking the profiles");
-    found.extend(node::sources(&settings, &kernel));
-    progress.show("checking the low-level runtimes");
-    found.extend(node::runtimes(&settings.runtimes));
-    found.push(node::run_directory());
-    found.push(node::cache(&settings));
-    progress.show("checking the engines");
-    found.extend(engines::findings());
-    found.extend(engines::preloading(&settings));
-    found
 }
 
 fn table(findings: &[Finding]) -> Table {

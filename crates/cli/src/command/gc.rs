@@ -7,6 +7,7 @@ use crate::report::output::Output;
 use crate::report::table::{Cell, Fit, Row, Table};
 use oci_apparmor::containers::status::ContainerStatus;
 use oci_apparmor::containers::{pods, records};
+use oci_apparmor::counters;
 use oci_apparmor::error::Result;
 use oci_apparmor::node::Node;
 use oci_apparmor::profiles::Store;
@@ -16,7 +17,7 @@ use oci_apparmor::profiles::Store;
 /// Removes the records of containers that are gone, what is remembered of pods that had no
 /// container for 24 hours and of profiles that are not loaded any more, locks that no process
 /// holds, temporary files of processes that were killed, and compiled policy beyond cache_limit,
-/// the least recently used first.
+/// the least recently used first. A count of events above 1048576 starts again at 0.
 ///
 /// It never unloads a profile, and may run at any time.
 #[derive(Debug, Args)]
@@ -41,6 +42,7 @@ struct Removed {
     temporary: u64,
     cached: u64,
     cached_bytes: u64,
+    counters: u64,
 }
 
 pub(crate) fn run(arguments: &GcArguments, output: Output) -> Result<u8> {
@@ -57,6 +59,7 @@ pub(crate) fn run(arguments: &GcArguments, output: Output) -> Result<u8> {
         temporary: collected.temporary,
         cached: collected.cached,
         cached_bytes: collected.cached_bytes,
+        counters: counters::gc(),
     };
     match arguments.json {
         true => output.json(&removed)?,
@@ -81,6 +84,7 @@ fn table(removed: &Removed) -> Table {
         ),
         (removed.temporary, "temporary files of killed processes"),
         (removed.cached, &compiled),
+        (removed.counters, "counts of events, started again"),
     ] {
         table.push(Row::new([count.to_string().as_str(), what].map(Cell::from)));
     }
