@@ -1,5 +1,7 @@
 //! Accesses that few containers need, and that help an intruder: what of them does a profile allow?
 
+use serde::Serialize;
+
 use crate::policy::access::{Answer, LoadedPolicy};
 use crate::policy::bits;
 use crate::policy::numbers;
@@ -113,7 +115,7 @@ const CAPABILITIES: [(&str, &str); 12] = [
 ];
 
 /// A dangerous access that a profile allows.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct AllowedCanary {
     /// The access: `/etc/shadow r`, `capability sys_admin`.
     pub access: String,
