@@ -37,9 +37,9 @@ use std::process::ExitCode;
 use clap::{ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::command::{
-    check, configure, denials, explain, gc, learn, lint as lint_command, living, load, metrics, mode,
-    new, ps, render, report as report_command, restore_at_end, status, suggest, unconfigure, unload,
-    watch as watch_command, why,
+    check, configure, denials, explain, gc, learn, lint as lint_command, living, load, metrics,
+    mode, new, ps, render, report as report_command, restore_at_end, status, suggest, unconfigure,
+    unload, watch as watch_command, why,
 };
 use crate::report::output::Output;
 use oci_apparmor::error::Kind;
