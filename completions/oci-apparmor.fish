@@ -35,6 +35,8 @@ complete -c oci-apparmor -n "__fish_oci_apparmor_needs_command" -f -a "ps" -d 'L
 complete -c oci-apparmor -n "__fish_oci_apparmor_needs_command" -f -a "check" -d 'Check whether this node can confine containers, and what to fix'
 complete -c oci-apparmor -n "__fish_oci_apparmor_needs_command" -f -a "explain" -d 'Show which profile a bundle would get, and which rules decide'
 complete -c oci-apparmor -n "__fish_oci_apparmor_needs_command" -f -a "denials" -d 'Show what AppArmor refused, and to which containers'
+complete -c oci-apparmor -n "__fish_oci_apparmor_needs_command" -f -a "report" -d 'Report whether this node confines its containers, and what AppArmor refused'
+complete -c oci-apparmor -n "__fish_oci_apparmor_needs_command" -f -a "metrics" -d 'Print metrics of this node for Prometheus'
 complete -c oci-apparmor -n "__fish_oci_apparmor_needs_command" -f -a "load" -d 'Load profiles from their sources, where the kernel differs from them'
 complete -c oci-apparmor -n "__fish_oci_apparmor_needs_command" -f -a "unload" -d 'Remove a profile from the kernel, unless anything uses it'
 complete -c oci-apparmor -n "__fish_oci_apparmor_needs_command" -f -a "mode" -d 'Set a profile to enforce or complain mode on this node'
@@ -72,12 +74,32 @@ never\t''"
 complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand explain" -l json -d 'Print one JSON object'
 complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand explain" -s v -l verbose -d 'Report what is being done, on standard error'
 complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand explain" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand denials" -l since -d 'Leave out what is older: an RFC 3339 time, 10m, 2h, boot, or @SECONDS since 1970' -r
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand denials" -l container -d 'Only what is, or may be, of this container: its id, the beginning of a long one, or its name' -r
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand denials" -l pod -d 'Only what is, or may be, of the containers of this pod' -r
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand denials" -l profile -d 'Only what this profile, or a child of it, decided' -r
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand denials" -l source -d 'Where to read: auto, netlink, audit-log, kmsg, journal, a FILE, or - for standard input' -r
 complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand denials" -l color -d 'When to use colours: always, never, or auto: on a terminal, unless NO_COLOR is set' -r -f -a "auto\t''
 always\t''
 never\t''"
-complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand denials" -l json -d 'Print one JSON object'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand denials" -s f -l follow -d 'Go on with what happens from now on, until a signal; earlier events only with --since'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand denials" -l json -d 'Print one JSON object for each event, and one for the end'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand denials" -l show-denies -d 'Follow, and let the kernel log what explicit deny rules refuse, on the whole node, until the end of this command'
 complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand denials" -s v -l verbose -d 'Report what is being done, on standard error'
 complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand denials" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand report" -l html -d 'Write one HTML page to FILE, which only its owner can read' -r -F
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand report" -l color -d 'When to use colours: always, never, or auto: on a terminal, unless NO_COLOR is set' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand report" -l json -d 'Print one JSON object'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand report" -s v -l verbose -d 'Report what is being done, on standard error'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand report" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand metrics" -l output -d 'Replace FILE, whose name ends in .prom, in one step' -r -F
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand metrics" -l color -d 'When to use colours: always, never, or auto: on a terminal, unless NO_COLOR is set' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand metrics" -s v -l verbose -d 'Report what is being done, on standard error'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand metrics" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand load" -l color -d 'When to use colours: always, never, or auto: on a terminal, unless NO_COLOR is set' -r -f -a "auto\t''
 always\t''
 never\t''"

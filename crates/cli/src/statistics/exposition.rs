@@ -22,7 +22,7 @@ pub(crate) struct Exposition {
 
 /// A family that is being written.
 #[derive(Debug)]
-pub(crate) struct Family<'e> {
+pub(crate) struct MetricFamily<'e> {
     text: &'e mut String,
     name: &'static str,
     /// The labels that were written: a series must not be there twice.
@@ -36,7 +36,7 @@ impl Exposition {
         kind: FamilyKind,
         name: &'static str,
         help: &str,
-    ) -> Family<'_> {
+    ) -> MetricFamily<'_> {
         let kind = match kind {
             FamilyKind::Counter => "counter",
             FamilyKind::Gauge => "gauge",
@@ -44,7 +44,7 @@ impl Exposition {
         let help = escaped(help, false);
         // Writing to a String cannot fail.
         let _ = writeln!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}");
-        Family {
+        MetricFamily {
             text: &mut self.text,
             name,
             seen: BTreeSet::new(),
@@ -57,7 +57,7 @@ impl Exposition {
     }
 }
 
-impl Family<'_> {
+impl MetricFamily<'_> {
     /// Adds a series. One with the same labels as another is left out.
     pub(crate) fn series(&mut self, labels: &[(&str, &str)], value: u64) {
         let pairs = labels.iter();

@@ -6,7 +6,7 @@ use crate::log::Gaps;
 use crate::report::progress::Progress;
 use crate::statistics::containers::{LabelState, ManagedContainer};
 use crate::statistics::denial_file::CountedDenials;
-use crate::statistics::exposition::{Exposition, Family, FamilyKind};
+use crate::statistics::exposition::{Exposition, FamilyKind, MetricFamily};
 use crate::statistics::node_report;
 use crate::statistics::profiles::ProfileStatus;
 use oci_apparmor::apparmor::kernel::Enforcement;
@@ -237,11 +237,11 @@ fn kind_label(kind: Kind) -> &'static str {
     }
 }
 
-fn gauge<'m>(made: &'m mut Exposition, name: &'static str, help: &str) -> Family<'m> {
+fn gauge<'m>(made: &'m mut Exposition, name: &'static str, help: &str) -> MetricFamily<'m> {
     made.family(FamilyKind::Gauge, name, help)
 }
 
-fn counter<'m>(made: &'m mut Exposition, name: &'static str, help: &str) -> Family<'m> {
+fn counter<'m>(made: &'m mut Exposition, name: &'static str, help: &str) -> MetricFamily<'m> {
     made.family(FamilyKind::Counter, name, help)
 }
 

@@ -5,6 +5,7 @@
 //! or change the direction of what follows, see [`parts::shown`].
 
 mod chart;
+mod event;
 mod parts;
 mod sections;
 

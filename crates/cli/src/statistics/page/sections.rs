@@ -3,6 +3,7 @@
 use maud::{Markup, html};
 
 use super::chart;
+use super::event::describe;
 use super::parts::{
     badge, chip, class, code_or_dash, number, remedy, section, shown, table, text_or_dash,
 };
@@ -275,29 +276,6 @@ pub(super) fn counters(report: &NodeReport) -> Markup {
         "Nothing was refused or loaded.",
     );
     section("events", "Refusals and loads", "", &made)
-}
-
-/// What a counter counts.
-fn describe(event: Counter) -> &'static str {
-    use oci_apparmor::error::Kind;
-    match event {
-        Counter::Load => "a profile was loaded that the kernel did not have",
-        Counter::ReloadDrift => "a loaded profile differed from its source and was replaced",
-        Counter::ReloadToolchain => "a profile was replaced after a change of parser or kernel",
-        Counter::LoadFailure => "a profile could not be loaded from its source",
-        Counter::Compile => "a source was compiled to be loaded",
-        Counter::CacheHit => "compiled policy was found in the cache",
-        Counter::LabelViolation => "a container ran without its label and was killed",
-        Counter::Refusal(kind) => match kind {
-            Kind::Usage => "refused: the call cannot be read",
-            Kind::NotFound => "refused: the profile, or a runtime, was not found",
-            Kind::DoesNotCompile => "refused: the profile does not compile",
-            Kind::Policy => "refused by the policy of the node",
-            Kind::KernelOff => "refused: AppArmor enforces no profile",
-            Kind::Configuration => "refused: the configuration cannot be used",
-            Kind::Internal => "refused: the bundle or the system is not as expected",
-        },
-    }
 }
 
 /// What `check` finds.
