@@ -34,14 +34,16 @@ step() { # name, command…
     began=$(date +%s)
     "$@" >"$logs/$name" 2>&1
     echo $? >"$logs/$name.status"
-    echo "$(($(date +%s) - began)) s" >"$logs/$name.time"
+    {
+        flock 9
+        echo "== $name ($(($(date +%s) - began)) s)"
+        cat "$logs/$name"
+    } 9>"$logs/lock"
 }
 
 # Adds up a step: cargo's own counts where it has any, else one for the step itself.
 count() { # name
     status=$(cat "$logs/$1.status" 2>/dev/null || echo 1)
-    echo "== $1 ($(cat "$logs/$1.time" 2>/dev/null))"
-    cat "$logs/$1"
     ok=$(sed -n 's/^test result: .* \([0-9]*\) passed; .*/\1/p' "$logs/$1" | awk '{n += $1} END {print n + 0}')
     bad=$(sed -n 's/^test result: .*; \([0-9]*\) failed; .*/\1/p' "$logs/$1" | awk '{n += $1} END {print n + 0}')
     if [ "$status" -ne 0 ] && [ "$bad" -eq 0 ]; then
@@ -51,6 +53,21 @@ count() { # name
     fi
     passed=$((passed + ok))
     failed=$((failed + bad))
+}
+
+# One of two lanes, which share these steps: it takes the next one that the other has not taken.
+lane() { # name…
+    for next; do
+        mkdir "$logs/$next.taken" 2>/dev/null && "run_$next"
+    done
+}
+
+# Both lanes, and what came of it.
+lanes() { # name…
+    lane "$@" &
+    lane "$@"
+    wait
+    for each; do count "$each"; done
 }
 
 # All that are for a shell, whatever their names. Not by git, which refuses a checkout that is not
@@ -129,6 +146,7 @@ need runc runc
 need crun crun
 need shellcheck shellcheck
 need jq jq
+need flock util-linux
 
 if [ "$kernel" = yes ]; then
     echo "== setting up a kernel with AppArmor"
@@ -137,52 +155,46 @@ if [ "$kernel" = yes ]; then
     step roots roots &
 fi
 
+# Cargo runs one of these at a time, and is not held up by a guest yet.
 step build build
 count build
+step clippy cargo clippy --locked --workspace --all-targets -- -D warnings
 # Nothing else has to be built before a suite (tests/vm/cargo-runner).
 export OCI_APPARMOR_BUILT=1
 if [ "$kernel" = yes ]; then
     wait
     count roots
 fi
-if [ "$failed" -eq 0 ] && [ "$kernel" = yes ]; then
-    {
-        step kernel cargo test --locked --workspace --no-fail-fast --test kernel_containers --test kernel_off
-        # That an engine does the same as ever for what asks for nothing is looked at with one of
-        # its versions: docker's and systemd's newer ones, containerd's and CRI-O's callers' older.
-        step bookworm engines bookworm --skip docker::same_behaviour --skip podman::systemd
-        step labelled cargo test --locked --workspace --no-fail-fast --test kernel_labelled
-        step fuzz fuzz/run.sh --seconds 3
-    } &
-fi
-step format cargo fmt --all --check
-count format
-step clippy cargo clippy --locked --workspace --all-targets -- -D warnings
-count clippy
-step shellcheck scripts
-count shellcheck
-step dependencies tests/dependencies.sh
-count dependencies
-step names names
-count names
-# shellcheck disable=SC2046 # two words for each suite
-step tests cargo test --locked --workspace --no-fail-fast --lib $(suites)
-count tests
-if [ "$kernel" = yes ]; then
-    # One after the other, so there are two guests at most.
-    step profiles cargo test --locked --workspace --no-fail-fast --test kernel_profiles
-    count profiles
+
+cargo_test() { # arguments of cargo test…
+    cargo test --locked --workspace --no-fail-fast "$@"
+}
+run_containers() { step containers cargo_test --test kernel_containers --test kernel_off; }
+run_labelled() { step labelled cargo_test --test kernel_labelled; }
+run_profiles() { step profiles cargo_test --test kernel_profiles; }
+# That an engine does the same as ever for what asks for nothing is looked at with one of its
+# versions: docker's and systemd's newer ones, containerd's and CRI-O's callers' older.
+run_bookworm() { step bookworm engines bookworm --skip docker::same_behaviour --skip podman::systemd; }
+run_trixie() {
     step trixie engines trixie --skip crio_recorded::crio_sees --skip containerd_unchanged \
         --skip ctr::a_task_of_ctr_that_asks
-    count trixie
-    wait
-    count kernel
-    count bookworm
-    count labelled
-else
-    step fuzz fuzz/run.sh --seconds 3
+}
+# shellcheck disable=SC2046 # two words for each suite
+run_tests() { step tests cargo_test --lib $(suites); }
+run_format() { step format cargo fmt --all --check; }
+run_shellcheck() { step shellcheck scripts; }
+run_dependencies() { step dependencies tests/dependencies.sh; }
+run_names() { step names names; }
+run_fuzz() { step fuzz fuzz/run.sh --seconds 3; }
+
+# The longest first, so that no lane is left with one at the end.
+guests=
+if [ "$kernel" = yes ] && [ "$failed" -eq 0 ]; then
+    guests='trixie bookworm containers profiles'
 fi
-count fuzz
+count clippy
+# shellcheck disable=SC2086 # a word for each
+lanes format names shellcheck dependencies $guests tests ${guests:+labelled} fuzz
 
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]

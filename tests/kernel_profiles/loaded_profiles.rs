@@ -216,9 +216,14 @@ pub(crate) fn replace(blob: &[u8]) {
     fs::write(format!("{SECURITYFS}/.replace"), blob).unwrap();
 }
 
-/// Longer than it takes until a file that was written is known by its fingerprint alone.
+/// Longer than it takes until a file that was written is known by its fingerprint alone. In a guest
+/// (`tests/vm/stage2`), whose clock is its own, that moment comes at once.
 pub(crate) fn settle() {
-    sleep(Duration::from_millis(2200));
+    if Path::new("/run/job/stage2").exists() {
+        run("date", ["--set=3 seconds"]).ok();
+    } else {
+        sleep(Duration::from_millis(2200));
+    }
 }
 
 /// Creates a container when nothing has changed for a while, so that all is remembered.

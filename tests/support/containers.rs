@@ -174,24 +174,28 @@ pub(crate) fn run_detached<S: AsRef<OsStr>>(
 
 /// The text of a profile that allows everything but writing below /data, and the network, which no
 /// container here uses: hundreds are compiled, and apparmor_parser 3.0 takes ten times as long for
-/// `network,` or [`BASE_RULES`] as for all the rest.
+/// the rules of [`full_profile_text`] as for all the rest.
 pub(crate) fn profile_text(name: &str, flags: &str) -> String {
+    with_rules(name, flags, "unix,")
+}
+
+/// The same as the profiles of a distribution are: with its variables, its common rules, and the
+/// network.
+pub(crate) fn full_profile_text(name: &str) -> String {
+    let rules = "#include <abstractions/base>\n network,";
     format!(
-        "profile {name} flags=(attach_disconnected,mediate_deleted{flags}) {{\n\
-           unix,\n capability,\n file,\n umount,\n mount,\n signal,\n ptrace,\n\
-           deny /data/** w,\n}}\n"
+        "#include <tunables/global>\n{}",
+        with_rules(name, "", rules)
     )
 }
 
-/// The same, written as the profiles of a distribution are: with its variables, its common rules,
-/// and the network.
-pub(crate) fn full_profile_text(name: &str) -> String {
-    let text = profile_text(name, "").replace(" unix,", BASE_RULES);
-    format!("#include <tunables/global>\n{text}")
+fn with_rules(name: &str, flags: &str, rules: &str) -> String {
+    format!(
+        "profile {name} flags=(attach_disconnected,mediate_deleted{flags}) {{\n\
+         {rules}\n capability,\n file,\n umount,\n mount,\n signal,\n ptrace,\n\
+         deny /data/** w,\n}}\n"
+    )
 }
-
-/// What a distribution's profiles begin with.
-pub(crate) const BASE_RULES: &str = " #include <abstractions/base>\n network,";
 
 /// Puts a profile's source on the node, and makes sure that it is not loaded.
 pub(crate) fn profile(name: &str) {
