@@ -23,7 +23,7 @@ use oci_apparmor_audit::text::OutsideText;
 use super::reading::time_of;
 pub(crate) use attribution::{Attribution, KnownBy, Owner};
 use proc_events::{ProcessChange, ProcessEvents};
-use process::Place;
+use process::ProcessPlace;
 use process_table::ProcessTable;
 use roster::Roster;
 
@@ -124,12 +124,12 @@ impl Owners {
         }
         let time = time.checked_add(SLACK)?;
         let mut place = process::place(pid, time, |id| self.roster.has(id))?;
-        if place == Place::Host && self.roster.has_news() {
+        if place == ProcessPlace::Host && self.roster.has_news() {
             place = process::place(pid, time, |id| self.roster.has(id))?;
         }
         match place {
-            Place::Host => Some(Attribution::Host),
-            Place::Container(group) => Some(match group.by_user {
+            ProcessPlace::Host => Some(Attribution::Host),
+            ProcessPlace::Container(group) => Some(match group.by_user {
                 // A user without root chooses the names of groups.
                 true => Attribution::Container(self.roster.unrecorded(&group.id), KnownBy::Process),
                 false => self.container(&group.id),
