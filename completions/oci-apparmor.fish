@@ -71,10 +71,17 @@ never\t''"
 complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand explain" -l json -d 'Print one JSON object'
 complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand explain" -s v -l verbose -d 'Report what is being done, on standard error'
 complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand explain" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand denials" -l since -d 'Leave out what is older: an RFC 3339 time, 10m, 2h, boot, or @SECONDS since 1970' -r
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand denials" -l container -d 'Only what is, or may be, of this container: its id, the beginning of a long one, or its name' -r
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand denials" -l pod -d 'Only what is, or may be, of the containers of this pod' -r
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand denials" -l profile -d 'Only what this profile, or a child of it, decided' -r
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand denials" -l source -d 'Where to read: auto, netlink, audit-log, kmsg, journal, a FILE, or - for standard input' -r
 complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand denials" -l color -d 'When to use colours: always, never, or auto: on a terminal, unless NO_COLOR is set' -r -f -a "auto\t''
 always\t''
 never\t''"
-complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand denials" -l json -d 'Print one JSON object'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand denials" -s f -l follow -d 'Go on with what happens from now on, until a signal; earlier events only with --since'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand denials" -l json -d 'Print one JSON object for each event, and one for the end'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand denials" -l show-denies -d 'Follow, and let the kernel log what explicit deny rules refuse, on the whole node, until the end of this command'
 complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand denials" -s v -l verbose -d 'Report what is being done, on standard error'
 complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand denials" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand load" -l color -d 'When to use colours: always, never, or auto: on a terminal, unless NO_COLOR is set' -r -f -a "auto\t''

@@ -90,10 +90,10 @@ impl Owners {
     pub(crate) fn of(&mut self, event: &Event) -> Attribution {
         self.update();
         let time = event.stamp.as_ref().and_then(time_of);
-        if let Some(pid) = event.fields.pid.filter(|_| process::is_initial_namespace()) {
-            if let Some(owner) = self.of_process(pid, time) {
-                return owner;
-            }
+        if process::is_initial_namespace()
+            && let Some(owner) = event.fields.pid.and_then(|pid| self.of_process(pid, time))
+        {
+            return owner;
         }
         let Some(profile) = event.profile() else {
             return Attribution::Unknown;
