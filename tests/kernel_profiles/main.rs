@@ -21,6 +21,7 @@ mod asked_and_tried;
 mod child_profiles;
 mod compilation;
 mod concurrent_starts;
+mod denials_followed;
 mod drift;
 mod ensure_cost;
 mod full_disk;
