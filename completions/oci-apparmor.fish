@@ -35,6 +35,7 @@ complete -c oci-apparmor -n "__fish_oci_apparmor_needs_command" -f -a "ps" -d 'L
 complete -c oci-apparmor -n "__fish_oci_apparmor_needs_command" -f -a "check" -d 'Check whether this node can confine containers, and what to fix'
 complete -c oci-apparmor -n "__fish_oci_apparmor_needs_command" -f -a "explain" -d 'Show which profile a bundle would get, and which rules decide'
 complete -c oci-apparmor -n "__fish_oci_apparmor_needs_command" -f -a "denials" -d 'Show what AppArmor refused, and to which containers'
+complete -c oci-apparmor -n "__fish_oci_apparmor_needs_command" -f -a "why" -d 'Tell whether a loaded profile allows an access, and why'
 complete -c oci-apparmor -n "__fish_oci_apparmor_needs_command" -f -a "load" -d 'Load profiles from their sources, where the kernel differs from them'
 complete -c oci-apparmor -n "__fish_oci_apparmor_needs_command" -f -a "unload" -d 'Remove a profile from the kernel, unless anything uses it'
 complete -c oci-apparmor -n "__fish_oci_apparmor_needs_command" -f -a "mode" -d 'Set a profile to enforce or complain mode on this node'
@@ -77,6 +78,33 @@ never\t''"
 complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand denials" -l json -d 'Print one JSON object'
 complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand denials" -s v -l verbose -d 'Report what is being done, on standard error'
 complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand denials" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand why" -l container -d 'A container that was made through the wrapper: its id, the start of it, or its name' -r
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand why" -l profile -d 'A loaded profile, a child (web//child), or a stack (web//&base)' -r
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand why" -l source -d 'Ask about the profile in this file, instead of the loaded one' -r -F
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand why" -l path -d 'A file, as a process under the profile sees it; that of a directory ends with /' -r
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand why" -l link-to -d 'With --path: the file that a hard link PATH is made to' -r
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand why" -l capability -d 'A capability, for example sys_admin' -r
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand why" -l network -d 'A socket, for example inet,stream or inet,raw,icmp' -r
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand why" -l signal -d 'A signal, for example term; needs --peer' -r
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand why" -l mount -d 'A mount at this directory' -r
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand why" -l device -d 'With --mount: what is mounted' -r
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand why" -l fstype -d 'With --mount: the type of the file system' -r
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand why" -l flags -d 'With --mount: its flags, for example ro,bind' -r
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand why" -l umount -d 'An umount of this directory' -r
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand why" -l change-profile -d 'A change to this label' -r
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand why" -l event -d 'The access of an event: a line of a log' -r
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand why" -l peer -d 'The label of the other process, for --signal and --ptrace' -r
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand why" -l access -d 'What is done' -r
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand why" -l color -d 'When to use colours: always, never, or auto: on a terminal, unless NO_COLOR is set' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand why" -l ptrace -d 'Tracing, or reading /proc of another process; needs --peer'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand why" -l userns -d 'A new user namespace'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand why" -l dangers -d 'Accesses that help an intruder: which of them are allowed?'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand why" -l no-lines -d 'Do not look for the lines of the source that decide'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand why" -l json -d 'Print one JSON object'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand why" -s v -l verbose -d 'Report what is being done, on standard error'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand why" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand load" -l color -d 'When to use colours: always, never, or auto: on a terminal, unless NO_COLOR is set' -r -f -a "auto\t''
 always\t''
 never\t''"

@@ -47,3 +47,4 @@ mod sandbox;
 mod start_faults;
 mod system_call_faults;
 mod unload_and_gc;
+mod why_refusals;
