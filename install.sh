@@ -156,6 +156,7 @@ files() {
 0644 docs/man/oci-apparmor-status.8 $man/man8/oci-apparmor-status.8
 0644 docs/man/oci-apparmor-unconfigure.8 $man/man8/oci-apparmor-unconfigure.8
 0644 docs/man/oci-apparmor-unload.8 $man/man8/oci-apparmor-unload.8
+0644 docs/man/oci-apparmor-why.8 $man/man8/oci-apparmor-why.8
 0644 docs/man/oci-apparmor-runtime.8 $man/man8/oci-apparmor-runtime.8
 0644 docs/man/oci-apparmor-hook.8 $man/man8/oci-apparmor-hook.8
 0644 docs/man/oci-apparmor.toml.5 $man/man5/oci-apparmor.toml.5

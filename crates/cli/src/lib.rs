@@ -88,7 +88,7 @@ enum Command {
     Check(check::CheckArguments),
     Explain(explain::ExplainArguments),
     Denials(denials::DenialsArguments),
-    Why(why::WhyArguments),
+    Why(Box<why::WhyArguments>),
     Report(report_command::ReportArguments),
     Metrics(metrics::MetricsArguments),
     Load(load::LoadArguments),
