@@ -40,7 +40,11 @@ impl Store<'_> {
             Error::new(Kind::DoesNotCompile, why)
         };
         let plain = blob::plain(&policy).ok_or_else(|| failed("the parser has compressed it"))?;
-        let renamed = blob::renamed(plain, root.as_str(), copy).map_err(|why| failed(&why))?;
+        let renamed = blob::renamed(plain, |name| {
+            let below = name.strip_prefix(root.as_str())?;
+            (below.is_empty() || below.starts_with("//")).then(|| format!("{copy}{below}"))
+        });
+        let renamed = renamed.map_err(|why| failed(&why))?;
         self.kernel.replace(&renamed)
     }
 }

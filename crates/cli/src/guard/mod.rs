@@ -15,6 +15,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use oci_apparmor::apparmor::kernel::Kernel;
 use oci_apparmor::apparmor::name::ProfileName;
+use oci_apparmor::containers::learning;
 use oci_apparmor::error::{Error, Kind, Result, foreign, reason};
 use oci_apparmor::node::Node;
 use oci_apparmor::profiles::Store;
