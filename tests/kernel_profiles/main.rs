@@ -20,6 +20,7 @@ mod support;
 mod child_profiles;
 mod compilation;
 mod concurrent_starts;
+mod denials_followed;
 mod drift;
 mod ensure_cost;
 mod full_disk;

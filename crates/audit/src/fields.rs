@@ -4,6 +4,8 @@
 //! (`dump_common_audit_data()`, security/lsm_audit.c) with the fields of the object, then those of
 //! the callback of the class. A field that is not in the record is `None`.
 
+use std::fmt;
+
 use crate::pairs::{PairReader, Written};
 use crate::text::OutsideText;
 use crate::unread::Unread;
@@ -21,6 +23,16 @@ pub enum SocketAddress {
     Abstract(OutsideText),
 }
 
+impl fmt::Display for SocketAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unnamed => f.write_str("none"),
+            Self::Path(path) => write!(f, "{path}"),
+            Self::Abstract(name) => write!(f, "@{name}"),
+        }
+    }
+}
+
 macro_rules! event_fields {
     ($($(#[$doc:meta])* $name:ident: $type:ty = $key:literal by $read:ident,)*) => {
         /// All fields of a record.
@@ -32,6 +44,16 @@ macro_rules! event_fields {
         }
 
         impl EventFields {
+            /// The fields that the record has, by their keys, as text for people; without `others`.
+            #[must_use]
+            pub fn texts(&self) -> Vec<(&'static str, String)> {
+                let mut texts = Vec::new();
+                $(if let Some(value) = &self.$name {
+                    texts.push((stringify!($name), value.to_string()));
+                })*
+                texts
+            }
+
             fn set(&mut self, key: &[u8], written: Written<'_>) -> Result<(), Unread> {
                 match key {
                     // If a key occurs twice, the first is of `audit_pre()`; `audit_iface()`

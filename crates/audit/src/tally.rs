@@ -1,6 +1,8 @@
 //! Counts events that are about the same access.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::sync::Arc;
 
 use crate::event::Event;
 use crate::header::Stamp;
@@ -18,7 +20,7 @@ const TOTAL_LIMIT: usize = 8 << 20;
 /// what another one was denied.
 const SHARE: usize = 8 << 10;
 
-/// How many profiles are counted separately. The kinds of children (`web//child`) count as those of
+/// How many profiles are counted separately, for each owner. The kinds of children (`web//child`) count as those of
 /// their parent: a process creates children in complain mode by executing programs.
 const MOST_PROFILES: usize = 1000;
 
@@ -27,6 +29,8 @@ const MOST_PROFILES: usize = 1000;
 pub struct EventKey {
     /// The profile whose rule decided.
     pub profile: OutsideText,
+    /// Whose event it is, as the caller of [`Tally::add_event_of`] says: the id of a container.
+    pub owner: Option<Arc<str>>,
     /// What AppArmor did.
     pub verdict: Verdict,
     /// The operation.
@@ -42,10 +46,11 @@ pub struct EventKey {
 }
 
 impl EventKey {
-    fn of(event: &Event) -> Self {
+    fn of(event: &Event, owner: Option<Arc<str>>) -> Self {
         let shown = |text: Option<&OutsideText>| text.map(OutsideText::to_string);
         Self {
             profile: event.profile().cloned().unwrap_or_default(),
+            owner,
             verdict: event.verdict,
             operation: shown(event.fields.operation.as_ref()).unwrap_or_default(),
             object: event.object(),
@@ -100,7 +105,7 @@ struct ProfileTally {
 /// A count of events, bounded for each profile.
 #[derive(Debug, Default)]
 pub struct Tally {
-    profiles: BTreeMap<OutsideText, ProfileTally>,
+    profiles: BTreeMap<(OutsideText, Option<Arc<str>>), ProfileTally>,
     size: usize,
     /// The events of profiles beyond the most that are counted separately.
     other_profiles: u64,
@@ -118,33 +123,40 @@ impl Tally {
 
     /// Counts an event, if it is about an access.
     pub fn add_event(&mut self, event: &Event) {
+        self.add_event_of(event, None);
+    }
+
+    /// Counts an event that is known to be of an owner, if it is about an access. Events of different
+    /// owners are counted separately, and each owner has limits of its own. Returns how many such events
+    /// there were until now; `None` if it was left out.
+    pub fn add_event_of(&mut self, event: &Event, owner: Option<Arc<str>>) -> Option<u64> {
         if !event.verdict.is_access() {
-            return;
+            return None;
         }
-        let key = EventKey::of(event);
-        let parent = parent(key.profile.bytes());
+        let key = EventKey::of(event, owner);
+        let group = (parent(key.profile.bytes()), key.owner.clone());
         let known = self.profiles.len();
-        let profile = match self.profiles.get_mut(&parent) {
-            Some(profile) => profile,
-            None if known >= MOST_PROFILES => {
+        let profile = match self.profiles.entry(group) {
+            Entry::Occupied(profile) => profile.into_mut(),
+            Entry::Vacant(_) if known >= MOST_PROFILES => {
                 self.other_profiles = self.other_profiles.saturating_add(1);
-                return;
+                return None;
             }
-            None => self.profiles.entry(parent).or_default(),
+            Entry::Vacant(new) => new.insert(ProfileTally::default()),
         };
-        if let Some(occurrences) = profile.counts.get_mut(&key) {
-            occurrences.add(event);
-        } else {
+        if !profile.counts.contains_key(&key) {
             let size = key.size();
             let of_profile = profile.size.saturating_add(size);
             let total = self.size.saturating_add(size);
             if of_profile > PROFILE_LIMIT || (total > TOTAL_LIMIT && of_profile > SHARE) {
                 profile.left_out = profile.left_out.saturating_add(1);
-                return;
+                return None;
             }
             (profile.size, self.size) = (of_profile, total);
-            profile.counts.entry(key).or_default().add(event);
         }
+        let occurrences = profile.counts.entry(key).or_default();
+        occurrences.add(event);
+        Some(occurrences.count)
     }
 
     /// Counts a line that has no event.
@@ -164,10 +176,11 @@ impl Tally {
     }
 
     /// For each profile, together with its children, how many events were not counted because they
-    /// are of too many kinds; without those of which none was left out.
+    /// are of too many kinds; without those of which none was left out. A profile comes once for each
+    /// owner.
     pub fn left_out(&self) -> impl Iterator<Item = (&OutsideText, u64)> {
         let all = self.profiles.iter();
-        let counts = all.map(|(name, profile)| (name, profile.left_out));
+        let counts = all.map(|((name, _), profile)| (name, profile.left_out));
         counts.filter(|(_, count)| *count > 0)
     }
 
@@ -281,5 +294,25 @@ mod tests {
         ] {
             assert_eq!(&parent(name.as_bytes()), of, "{name}");
         }
+    }
+
+    #[test]
+    fn owners_that_share_a_profile_are_counted_apart() {
+        let mut tally = Tally::default();
+        let read = |name: &str| Event::parse(line("p", name, 1).as_bytes()).unwrap();
+        let (a, b): (Arc<str>, Arc<str>) = ("a".into(), "b".into());
+        for (owner, name, count) in [(&a, "/0", 1), (&b, "/0", 1), (&a, "/0", 2)] {
+            let counted = tally.add_event_of(&read(name), Some(owner.clone()));
+            assert_eq!(counted, Some(count));
+        }
+        // A noisy one does not take the room of the other.
+        let long = "x".repeat(3500);
+        for name in 0..400 {
+            tally.add_event_of(&read(&format!("/{name}{long}")), Some(a.clone()));
+        }
+        assert!(tally.all_left_out() > 0);
+        let new = format!("/new{long}");
+        assert_eq!(tally.add_event_of(&read(&new), Some(a)), None);
+        assert_eq!(tally.add_event_of(&read(&new), Some(b)), Some(1));
     }
 }

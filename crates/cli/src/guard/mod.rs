@@ -6,15 +6,16 @@
 
 mod audit_parameter;
 
-use std::io::{self, Read, Write};
+use std::io::{self, PipeReader, PipeWriter, Read, Write};
 use std::os::fd::AsFd;
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, Command};
 
 use nix::sys::signal::SigSet;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use oci_apparmor::apparmor::kernel::Kernel;
 use oci_apparmor::apparmor::name::ProfileName;
+use oci_apparmor::child;
 use oci_apparmor::containers::learning;
 use oci_apparmor::error::{Error, Kind, Result, foreign, reason};
 use oci_apparmor::node::Node;
@@ -87,7 +88,15 @@ impl Restore {
 #[derive(Debug)]
 pub(crate) struct Guard {
     /// `None` once it has restored.
-    child: Option<Child>,
+    process: Option<GuardProcess>,
+}
+
+/// The child, which waits until `alive` is closed.
+#[derive(Debug)]
+struct GuardProcess {
+    child: Child,
+    alive: PipeWriter,
+    answers: PipeReader,
 }
 
 impl Guard {
@@ -99,29 +108,35 @@ impl Guard {
     pub(crate) fn arm(restore: &Restore) -> Result<Self> {
         let failed =
             |why: &str| Error::new(Kind::Internal, format!("cannot prepare to restore: {why}"));
+        let io = |e: io::Error| failed(&reason(&e));
+        // Made here: `child::spawn` starts the program with a table of descriptors of its own.
+        let (stdin, alive) = io::pipe().map_err(io)?;
+        let (answers, stdout) = io::pipe().map_err(io)?;
         let mut command = Command::new("/proc/self/exe");
         command
             .arg(COMMAND)
             .args(restore.words())
             .current_dir("/")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped());
-        // Not by `child::spawn`: its thread has a descriptor table of its own, so the pipes would not
-        // exist in this one.
-        let mut started = command.spawn().map_err(|e| failed(&reason(&e)))?;
-        let answer = started
-            .stdout
-            .as_mut()
-            .map(|output| answer(output, READY.len()));
-        let guard = Self {
-            child: Some(started),
+            .stdin(stdin)
+            .stdout(stdout);
+        let child = child::spawn(&mut command).map_err(io)?;
+        // Closes this process's copies of the other ends.
+        drop(command);
+        let mut process = GuardProcess {
+            child,
+            alive,
+            answers,
         };
-        match answer {
-            Some(Ok(text)) if text == READY => Ok(guard),
-            Some(Ok(text)) => Err(failed(&rest(text, guard))),
-            Some(Err(e)) => Err(failed(&reason(&e))),
-            None => Err(failed("it has no output")),
+        let said = answer(&mut process.answers, READY.len()).map_err(io)?;
+        if said == READY {
+            return Ok(Self {
+                process: Some(process),
+            });
         }
+        // It has ended, and has nothing to restore.
+        let more = answer(&mut process.answers, usize::MAX).unwrap_or_default();
+        let _ = process.child.wait();
+        Err(failed(&foreign(&(said + &more))))
     }
 
     /// Restores now.
@@ -133,24 +148,23 @@ impl Guard {
     }
 
     fn end(&mut self) -> Result<()> {
-        let Some(mut child) = self.child.take() else {
+        let Some(process) = self.process.take() else {
             return Ok(());
         };
-        drop(child.stdin.take());
+        let GuardProcess {
+            mut child,
+            alive,
+            mut answers,
+        } = process;
+        drop(alive);
         let failed = |why: &str| Error::new(Kind::Internal, format!("cannot restore: {why}"));
-        let said = child
-            .stdout
-            .take()
-            .map(|mut output| answer(&mut output, usize::MAX));
-        let status = child.wait().map_err(|e| failed(&reason(&e)))?;
-        match said {
-            Some(Ok(text)) if text.is_empty() && status.success() => Ok(()),
-            Some(Ok(text)) if text.is_empty() => {
-                Err(failed(&format!("the guard ended with {status}")))
-            }
-            Some(Ok(text)) => Err(failed(&foreign(&text))),
-            Some(Err(e)) => Err(failed(&reason(&e))),
-            None => Ok(()),
+        let io = |e: io::Error| failed(&reason(&e));
+        let said = answer(&mut answers, usize::MAX).map_err(io)?;
+        let status = child.wait().map_err(io)?;
+        match said.is_empty() {
+            true if status.success() => Ok(()),
+            true => Err(failed(&format!("the guard ended with {status}"))),
+            false => Err(failed(&foreign(&said))),
         }
     }
 }
@@ -163,19 +177,8 @@ impl Drop for Guard {
     }
 }
 
-/// What the child says after the beginning of a message: why it failed.
-fn rest(beginning: String, mut guard: Guard) -> String {
-    let output = guard.child.as_mut().and_then(|child| child.stdout.as_mut());
-    let more = output.and_then(|output| answer(output, usize::MAX).ok());
-    // It has ended, and has nothing to restore.
-    if let Some(mut child) = guard.child.take() {
-        let _ = child.wait();
-    }
-    foreign(&(beginning + &more.unwrap_or_default()))
-}
-
 /// At most `length` bytes of what the child says until it closes its output.
-fn answer(output: &mut ChildStdout, length: usize) -> io::Result<String> {
+fn answer(output: &mut PipeReader, length: usize) -> io::Result<String> {
     let limit = Timespec {
         tv_sec: LIMIT,
         tv_nsec: 0,

@@ -18,6 +18,20 @@ pub(crate) struct Coverage {
 }
 
 impl Coverage {
+    /// Of sources of this system.
+    #[cfg(test)]
+    pub(crate) fn of_this_system() -> Self {
+        Self {
+            is_of_this_system: true,
+            ..Self::default()
+        }
+    }
+
+    /// Whether a source is one of this system, not a file that was named.
+    pub(crate) fn is_of_this_system(&self) -> bool {
+        self.is_of_this_system
+    }
+
     /// Several logs are complete since the time since which each of them is.
     pub(super) fn add(&mut self, since: Option<SystemTime>) {
         self.complete_since = match (self.read, self.complete_since) {

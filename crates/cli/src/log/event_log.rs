@@ -27,13 +27,14 @@ pub(crate) struct EventLog {
     live: Vec<Box<dyn LogReader>>,
     /// Which one is read next.
     turn: usize,
+    opened: SystemTime,
     since: Option<SystemTime>,
     gaps: Gaps,
     /// The kernel's counters when this began.
     status: Option<AuditStatus>,
     duplicates: Option<Duplicates>,
     coverage: Coverage,
-    wake: Option<OwnedFd>,
+    wake: Vec<OwnedFd>,
 }
 
 impl EventLog {
@@ -56,6 +57,7 @@ impl EventLog {
             history: history.into(),
             live,
             turn: 0,
+            opened: SystemTime::now(),
             since: options.since,
             gaps: Gaps {
                 // What is read only from now on was not lost before.
@@ -68,16 +70,16 @@ impl EventLog {
             status,
             duplicates: listening.map(Duplicates::new),
             coverage,
-            wake: None,
+            wake: Vec::new(),
         })
     }
 
-    /// [`EventLog::next`] also returns when this is readable: a signalfd(2).
+    /// [`EventLog::next`] also returns when this is readable, for instance a signalfd(2).
     pub(crate) fn wake_for(&mut self, descriptor: OwnedFd) {
-        self.wake = Some(descriptor);
+        self.wake.push(descriptor);
     }
 
-    /// The next entry. `None`: the log has ended, or nothing came in time, or the descriptor of
+    /// The next entry. `None`: the log has ended, or nothing came in time, or a descriptor of
     /// [`EventLog::wake_for`] is readable. Without a `timeout`, it waits.
     ///
     /// # Errors
@@ -98,6 +100,11 @@ impl EventLog {
     /// Whether there will be no more entries.
     pub(crate) fn is_at_end(&self) -> bool {
         self.history.is_empty() && self.live.is_empty()
+    }
+
+    /// When it was opened; all that happens from then on is read, if it follows.
+    pub(crate) fn opened(&self) -> SystemTime {
+        self.opened
     }
 
     /// What was missing so far.
@@ -198,7 +205,7 @@ impl EventLog {
                 })
         };
         let mut fds: Vec<PollFd<'_>> = Vec::new();
-        if let Some(wake) = &self.wake {
+        for wake in &self.wake {
             fds.push(PollFd::from_borrowed_fd(wake.as_fd(), PollFlags::IN));
         }
         let mut blind = false;
@@ -226,7 +233,7 @@ impl EventLog {
                 return Err(Error::new(Kind::Internal, why));
             }
         }
-        let woken = fds.first().is_some_and(|fd| !fd.revents().is_empty());
-        Ok(self.wake.is_some() && woken)
+        let mut wakers = fds.iter().take(self.wake.len());
+        Ok(wakers.any(|fd| !fd.revents().is_empty()))
     }
 }

@@ -1,6 +1,6 @@
 //! The journal of systemd, by journalctl(1).
 
-use std::io::{self, BufReader, PipeReader, Read};
+use std::io::{self, PipeReader, Read};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -29,8 +29,8 @@ const MAX_RECORD: usize = 8 * MAX_LINE;
 #[derive(Debug)]
 pub(super) struct JournalReader {
     child: Child,
-    lines: LineReader<Polled<PipeReader>>,
     messages: PipeReader,
+    lines: LineReader<Polled<PipeReader>>,
     heard: Instant,
     follow: bool,
     twice: Transports,
@@ -100,7 +100,7 @@ impl JournalReader {
     fn ended(&mut self) -> Result<Reading> {
         let status = self.child.wait();
         let mut said = String::new();
-        let _ = self.messages.by_ref().take(4096).read_to_string(&mut said);
+        let _ = (&self.messages).take(4096).read_to_string(&mut said);
         match status {
             Ok(status) if status.success() || self.follow => Ok(Reading::End),
             Ok(status) => Err(failed(&format!("{status}: {}", foreign(&said)))),
@@ -171,13 +171,14 @@ fn program() -> Result<PathBuf> {
         .with_remedy("name a log: oci-apparmor denials FILE"))
 }
 
-/// Starts it. Returns its standard output and its standard error.
-fn start(program: &Path, arguments: &[String]) -> Result<(Child, PipeReader, PipeReader)> {
-    // The pipes are made here: `child::spawn()` starts it in a thread whose descriptors end with the
-    // thread.
-    let pipes = io::pipe().and_then(|output| Ok((output, io::pipe()?)));
-    let ((output, its_output), (messages, its_messages)) =
-        pipes.map_err(|e| failed(&reason(&e)))?;
+/// A running journalctl, its output, and what it says on standard error.
+type Started = (Child, PipeReader, PipeReader);
+
+fn start(program: &Path, arguments: &[String]) -> Result<Started> {
+    let io = |e: io::Error| failed(&reason(&e));
+    // Made here: `child::spawn` starts the program with a table of descriptors of its own.
+    let (output, stdout) = io::pipe().map_err(io)?;
+    let (messages, stderr) = io::pipe().map_err(io)?;
     let mut command = Command::new(program);
     command
         .args(["--quiet", "--no-pager"])
@@ -186,17 +187,30 @@ fn start(program: &Path, arguments: &[String]) -> Result<(Child, PipeReader, Pip
         .env("LC_ALL", "C")
         .current_dir("/")
         .stdin(Stdio::null())
-        .stdout(Stdio::from(its_output))
-        .stderr(Stdio::from(its_messages));
-    let child = child::spawn(&mut command).map_err(|e| failed(&reason(&e)))?;
+        .stdout(stdout)
+        .stderr(stderr);
+    let child = child::spawn(&mut command).map_err(io)?;
     Ok((child, output, messages))
 }
 
-/// When the journal's oldest record is.
+/// Whether there is a journal with records of the kernel.
+pub(super) fn is_in_use() -> bool {
+    let has_files = ["/var/log/journal", "/run/log/journal"].map(Path::new);
+    has_files.iter().any(|directory| directory.is_dir())
+        && program().is_ok_and(|program| oldest(&program).is_some())
+}
+
+/// When the journal's oldest record of the kernel is.
 fn oldest(program: &Path) -> Option<SystemTime> {
-    let arguments = ["--output=json", "--output-fields=MESSAGE"].map(str::to_owned);
+    let arguments = [
+        "--output=json",
+        "--output-fields=MESSAGE",
+        "_TRANSPORT=kernel",
+        "_TRANSPORT=audit",
+    ]
+    .map(str::to_owned);
     let (mut child, output, _messages) = start(program, &arguments).ok()?;
-    let mut lines = LineReader::new(BufReader::new(output), MAX_RECORD);
+    let mut lines = LineReader::new(output, MAX_RECORD);
     let first = lines.read(true).ok()?;
     let record = (first == LineRead::Line).then(|| JournalRecord::parse(lines.line()));
     let _ = child.kill();

@@ -1,6 +1,7 @@
 //! What `--since` means.
 
 use std::fs;
+use std::sync::OnceLock;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The time of `--since`.
@@ -40,6 +41,12 @@ impl Since {
 
 /// When the kernel booted, to the second.
 pub(crate) fn boot() -> Option<SystemTime> {
+    // It changes when the clock is set.
+    static BOOT: OnceLock<Option<SystemTime>> = OnceLock::new();
+    *BOOT.get_or_init(read_boot)
+}
+
+fn read_boot() -> Option<SystemTime> {
     let text = fs::read_to_string("/proc/stat").ok()?;
     let seconds = text.lines().find_map(|line| line.strip_prefix("btime "))?;
     UNIX_EPOCH.checked_add(Duration::from_secs(seconds.trim().parse().ok()?))

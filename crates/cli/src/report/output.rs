@@ -4,6 +4,7 @@ use std::io::{self, IsTerminal, Write};
 
 use anstream::{AutoStream, ColorChoice};
 use clap::ColorChoice as Wanted;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::Serialize;
 use terminal_size::{Width, terminal_size_of};
 
@@ -46,6 +47,18 @@ impl Output {
             true => id.get(..12).unwrap_or(id),
             false => id,
         }
+    }
+
+    /// Whether what is printed is still read: not if it is a pipe whose reader has gone away.
+    pub(crate) fn is_read(self) -> bool {
+        let at_once = Timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        let stdout = io::stdout();
+        let mut fds = [PollFd::new(&stdout, PollFlags::empty())];
+        let gone = poll(&mut fds, Some(&at_once)).is_ok_and(|count| count > 0);
+        !gone || !fds.iter().any(|fd| fd.revents().contains(PollFlags::ERR))
     }
 
     /// Prints text as it is.
@@ -94,6 +107,16 @@ impl Output {
         let _ = stderr
             .lock()
             .write_all(table.render(width, colour).as_bytes());
+    }
+
+    /// Prints one JSON object on one line.
+    ///
+    /// # Errors
+    /// As [`Output::text`].
+    pub(crate) fn json_line(self, value: &impl Serialize) -> Result<()> {
+        let text = serde_json::to_string(value);
+        let text = text.map_err(|e| Error::new(Kind::Internal, format!("cannot print: {e}")))?;
+        self.text(&(text + "\n"))
     }
 
     /// Prints what `--json` asks for.

@@ -1,6 +1,7 @@
 //! Why the watch wakes up, and the signals that are one reason.
 
 use std::cell::Cell;
+use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::sys::signal::{SigSet, Signal};
@@ -39,6 +40,19 @@ impl Signals {
         let caught = SignalFd::with_flags(&mask, flags).map_err(failed)?;
         let ended = Cell::new(false);
         Ok(Self { caught, ended })
+    }
+
+    /// What is readable when a signal was sent.
+    pub(crate) fn descriptor(&self) -> Result<OwnedFd> {
+        self.caught
+            .as_fd()
+            .try_clone_to_owned()
+            .map_err(|e| Error::new(Kind::Internal, format!("cannot wait for signals: {e}")))
+    }
+
+    /// Whether any signal was sent: each of them ends what has nothing to read anew.
+    pub(crate) fn any(&self) -> bool {
+        self.next() != Wakeup::Nothing
     }
 
     /// The next signal that was sent.
