@@ -29,3 +29,4 @@ mod loaded_profiles;
 mod many_profiles;
 mod policy_files;
 mod profile_changes;
+mod provoked_events;
