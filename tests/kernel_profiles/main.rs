@@ -17,6 +17,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod asked_and_tried;
 mod child_profiles;
 mod compilation;
 mod concurrent_starts;
