@@ -23,9 +23,10 @@ configured unless --engine names it.
   --uninstall     remove what was installed, and revert the configuration of engines; your
                   configuration and profiles are kept
   --force         uninstall even if containers or engines still need the wrapper
-  --demo          build, and demonstrate it with real containers, in a virtual machine if the
+  --demo [learn]  build, and demonstrate it with real containers, in a virtual machine if the
                   kernel has no AppArmor; installs only the Debian packages of podman, runc,
-                  crun, containerd and, for the virtual machine, QEMU, if they are missing
+                  crun, containerd and, for the virtual machine, QEMU, if they are missing;
+                  learn: how a profile is made for a web server and for a shell job
   --help          print this help
 
 Examples:
@@ -61,6 +62,7 @@ engines=
 set_default=
 dry_run=
 force=
+demo=demo
 action=install
 while [ $# -gt 0 ]; do
     case $1 in
@@ -81,7 +83,10 @@ while [ $# -gt 0 ]; do
         --dry-run) option=$1 dry_run=1 ;;
         --force) option=$1 force=$1 ;;
         --uninstall) option=$1 action=uninstall ;;
-        --demo) option=$1 action=demo ;;
+        --demo)
+            option=$1 action=demo
+            case ${2:-} in learn) demo=learn && shift ;; esac
+            ;;
         --help | -h) usage && exit 0 ;;
         *) die "unknown option $1; see --help" ;;
     esac
@@ -579,12 +584,14 @@ uninstall() {
 demo() {
     [ -z "$destdir" ] || die '--demo installs nothing, so it takes no --destdir'
     if [ -n "$dry_run" ]; then
-        echo 'would build, prepare this machine (tests/vm/setup) and run examples/demo.sh'
+        echo "would build, prepare this machine (tests/vm/setup) and run examples/$demo.sh"
         return
     fi
     [ "$(id -u)" = 0 ] || die 'must be root for --demo: it starts containers and loads a profile'
     programs
     tests/vm/setup
+    nginx=/
+    if [ "$demo" = learn ]; then nginx; fi
     kernel=native
     if tests/vm/native; then
         echo 'This kernel has AppArmor: the containers run right here.'
@@ -593,7 +600,25 @@ demo() {
         echo 'This kernel has no AppArmor: the containers run in a virtual machine, which sees'
         echo 'the files of this one and leaves nothing behind. It needs a few seconds to start.'
     fi
-    exec tests/vm/run --timeout 300 -- "$here/examples/demo.sh" "$bindir" "$kernel"
+    exec tests/vm/run --timeout 600 -- "$here/examples/$demo.sh" "$bindir" "$kernel" "$nginx"
+}
+
+# Sets `nginx` to a directory with the files of Debian's nginx. The package is not installed: that
+# would start a web server on this machine.
+nginx() {
+    [ ! -x /usr/sbin/nginx ] || return 0
+    nginx=$here/target/demo-nginx
+    [ ! -x "$nginx/usr/sbin/nginx" ] || return 0
+    command -v apt-get >/dev/null || die 'nginx is missing; install this package of your distribution'
+    echo 'fetching the packages nginx and nginx-common, to unpack them'
+    rm -rf "$nginx"
+    mkdir -p "$nginx/packages"
+    apt-get -qq update || echo 'install.sh: apt-get update failed; going on' >&2
+    (
+        cd "$nginx/packages"
+        apt-get -qq -o APT::Sandbox::User=root download nginx nginx-common
+        for package in *.deb; do dpkg-deb -x "$package" ..; done
+    ) || die 'apt-get could not download nginx'
 }
 
 case $action in

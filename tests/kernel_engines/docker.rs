@@ -30,7 +30,7 @@ const CURRENT: [&str; 2] = ["cat", "/proc/self/attr/current"];
 static DAEMON: Mutex<Option<Child>> = Mutex::new(None);
 
 /// The node, with the daemon up.
-fn docker_node() -> MutexGuard<'static, ()> {
+pub(crate) fn docker_node() -> MutexGuard<'static, ()> {
     static ONCE: Once = Once::new();
     let node = node();
     ONCE.call_once(|| {

@@ -33,5 +33,6 @@ mod crio_recorded;
 mod ctr;
 mod debian_release;
 mod docker;
+mod learning;
 mod podman;
 mod terminal;

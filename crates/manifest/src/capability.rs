@@ -6,7 +6,7 @@ use serde::de::{Deserialize, Deserializer, Error, Unexpected, Visitor};
 
 /// The capabilities of AppArmor's language, as it spells them (`capabilities(7)`, in lower case
 /// and without `CAP_`).
-pub const CAPABILITIES: [&str; 41] = [
+const CAPABILITIES: [&str; 41] = [
     "audit_control",
     "audit_read",
     "audit_write",

@@ -33,7 +33,6 @@ mod text;
 mod tree;
 mod yaml;
 
-pub use crate::capability::CAPABILITIES;
 pub use crate::edit::{Additions, add, replace_policy, with_policy};
 pub use crate::error::{Error, ErrorKind, Result};
 pub use crate::file::read;

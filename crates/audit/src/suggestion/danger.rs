@@ -15,6 +15,12 @@ use crate::text::OutsideText;
 pub struct Danger(&'static str);
 
 impl Danger {
+    /// The reason against a rule of this profile, if there is one.
+    #[must_use]
+    pub fn of(rule: &PolicyRule, profile: &[u8]) -> Option<Self> {
+        of(rule, profile)
+    }
+
     /// The reason.
     #[must_use]
     pub fn reason(self) -> &'static str {

@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueHint};
 
 use crate::learning::bundle::KnownContainer;
-use crate::learning::starting_profile::{Observed, StartingProfile, Workload};
+use crate::learning::starting_profile::{Observed, StartedBy, StartingProfile, Workload};
 use crate::report::output::Output;
 use oci_apparmor::apparmor::name::ProfileName;
 use oci_apparmor::error::{Error, Kind, Result};
 use oci_apparmor::fs::replace::{self, Options};
 use oci_apparmor::fs::temporary;
+use oci_apparmor::request::{CONTAINER_KEY, PLAIN_KEY};
 use oci_apparmor::settings::Settings;
 
 /// Standard output, as a file.
@@ -89,7 +90,8 @@ pub(crate) fn run(arguments: &NewArguments, output: Output) -> Result<u8> {
         path.display(),
         profile.count()
     ))?;
-    output.text(&next(&name))?;
+    let started_by = container.as_ref().and_then(|c| c.spec.started_by());
+    output.text(&next(&name, started_by))?;
     Ok(0)
 }
 
@@ -121,12 +123,30 @@ fn write(path: &Path, text: &str, force: bool) -> Result<()> {
 }
 
 /// The two commands that follow.
-fn next(name: &ProfileName) -> String {
+fn next(name: &ProfileName, started_by: Option<StartedBy>) -> String {
+    let (before, command) = match started_by {
+        None | Some(StartedBy::Podman) => (
+            String::new(),
+            format!(
+                " -- podman run --rm --runtime oci-apparmor --annotation {PLAIN_KEY}={name} IMAGE"
+            ),
+        ),
+        Some(StartedBy::Docker) => (
+            String::new(),
+            format!(
+                " -- docker run --rm --runtime oci-apparmor --security-opt apparmor={name} IMAGE"
+            ),
+        ),
+        Some(StartedBy::Kubernetes) => (
+            format!("Create the pod again, with {CONTAINER_KEY}CONTAINER: localhost/{name}\n"),
+            " --for 10m".to_owned(),
+        ),
+    };
     format!(
-        "\nNow learn what its programs need. The container runs as before, and nothing is denied:\n  \
-         oci-apparmor learn {name} -- podman run --rm --runtime oci-apparmor --annotation \
-         oci-apparmor/profile={name} IMAGE\n\
-         Then read what is suggested, and add it:\n  \
-         oci-apparmor suggest {name} --apply\n"
+        "\n{before}Learn what its programs need, while they do all that they have to. Nothing is \
+         denied meanwhile:\n  \
+         oci-apparmor learn {name}{command}\n\
+         If the rules that it prints are right, add them:\n  \
+         oci-apparmor learn {name} --apply{command}\n"
     )
 }

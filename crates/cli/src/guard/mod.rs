@@ -250,9 +250,7 @@ fn report(e: &Error) -> u8 {
 
 fn enforce(name: &ProfileName) -> Result<()> {
     let node = Node::load()?;
-    let store = Store::new(&node);
-    store.set_mode(name, false)?.loaded?;
-    learning::set_mode(&store, name, false).map(drop)
+    Store::new(&node).set_mode(name, false)?.loaded.map(drop)
 }
 
 fn remove(name: &ProfileName) -> Result<()> {

@@ -1,26 +1,5 @@
 //! What a starting profile does not allow, although the container has it.
 
-/// Why a capability that the container has is not allowed unasked.
-pub(super) fn of_capability(name: &str) -> Option<&'static str> {
-    Some(match name {
-        "sys_admin" => "it allows mounts, namespaces and most of what root may do on the node",
-        "sys_module" => "it loads code into the kernel",
-        "sys_rawio" => "it reads and writes the memory of the node",
-        "sys_ptrace" => "it reads and changes other processes",
-        "sys_boot" => "it restarts the node",
-        "sys_time" => "it sets the clock of the node",
-        "bpf" | "perfmon" => "it observes the kernel and all processes",
-        "checkpoint_restore" => "it restores processes with any state",
-        "dac_read_search" => "it reads every file of the node through a file handle",
-        "mac_admin" | "mac_override" => "it changes the policy of AppArmor",
-        "audit_control" => "it changes what the kernel audits",
-        "syslog" => "it reads the log of the kernel",
-        "net_admin" => "it changes network interfaces, routes and firewalls",
-        "linux_immutable" => "it makes files immutable",
-        _ => return None,
-    })
-}
-
 /// Sockets through which a process controls the node.
 const SOCKETS: [&str; 7] = [
     "docker.sock",

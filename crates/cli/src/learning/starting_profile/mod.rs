@@ -19,6 +19,6 @@ mod text;
 mod workload;
 
 pub(crate) use observed::{Observed, Point};
-pub(crate) use spec::{ContainerSpec, SpecMount};
+pub(crate) use spec::{ContainerSpec, SpecMount, StartedBy};
 pub(crate) use text::StartingProfile;
 pub(crate) use workload::Workload;

@@ -4,7 +4,7 @@
 //! Fields are optional and values are text: an engine may be newer than this program, and what is
 //! not understood is left out of the profile.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 
@@ -17,6 +17,18 @@ pub(crate) struct ContainerSpec {
     root: Option<SpecRoot>,
     mounts: Option<Vec<SpecMount>>,
     linux: Option<SpecLinux>,
+    annotations: Option<BTreeMap<String, String>>,
+}
+
+/// The program that the container was started with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum StartedBy {
+    /// podman.
+    Podman,
+    /// docker.
+    Docker,
+    /// A kubelet, by containerd or CRI-O.
+    Kubernetes,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -64,6 +76,7 @@ struct SpecLinux {
     devices: Option<Vec<SpecDevice>>,
     masked_paths: Option<Vec<String>>,
     readonly_paths: Option<Vec<String>>,
+    cgroups_path: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -140,6 +153,27 @@ impl ContainerSpec {
         let directories = path.unwrap_or(SEARCHED).split(':');
         let absolute = directories.filter(|d| d.starts_with('/'));
         absolute.map(join).collect()
+    }
+
+    /// The program that it was started with, if the configuration tells it.
+    pub(crate) fn started_by(&self) -> Option<StartedBy> {
+        let annotations = self.annotations.iter().flatten();
+        for (key, value) in annotations {
+            // CRI's and CRI-O's; podman's kube play has neither.
+            if key.starts_with("io.kubernetes.cri") {
+                return Some(StartedBy::Kubernetes);
+            }
+            if key == "io.container.manager" && value == "libpod" {
+                return Some(StartedBy::Podman);
+            }
+        }
+        // docker's configurations have no annotations of their own.
+        let cgroup = self
+            .linux
+            .as_ref()
+            .and_then(|l| l.cgroups_path.as_deref())?;
+        let mut parts = cgroup.split(['/', ':']);
+        parts.any(|p| p == "docker").then_some(StartedBy::Docker)
     }
 
     /// The directory of its root file system, from its bundle.

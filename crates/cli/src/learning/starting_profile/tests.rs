@@ -182,6 +182,36 @@ fn a_name_that_would_mean_something_else_is_refused() {
 }
 
 #[test]
+fn the_engine_is_known_by_what_it_writes() {
+    for (part, expected) in [
+        (json!({}), None),
+        (
+            json!({"annotations": {"io.container.manager": "libpod"}}),
+            Some(StartedBy::Podman),
+        ),
+        (
+            json!({"annotations": {"io.kubernetes.cri.container-type": "container"}}),
+            Some(StartedBy::Kubernetes),
+        ),
+        (
+            json!({"linux": {"cgroupsPath": "/docker/1f"}}),
+            Some(StartedBy::Docker),
+        ),
+        (
+            json!({"linux": {"cgroupsPath": "system.slice:docker:1f"}}),
+            Some(StartedBy::Docker),
+        ),
+        (
+            json!({"linux": {"cgroupsPath": "/my-docker-jobs/1f"}}),
+            None,
+        ),
+    ] {
+        let spec = ContainerSpec::parse(part.to_string().as_bytes()).unwrap();
+        assert_eq!(spec.started_by(), expected, "{part}");
+    }
+}
+
+#[test]
 fn what_is_no_configuration_is_refused() {
     for text in [
         "",

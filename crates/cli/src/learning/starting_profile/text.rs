@@ -3,15 +3,18 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
+use crate::learning::starting_profile::mounts;
 use crate::learning::starting_profile::observed::{Observed, normal};
 use crate::learning::starting_profile::pattern::literal;
 use crate::learning::starting_profile::section::Section;
 use crate::learning::starting_profile::spec::ContainerSpec;
 use crate::learning::starting_profile::workload::{Needs, Workload};
-use crate::learning::starting_profile::{danger, mounts};
 use oci_apparmor::apparmor::name::ProfileName;
 use oci_apparmor::error::{Error, Kind, Result};
-use oci_apparmor_manifest::CAPABILITIES;
+use oci_apparmor_audit::rule::PolicyRule;
+use oci_apparmor_audit::rule::keyword::Keyword;
+use oci_apparmor_audit::suggestion::Danger;
+use oci_apparmor_audit::text::OutsideText;
 
 /// What a starting profile is made from.
 #[derive(Debug)]
@@ -181,13 +184,15 @@ impl<'a> StartingProfile<'a> {
             (None, usable) => usable.unwrap_or_default(),
         };
         let mut section = Section::new("Capabilities of the container.");
-        // A name of a newer kernel would not compile, and may be no name at all.
-        let known = |name: &&String| CAPABILITIES.contains(&name.as_str());
-        for name in names.iter().filter(known) {
-            let rule = format!("capability {name}");
-            match danger::of_capability(name) {
+        for name in &names {
+            // A name that apparmor_parser does not know would not compile.
+            let Some(word) = Keyword::capability(&OutsideText::new(name.as_bytes())) else {
+                continue;
+            };
+            let rule = format!("capability {}", word.as_str());
+            match Danger::of(&PolicyRule::Capability(word), self.name.as_str().as_bytes()) {
                 None => section.rule(rule),
-                Some(why) => section.held_back(vec![rule], why),
+                Some(danger) => section.held_back(vec![rule], danger.reason()),
             }
         }
         section
