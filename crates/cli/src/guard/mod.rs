@@ -250,7 +250,9 @@ fn report(e: &Error) -> u8 {
 
 fn enforce(name: &ProfileName) -> Result<()> {
     let node = Node::load()?;
-    Store::new(&node).set_mode(name, false)?.loaded.map(drop)
+    let store = Store::new(&node);
+    store.set_mode(name, false)?.loaded?;
+    learning::set_mode(&store, name, false).map(drop)
 }
 
 fn remove(name: &ProfileName) -> Result<()> {
