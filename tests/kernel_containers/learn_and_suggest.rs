@@ -119,7 +119,7 @@ fn what_a_job_does_is_learnt_and_nothing_else() {
     assert!(
         suggested
             .err
-            .contains("warning: the suggestion allows: r /etc/shadow"),
+            .contains("warning: the suggestion allows: /etc/shadow r ("),
         "{suggested:?}"
     );
     assert_eq!(source_text(), text);
@@ -150,6 +150,12 @@ fn a_killed_learn_leaves_no_process_unconfined() {
         .unwrap();
     let mut learn = Learning(learn);
     wait_for(|| loaded("learnt").is_some_and(|line| line == "learnt (complain)"));
+    // What the node would have after a crash.
+    let check = run(CLI, ["check"]).out;
+    assert!(
+        check.contains("oci-apparmor mode learnt enforce"),
+        "{check}"
+    );
     let annotation = [("oci-apparmor/profile", "learnt")];
     let mut bundle = Bundle::annotated(
         "learnt",
