@@ -142,6 +142,7 @@ files() {
 0644 docs/man/oci-apparmor-denials.8 $man/man8/oci-apparmor-denials.8
 0644 docs/man/oci-apparmor-explain.8 $man/man8/oci-apparmor-explain.8
 0644 docs/man/oci-apparmor-gc.8 $man/man8/oci-apparmor-gc.8
+0644 docs/man/oci-apparmor-learn.8 $man/man8/oci-apparmor-learn.8
 0644 docs/man/oci-apparmor-lint.8 $man/man8/oci-apparmor-lint.8
 0644 docs/man/oci-apparmor-load.8 $man/man8/oci-apparmor-load.8
 0644 docs/man/oci-apparmor-mode.8 $man/man8/oci-apparmor-mode.8
@@ -149,8 +150,10 @@ files() {
 0644 docs/man/oci-apparmor-ps.8 $man/man8/oci-apparmor-ps.8
 0644 docs/man/oci-apparmor-render.8 $man/man8/oci-apparmor-render.8
 0644 docs/man/oci-apparmor-status.8 $man/man8/oci-apparmor-status.8
+0644 docs/man/oci-apparmor-suggest.8 $man/man8/oci-apparmor-suggest.8
 0644 docs/man/oci-apparmor-unconfigure.8 $man/man8/oci-apparmor-unconfigure.8
 0644 docs/man/oci-apparmor-unload.8 $man/man8/oci-apparmor-unload.8
+0644 docs/man/oci-apparmor-why.8 $man/man8/oci-apparmor-why.8
 0644 docs/man/oci-apparmor-runtime.8 $man/man8/oci-apparmor-runtime.8
 0644 docs/man/oci-apparmor-hook.8 $man/man8/oci-apparmor-hook.8
 0644 docs/man/oci-apparmor.toml.5 $man/man5/oci-apparmor.toml.5

@@ -35,6 +35,7 @@ complete -c oci-apparmor -n "__fish_oci_apparmor_needs_command" -f -a "ps" -d 'L
 complete -c oci-apparmor -n "__fish_oci_apparmor_needs_command" -f -a "check" -d 'Check whether this node can confine containers, and what to fix'
 complete -c oci-apparmor -n "__fish_oci_apparmor_needs_command" -f -a "explain" -d 'Show which profile a bundle would get, and which rules decide'
 complete -c oci-apparmor -n "__fish_oci_apparmor_needs_command" -f -a "denials" -d 'Show what AppArmor refused, and to which containers'
+complete -c oci-apparmor -n "__fish_oci_apparmor_needs_command" -f -a "why" -d 'Tell whether a loaded profile allows an access, and why'
 complete -c oci-apparmor -n "__fish_oci_apparmor_needs_command" -f -a "load" -d 'Load profiles from their sources, where the kernel differs from them'
 complete -c oci-apparmor -n "__fish_oci_apparmor_needs_command" -f -a "unload" -d 'Remove a profile from the kernel, unless anything uses it'
 complete -c oci-apparmor -n "__fish_oci_apparmor_needs_command" -f -a "mode" -d 'Set a profile to enforce or complain mode on this node'
@@ -44,6 +45,8 @@ complete -c oci-apparmor -n "__fish_oci_apparmor_needs_command" -f -a "render" -
 complete -c oci-apparmor -n "__fish_oci_apparmor_needs_command" -f -a "configure" -d 'Let an engine call the wrapper'
 complete -c oci-apparmor -n "__fish_oci_apparmor_needs_command" -f -a "unconfigure" -d 'Take the wrapper out of an engine\'s configuration'
 complete -c oci-apparmor -n "__fish_oci_apparmor_needs_command" -f -a "new" -d 'Write a profile to start from, made from the configuration of a container'
+complete -c oci-apparmor -n "__fish_oci_apparmor_needs_command" -f -a "suggest" -d 'Suggest the rules that a profile lacks, from what was denied'
+complete -c oci-apparmor -n "__fish_oci_apparmor_needs_command" -f -a "learn" -d 'Run a command while its profile only complains, and suggest the rules that it lacks'
 complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand status" -l color -d 'When to use colours: always, never, or auto: on a terminal, unless NO_COLOR is set' -r -f -a "auto\t''
 always\t''
 never\t''"
@@ -72,12 +75,46 @@ never\t''"
 complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand explain" -l json -d 'Print one JSON object'
 complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand explain" -s v -l verbose -d 'Report what is being done, on standard error'
 complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand explain" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand denials" -l since -d 'Leave out what is older: an RFC 3339 time, 10m, 2h, boot, or @SECONDS since 1970' -r
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand denials" -l container -d 'Only what is, or may be, of this container: its id, the beginning of a long one, or its name' -r
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand denials" -l pod -d 'Only what is, or may be, of the containers of this pod' -r
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand denials" -l profile -d 'Only what this profile, or a child of it, decided' -r
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand denials" -l source -d 'Where to read: auto, netlink, audit-log, kmsg, journal, a FILE, or - for standard input' -r
 complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand denials" -l color -d 'When to use colours: always, never, or auto: on a terminal, unless NO_COLOR is set' -r -f -a "auto\t''
 always\t''
 never\t''"
-complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand denials" -l json -d 'Print one JSON object'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand denials" -s f -l follow -d 'Go on with what happens from now on, until a signal; earlier events only with --since'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand denials" -l json -d 'Print one JSON object for each event, and one for the end'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand denials" -l show-denies -d 'Follow, and let the kernel log what explicit deny rules refuse, on the whole node, until the end of this command'
 complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand denials" -s v -l verbose -d 'Report what is being done, on standard error'
 complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand denials" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand why" -l container -d 'A container that was made through the wrapper: its id, the start of it, or its name' -r
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand why" -l profile -d 'A loaded profile, a child (web//child), or a stack (web//&base)' -r
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand why" -l source -d 'Ask about the profile in this file, instead of the loaded one' -r -F
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand why" -l path -d 'A file, as a process under the profile sees it; that of a directory ends with /' -r
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand why" -l link-to -d 'With --path: the file that a hard link PATH is made to' -r
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand why" -l capability -d 'A capability, for example sys_admin' -r
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand why" -l network -d 'A socket, for example inet,stream or inet,raw,icmp' -r
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand why" -l signal -d 'A signal, for example term; needs --peer' -r
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand why" -l mount -d 'A mount at this directory' -r
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand why" -l device -d 'With --mount: what is mounted' -r
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand why" -l fstype -d 'With --mount: the type of the file system' -r
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand why" -l flags -d 'With --mount: its flags, for example ro,bind' -r
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand why" -l umount -d 'An umount of this directory' -r
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand why" -l change-profile -d 'A change to this label' -r
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand why" -l event -d 'The access of an event: a line of a log' -r
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand why" -l peer -d 'The label of the other process, for --signal and --ptrace' -r
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand why" -l access -d 'What is done' -r
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand why" -l color -d 'When to use colours: always, never, or auto: on a terminal, unless NO_COLOR is set' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand why" -l ptrace -d 'Tracing, or reading /proc of another process; needs --peer'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand why" -l userns -d 'A new user namespace'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand why" -l dangers -d 'Accesses that help an intruder: which of them are allowed?'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand why" -l no-lines -d 'Do not look for the lines of the source that decide'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand why" -l json -d 'Print one JSON object'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand why" -s v -l verbose -d 'Report what is being done, on standard error'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand why" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand load" -l color -d 'When to use colours: always, never, or auto: on a terminal, unless NO_COLOR is set' -r -f -a "auto\t''
 always\t''
 never\t''"
@@ -155,3 +192,34 @@ never\t''"
 complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand new" -l force -d 'Replace an existing file'
 complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand new" -s v -l verbose -d 'Report what is being done, on standard error'
 complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand new" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand suggest" -l since -d 'Only events since then: 10m, 2h, boot, 2026-11-26T16:00:00Z' -r
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand suggest" -l from -d 'Logs to read instead of this node\'s; - is standard input' -r -F
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand suggest" -l source -d 'Where events are read from: auto, audit-log, kmsg, journal, a file, or -' -r
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand suggest" -l generalise -d 'When several names become one pattern' -r -f -a "none\t'Never'
+some\t'For process ids, UUIDs, hashes, long numbers and random names'
+more\t'Also for fewer names that differ in numbers, and for files of one kind in a directory'"
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand suggest" -l output -d 'What is printed' -r -f -a "diff\t'The changes, as diff -u prints them'
+profile\t'The whole source'
+manifest\t'An AppArmorProfile manifest'"
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand suggest" -l color -d 'When to use colours: always, never, or auto: on a terminal, unless NO_COLOR is set' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand suggest" -l json -d 'Print one JSON object'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand suggest" -l apply -d 'Replace the source, and load the profile. The old source is kept'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand suggest" -s v -l verbose -d 'Report what is being done, on standard error'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand suggest" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand learn" -l for -d 'Learn for this time, from containers that run already: 10m, 2h' -r
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand learn" -l source -d 'Where events are read from: auto, netlink, kmsg, journal, or a file that grows' -r
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand learn" -l generalise -d 'When several names become one pattern' -r -f -a "none\t'Never'
+some\t'For process ids, UUIDs, hashes, long numbers and random names'
+more\t'Also for fewer names that differ in numbers, and for files of one kind in a directory'"
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand learn" -l output -d 'What is printed' -r -f -a "diff\t'The changes, as diff -u prints them'
+profile\t'The whole source'
+manifest\t'An AppArmorProfile manifest'"
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand learn" -l color -d 'When to use colours: always, never, or auto: on a terminal, unless NO_COLOR is set' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand learn" -l json -d 'Print one JSON object'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand learn" -l apply -d 'Replace the source, and load the profile. The old source is kept'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand learn" -s v -l verbose -d 'Report what is being done, on standard error'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand learn" -s h -l help -d 'Print help (see more with \'--help\')'
