@@ -15,7 +15,7 @@ case ${1-} in
     --keep) limit='' && shift ;;
     -*) echo "usage: fuzz/run.sh [--seconds N | --runs N | --keep] [TARGET…]" >&2 && exit 2 ;;
 esac
-[ $# -gt 0 ] || set -- argv audit blob document manifest name settings state text
+[ $# -gt 0 ] || set -- argv audit blob document manifest name rules settings state text
 
 # Of all crates: what a parser that we use does with its input is worth to be followed, too.
 RUSTFLAGS="-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \

@@ -11,6 +11,7 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use oci_apparmor_audit::event::Event;
+use oci_apparmor_audit::suggestion::{Collector, SuggestionOptions};
 use oci_apparmor_audit::tally::Tally;
 
 /// Lines of the log.
@@ -104,4 +105,29 @@ fn main() {
         let counted: u64 = tally.iter().map(|(_, seen)| seen.count).sum();
         usize::try_from(counted + tally.all_left_out()).unwrap_or(usize::MAX)
     });
+    measure("parse and learn", &log, |log| {
+        let mut collector = Collector::default();
+        let mut events = 0;
+        for line in log {
+            if let Ok(event) = Event::parse(line.as_bytes()) {
+                collector.add(&event);
+                events += 1;
+            }
+        }
+        black_box(collector.profiles().count());
+        events
+    });
+    let mut collector = Collector::default();
+    let events = log.iter().flat_map(|line| Event::parse(line.as_bytes()));
+    events.for_each(|event| collector.add(&event));
+    let start = Instant::now();
+    let options = SuggestionOptions::default();
+    let rules: usize = collector
+        .profiles()
+        .map(|profile| collector.suggestion(profile, &options).rules.len())
+        .sum();
+    println!(
+        "suggest {rules} rules: {:.2} s",
+        start.elapsed().as_secs_f64()
+    );
 }

@@ -6,6 +6,9 @@
 //! text that looks like an event. Text from outside stays bytes ([`text::OutsideText`]). Nothing here
 //! touches the system; the caller reads the log.
 //!
+//! [`rule::Learnt`] is the rule that would allow the access of an event, or the reason why none does.
+//! [`suggestion::Suggestion`] is what the events of a profile teach together.
+//!
 //! A log file is only as good as its writer: a program that may write to the system log, or send audit
 //! messages (CAP_AUDIT_WRITE) that `dmesg` prints on several lines, can write lines that look like the
 //! kernel's. Netlink, audit.log and `/dev/kmsg` keep records apart.

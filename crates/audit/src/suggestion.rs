@@ -158,3 +158,6 @@ impl std::fmt::Display for SuggestedRule {
         write!(f, "# {}", self.rule)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -157,3 +157,6 @@ fn dbus(event: &Event) -> Result<PolicyRule, Reason> {
         peer: fields.peer_label.as_ref().filter(|_| !alone).map(label),
     }))
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,5 @@
 //! Names in rules: which names a rule matches, and how the rule writes them.
 
-use std::collections::BTreeSet;
 use std::fmt::{self, Write};
 
 use crate::text::OutsideText;
@@ -97,6 +96,7 @@ impl NamePattern {
         let alike = |(one, other): (u8, &u8)| one == *other;
         begins.zip(self.beginning()).all(alike)
             && ends.zip(end.iter().rev()).all(alike)
+            && self.name().is_none_or(|name| has_texts(name.bytes(), glob))
             && overlap(&self.steps(), &steps_of_glob(glob.as_bytes()))
     }
 
@@ -193,39 +193,69 @@ fn matches(mut steps: &[GlobStep], mut name: &[u8]) -> bool {
     }
 }
 
-/// Whether some name takes all steps of both. All pairs of places that a common beginning leads to are
-/// visited once.
-fn overlap(one: &[GlobStep], other: &[GlobStep]) -> bool {
-    let mut seen = BTreeSet::new();
-    let mut open = vec![(one, other)];
-    while let Some((one, other)) = open.pop() {
-        if !seen.insert((one.len(), other.len())) {
+/// Whether a name has all that a glob does not leave open.
+fn has_texts(name: &[u8], glob: &str) -> bool {
+    let texts = glob.split("[0-9]").flat_map(|part| part.split(['*', '?']));
+    let mut texts = texts.map(str::as_bytes).filter(|text| !text.is_empty());
+    texts.all(|text| name.windows(text.len()).any(|part| part == text))
+}
+
+/// A set of places before the steps of a glob, as bits.
+type Places = u128;
+
+/// Whether some name takes all steps of both. Along the first steps, it keeps the places in the glob that
+/// the same bytes lead to.
+fn overlap(steps: &[GlobStep], glob: &[GlobStep]) -> bool {
+    let last: Option<Places> = u32::try_from(glob.len())
+        .ok()
+        .and_then(|length| Places::checked_shl(1, length));
+    let Some(last) = last else {
+        // No glob of ours is as long.
+        return true;
+    };
+    let mut places = skip(1, glob);
+    for step in steps {
+        if !step.is_many() {
+            places = take(places, *step, glob);
             continue;
         }
-        let (Some((first, rest)), Some((second, behind))) =
-            (one.split_first(), other.split_first())
-        else {
-            // What is left must be able to match nothing.
-            if one.iter().chain(other).all(|step| step.is_many()) {
-                return true;
+        // Any number of times, until nothing more is reached.
+        loop {
+            let more = places | take(places, *step, glob);
+            if more == places {
+                break;
             }
-            continue;
-        };
-        if first.is_many() {
-            open.push((rest, other));
-        }
-        if second.is_many() {
-            open.push((one, behind));
-        }
-        if first.meets(*second) {
-            let stay = |many: bool, here, next| if many { here } else { next };
-            open.push((
-                stay(first.is_many(), one, rest),
-                stay(second.is_many(), other, behind),
-            ));
+            places = more;
         }
     }
-    false
+    places & last != 0
+}
+
+/// A step that may take no byte leads to the next one, too.
+fn skip(mut places: Places, glob: &[GlobStep]) -> Places {
+    let mut place: Places = 1;
+    for step in glob {
+        let next = place << 1;
+        if places & place != 0 && step.is_many() {
+            places |= next;
+        }
+        place = next;
+    }
+    places
+}
+
+/// The places behind a byte that the step takes.
+fn take(places: Places, step: GlobStep, glob: &[GlobStep]) -> Places {
+    let mut behind = 0;
+    let mut place: Places = 1;
+    for own in glob {
+        let next = place << 1;
+        if places & place != 0 && own.meets(step) {
+            behind |= if own.is_many() { place } else { next };
+        }
+        place = next;
+    }
+    skip(behind, glob)
 }
 
 impl fmt::Display for NamePattern {

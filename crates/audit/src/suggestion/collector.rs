@@ -52,6 +52,26 @@ fn count<K: Ord>(counts: &mut BTreeMap<K, u64>, key: K) {
     *count = count.saturating_add(1);
 }
 
+/// How long the names in a rule of the event are, at most.
+fn names_of(event: &Event) -> usize {
+    let fields = &event.fields;
+    let names = [
+        &fields.name,
+        &fields.target,
+        &fields.srcname,
+        &fields.fstype,
+        &fields.peer,
+        &fields.path,
+        &fields.interface,
+        &fields.member,
+        &fields.peer_label,
+        &fields.tcontext,
+        &fields.olabel,
+    ];
+    let lengths = names.into_iter().flatten().map(|name| name.bytes().len());
+    lengths.fold(0, usize::saturating_add)
+}
+
 impl Collector {
     /// The profile that an event counts for: the one that decided, without what complain mode appends
     /// for programs; `:NAMESPACE:PROFILE` in a policy namespace.
@@ -85,11 +105,11 @@ impl Collector {
             None => self.profiles.entry(profile).or_default(),
         };
         match Learnt::of(event) {
-            Learnt::Rule(rule) => accesses.add(&mut self.size, rule, 1),
+            Learnt::Rule(rule) => accesses.add(&mut self.size, rule, names_of(event), 1),
             Learnt::Flag(flag, rule) => {
                 count(&mut accesses.flags, flag);
                 if let Some(rule) = rule {
-                    accesses.add(&mut self.size, rule, 1);
+                    accesses.add(&mut self.size, rule, names_of(event), 1);
                 }
             }
             Learnt::Nothing(reason) => {
@@ -106,7 +126,7 @@ impl Collector {
                 exec: Some(ExecTransition::Inherit),
                 owner: false,
             });
-            accesses.add(&mut self.size, rule, 0);
+            accesses.add(&mut self.size, rule, program.len(), 0);
         }
     }
 
@@ -138,7 +158,7 @@ impl Collector {
 }
 
 impl Accesses {
-    fn add(&mut self, total: &mut usize, rule: PolicyRule, events: u64) {
+    fn add(&mut self, total: &mut usize, rule: PolicyRule, names: usize, events: u64) {
         let subject = rule.subject();
         if let Some((known, count)) = self.rules.get_mut(&subject) {
             known.absorb(&rule);
@@ -146,7 +166,7 @@ impl Accesses {
             return;
         }
         // Twice: the rule, and what it is about.
-        let size = ENTRY.saturating_add(rule.to_string().len().saturating_mul(2));
+        let size = ENTRY.saturating_add(names.saturating_mul(2));
         let of_profile = self.size.saturating_add(size);
         let of_all = total.saturating_add(size);
         if of_profile > PROFILE_LIMIT || (of_all > TOTAL_LIMIT && of_profile > SHARE) {

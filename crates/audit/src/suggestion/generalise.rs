@@ -6,7 +6,8 @@ use crate::rule::PolicyRule;
 use crate::rule::kinds::{FileRule, UnixAddress};
 use crate::rule::pattern::{NamePattern, PatternPart};
 use crate::rule::permissions::FilePermissions;
-use crate::suggestion::{Generalise, SuggestedRule, known, numbers, paths};
+use crate::suggestion::numbers::{self, Numbers};
+use crate::suggestion::{Generalise, SuggestedRule, known, paths};
 use crate::text::OutsideText;
 
 /// How many names that differ only in numbers become a pattern.
@@ -162,8 +163,10 @@ fn files(groups: Vec<Group>, generalise: Generalise) -> Vec<Group> {
             .unwrap_or(group);
         insert(&mut merged, group);
     }
+    let numbers = Numbers::of(merged.keys(), numbered);
     let groups = merged.into_values().collect();
-    let mut groups = together(groups, numbered, numbers::shape, numbers::common);
+    let shape = |path: &NamePattern| numbers.shape(path);
+    let mut groups = together(groups, numbered, shape, numbers::common);
     if generalise == Generalise::More {
         let shape = |path: &NamePattern| path.name().and_then(extension);
         groups = together(groups, SAME_EXTENSION, shape, |shape, _| shape);

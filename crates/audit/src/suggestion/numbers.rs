@@ -1,16 +1,48 @@
 //! Names that differ only in numbers.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use crate::rule::pattern::{NamePattern, PatternPart};
 use crate::text::OutsideText;
 
-/// The pattern with each number replaced; `None` if it has none.
-pub(super) fn shape(pattern: &NamePattern) -> Option<NamePattern> {
-    let mut has_number = false;
-    let shape = replaced(pattern, |_| {
-        has_number = true;
-        true
-    });
-    has_number.then_some(shape)
+/// The numbers in names, told apart by the rest of the name and by their place in it.
+#[derive(Debug)]
+pub(super) struct Numbers {
+    values: BTreeMap<NamePattern, Vec<BTreeSet<Vec<u8>>>>,
+    least: usize,
+}
+
+impl Numbers {
+    /// The numbers in these names. As many different ones in one place are evidence for more.
+    pub(super) fn of<'p>(patterns: impl Iterator<Item = &'p NamePattern>, least: usize) -> Self {
+        let mut values: BTreeMap<NamePattern, Vec<BTreeSet<Vec<u8>>>> = BTreeMap::new();
+        for pattern in patterns {
+            let numbers = numbers(pattern);
+            let places = values.entry(replaced(pattern, |_| true)).or_default();
+            places.resize(numbers.len(), BTreeSet::new());
+            for (place, number) in places.iter_mut().zip(numbers) {
+                // More than enough need not be kept.
+                if place.len() < least {
+                    place.insert(number.to_vec());
+                }
+            }
+        }
+        Self { values, least }
+    }
+
+    /// The pattern without those numbers of which there are enough different ones; `None` if there is
+    /// none.
+    pub(super) fn shape(&self, pattern: &NamePattern) -> Option<NamePattern> {
+        let places = self.values.get(&replaced(pattern, |_| true))?;
+        let is_enough = |values: &BTreeSet<Vec<u8>>| values.len() >= self.least;
+        let mut has_number = false;
+        let shape = replaced(pattern, |place| {
+            let is_enough = places.get(place).is_some_and(is_enough);
+            has_number = has_number || is_enough;
+            is_enough
+        });
+        has_number.then_some(shape)
+    }
 }
 
 /// The pattern of several names with one shape: numbers that are the same in all of them stay.
