@@ -79,10 +79,10 @@ fn what_a_job_does_is_learnt_and_nothing_else() {
     // Each name is a rule for that name alone.
     let text = source_text();
     for rule in [
-        r#"  "/data/a\042 profile=\042victim" w,"#,
-        r#"  "/data/b\*\[c\]\{d\054e\}" w,"#,
-        r#"  "/data/@\{x\}" w,"#,
-        r#"  "/data/new\012line" w,"#,
+        r#"  "/data/a\042 profile=\042victim" rw,"#,
+        r#"  "/data/b\*\[c\]\{d\054e\}" rw,"#,
+        r#"  "/data/@\{x\}" rw,"#,
+        r#"  "/data/new\012line" rw,"#,
         "  /etc/learnt r,",
         "  /tmp/out rw,",
     ] {

@@ -48,3 +48,4 @@ mod start_faults;
 mod suggest_command;
 mod system_call_faults;
 mod unload_and_gc;
+mod why_refusals;

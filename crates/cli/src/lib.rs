@@ -85,7 +85,7 @@ enum Command {
     Check(check::CheckArguments),
     Explain(explain::ExplainArguments),
     Denials(denials::DenialsArguments),
-    Why(why::WhyArguments),
+    Why(Box<why::WhyArguments>),
     Load(load::LoadArguments),
     Unload(unload::UnloadArguments),
     Mode(mode::ModeArguments),

@@ -134,7 +134,7 @@ fn profile(reader: &mut Reader<'_>) -> Result<Declared, String> {
 fn fields(reader: &mut Reader<'_>, profile: &mut Declared) -> Result<u64, String> {
     let mut open = vec![STRUCT];
     let mut mode = None;
-    let mut capabilities = Capabilities::default();
+    let mut capabilities = CapabilityWords::default();
     let mut named = false;
     loop {
         let value = reader.value()?;
@@ -190,7 +190,7 @@ fn fields(reader: &mut Reader<'_>, profile: &mut Declared) -> Result<u64, String
 
 /// The words of the masks of capabilities: allowed, audited, quiet, and one without a meaning.
 #[derive(Default)]
-struct Capabilities {
+struct CapabilityWords {
     /// The lower 32 bits of each.
     low: Vec<u64>,
     /// The upper 32 bits of each, which stand in a structure of their own.
@@ -199,7 +199,7 @@ struct Capabilities {
     upper: bool,
 }
 
-impl Capabilities {
+impl CapabilityWords {
     fn masks(&self) -> CapabilityMasks {
         const WORD: u64 = 0xffff_ffff;
         let word = |words: &[u64], place: usize| words.get(place).copied().unwrap_or(0) & WORD;

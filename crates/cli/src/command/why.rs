@@ -9,7 +9,9 @@ use serde::Serialize;
 
 use crate::policy::bits;
 use crate::policy::canaries::AllowedCanary;
-use crate::policy::explanation::{AskedProfile, Explanation, ExplanationJson, explain};
+use crate::policy::explanation::{
+    AskedProfile, Explanation, ExplanationJson, allowed_dangers, explain,
+};
 use crate::policy::numbers;
 use crate::policy::question::{MountCall, Question};
 use crate::policy::trial::Trial;
@@ -94,7 +96,7 @@ pub(crate) struct WhyArguments {
     umount: Option<String>,
     /// A change to this label
     #[arg(long, value_name = "LABEL")]
-    change_profile: Option<String>,
+    change_profile: Vec<String>,
     /// A new user namespace
     #[arg(long)]
     userns: bool,
@@ -157,7 +159,7 @@ pub(crate) fn run(arguments: &WhyArguments, output: Output) -> Result<u8> {
         .map(asked)
         .collect::<Result<_>>()?;
     let explanations = explain(&profiles, &questions);
-    let dangers = arguments.dangers.then(|| dangers(&profiles));
+    let dangers = arguments.dangers.then(|| allowed_dangers(&profiles));
     match arguments.json {
         true => output.json(&WhyJson {
             label: label.to_string(),
@@ -212,20 +214,6 @@ fn trial<'n>(node: &'n Node, file: &Path, label: &Label) -> Result<Trial<'n>> {
         Error::new(Kind::Policy, why).with_remedy("name a file with a profile")
     })?;
     Trial::load(node, &text, &name.root())
-}
-
-/// The dangerous accesses that all profiles of a label allow.
-fn dangers(profiles: &[AskedProfile<'_>]) -> Vec<AllowedCanary> {
-    let mut each = profiles.iter().map(AskedProfile::dangers);
-    let mut all = each.next().unwrap_or_default();
-    for other in each {
-        all.retain_mut(|danger| {
-            let same = other.iter().find(|other| other.access == danger.access);
-            danger.for_owner |= same.is_some_and(|same| same.for_owner);
-            same.is_some()
-        });
-    }
-    all
 }
 
 impl WhyArguments {

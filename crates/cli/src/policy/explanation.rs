@@ -76,9 +76,23 @@ impl<'n> AskedProfile<'n> {
     }
 
     /// The dangerous accesses that it allows.
-    pub(crate) fn dangers(&self) -> Vec<AllowedCanary> {
+    fn dangers(&self) -> Vec<AllowedCanary> {
         canaries::allowed(&self.policy)
     }
+}
+
+/// The dangerous accesses that all profiles of a label allow.
+pub(crate) fn allowed_dangers(profiles: &[AskedProfile<'_>]) -> Vec<AllowedCanary> {
+    let mut each = profiles.iter().map(AskedProfile::dangers);
+    let mut all = each.next().unwrap_or_default();
+    for other in each {
+        all.retain_mut(|danger| {
+            let same = other.iter().find(|other| other.access == danger.access);
+            danger.for_owner |= same.is_some_and(|same| same.for_owner);
+            same.is_some()
+        });
+    }
+    all
 }
 
 /// Asks each profile of a label.

@@ -5,8 +5,7 @@ use std::process;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::guard::{Guard, Restore};
-use crate::policy::access::{Answer, LoadedPolicy};
-use crate::policy::question::Question;
+use crate::policy::access::LoadedPolicy;
 use oci_apparmor::apparmor::blob::{self, Declared};
 use oci_apparmor::apparmor::kernel::Kernel;
 use oci_apparmor::apparmor::name::ProfileName;
@@ -88,14 +87,6 @@ impl<'n> Trial<'n> {
             declared,
             _guard: guard,
         })
-    }
-
-    /// What the profile of the text says about an access.
-    ///
-    /// # Errors
-    /// If it is gone from the kernel.
-    pub(crate) fn ask(&self, question: &Question) -> Result<Answer> {
-        Ok(self.policy("")?.ask(question))
     }
 
     /// The loaded profile, or its child if `child` is `//NAME`.
