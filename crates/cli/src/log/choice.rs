@@ -3,6 +3,9 @@
 use std::path::Path;
 use std::time::SystemTime;
 
+use rustix::io::Errno;
+use rustix::net::netlink;
+
 use oci_apparmor::error::{Error, Kind, Result};
 
 use super::audit_log::{self, AuditLogReader};
@@ -12,6 +15,7 @@ use super::files::FileReader;
 use super::journal::{self, JournalReader};
 use super::kmsg::KmsgReader;
 use super::multicast::MulticastReader;
+use super::netlink::NetlinkSocket;
 use super::reading::LogReader;
 use super::source::{LogOptions, SourceKind};
 
@@ -40,6 +44,10 @@ impl Chosen {
 /// Opens what is wanted.
 pub(super) fn open(options: &LogOptions, status: Option<AuditStatus>) -> Result<Chosen> {
     let mut chosen = Chosen::default();
+    if let Err(Errno::PROTONOSUPPORT | Errno::AFNOSUPPORT) = NetlinkSocket::open(netlink::AUDIT, 0)
+    {
+        chosen.coverage.is_silent = true;
+    }
     match &*options.sources {
         [] => automatic(options, status, &mut chosen)?,
         sources => {
@@ -47,6 +55,13 @@ pub(super) fn open(options: &LogOptions, status: Option<AuditStatus>) -> Result<
                 named(source, options, status, &mut chosen)?;
             }
         }
+    }
+    let coverage = &chosen.coverage;
+    if coverage.is_silent && coverage.is_of_this_system && coverage.advice.is_empty() {
+        chosen.coverage.advice.push(
+            "the kernel logs no denials: it has no audit system, or was booted with audit=0"
+                .to_owned(),
+        );
     }
     Ok(chosen)
 }
@@ -84,7 +99,8 @@ fn named(
             return Ok(());
         }
         SourceKind::Kmsg => {
-            if status.is_some_and(|status| status.daemon != 0) {
+            if has_daemon(status) {
+                chosen.coverage.is_silent = true;
                 let advice = "auditd runs, so the kernel's log has no denials: \
                               oci-apparmor denials --source audit-log";
                 chosen.coverage.advice.push(advice.to_owned());
@@ -139,16 +155,8 @@ fn automatic(options: &LogOptions, status: Option<AuditStatus>, chosen: &mut Cho
 /// The log that has most: that of auditd where it runs. Otherwise the journal, which has more than the
 /// kernel's log where that was overwritten, and what was before the last boot.
 fn best_log(options: &LogOptions, status: Option<AuditStatus>, chosen: &mut Chosen) -> Result<()> {
-    let has_daemon = match status {
-        Some(status) => status.daemon != 0,
-        // Its process id file; /run is empty after a boot.
-        None => ["/run/auditd.pid", "/var/run/auditd.pid"]
-            .map(Path::new)
-            .iter()
-            .any(|pid| pid.exists()),
-    };
     let mut order = Vec::new();
-    if has_daemon {
+    if has_daemon(status) {
         order.push(SourceKind::AuditLog);
     }
     if journal::is_in_use() {
@@ -168,4 +176,13 @@ fn best_log(options: &LogOptions, status: Option<AuditStatus>, chosen: &mut Chos
     }
     let last = failures.pop();
     Err(last.unwrap_or_else(|| Error::new(Kind::NotFound, "there is no log")))
+}
+
+/// Whether auditd runs. The kernel prints no records then.
+fn has_daemon(status: Option<AuditStatus>) -> bool {
+    match status {
+        Some(status) => status.daemon != 0,
+        // Without the privilege to ask: its file, since /run is empty after a boot.
+        None => Path::new("/run/auditd.pid").exists(),
+    }
 }

@@ -13,6 +13,8 @@ pub(crate) struct Coverage {
     pub(crate) advice: Vec<String>,
     /// Whether a source is one of this system, so that its counters tell what is missing.
     pub(super) is_of_this_system: bool,
+    /// Whether the source gets no records: the kernel sends none, or sends them elsewhere.
+    pub(crate) is_silent: bool,
     /// Whether a log was read to its end.
     pub(super) read: bool,
 }
@@ -49,7 +51,7 @@ impl Coverage {
         boot: Option<SystemTime>,
     ) -> bool {
         match (self.complete_since, time.or(boot)) {
-            (Some(complete), Some(wanted)) => complete <= wanted,
+            (Some(complete), Some(wanted)) => !self.is_silent && complete <= wanted,
             _ => false,
         }
     }

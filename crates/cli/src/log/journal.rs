@@ -4,6 +4,7 @@ use std::io::{self, PipeReader, Read};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use oci_apparmor::child;
@@ -21,6 +22,9 @@ const PROGRAMS: [&str; 2] = ["/usr/bin/journalctl", "/bin/journalctl"];
 
 /// How long it may be silent while it does not follow: it reads gigabytes without finding anything.
 const SILENCE: Duration = Duration::from_secs(300);
+
+/// How long it may search for the oldest record.
+const FIRST: Duration = Duration::from_secs(10);
 
 /// A record in JSON may take four bytes for each byte of its message: `255,`.
 const MAX_RECORD: usize = 8 * MAX_LINE;
@@ -210,9 +214,15 @@ fn oldest(program: &Path) -> Option<SystemTime> {
     ]
     .map(str::to_owned);
     let (mut child, output, _messages) = start(program, &arguments).ok()?;
-    let mut lines = LineReader::new(output, MAX_RECORD);
-    let first = lines.read(true).ok()?;
-    let record = (first == LineRead::Line).then(|| JournalRecord::parse(lines.line()));
+    let mut lines = LineReader::new(Polled(output), MAX_RECORD);
+    let begun = Instant::now();
+    let mut first = lines.read(true);
+    while matches!(first, Ok(LineRead::Nothing)) && begun.elapsed() < FIRST {
+        thread::sleep(Duration::from_millis(5));
+        first = lines.read(true);
+    }
+    let is_line = matches!(first, Ok(LineRead::Line));
+    let record = is_line.then(|| JournalRecord::parse(lines.line()));
     let _ = child.kill();
     let _ = child.wait();
     record??.time()

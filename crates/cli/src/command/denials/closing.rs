@@ -57,6 +57,7 @@ impl Closing {
             ));
         }
         if self.coverage.is_of_this_system()
+            && !self.coverage.is_silent
             && !self.coverage.is_complete_since(self.since, self.boot)
         {
             let sources = self.coverage.sources.join(", ");
@@ -97,7 +98,7 @@ mod tests {
     use super::*;
 
     fn at(second: u64) -> Option<SystemTime> {
-        Some(UNIX_EPOCH + Duration::from_secs(second))
+        UNIX_EPOCH.checked_add(Duration::from_secs(second))
     }
 
     fn closing(complete_since: Option<SystemTime>, gaps: Gaps) -> Closing {

@@ -23,7 +23,7 @@ use oci_apparmor_audit::text::OutsideText;
 use super::reading::time_of;
 pub(crate) use attribution::{Attribution, KnownBy, Owner};
 use proc_events::{ProcessChange, ProcessEvents};
-use process::Place;
+use process::ProcessPlace;
 use process_table::ProcessTable;
 use roster::Roster;
 
@@ -90,10 +90,10 @@ impl Owners {
     pub(crate) fn of(&mut self, event: &Event) -> Attribution {
         self.update();
         let time = event.stamp.as_ref().and_then(time_of);
-        if let Some(pid) = event.fields.pid.filter(|_| process::is_initial_namespace()) {
-            if let Some(owner) = self.of_process(pid, time) {
-                return owner;
-            }
+        if process::is_initial_namespace()
+            && let Some(owner) = event.fields.pid.and_then(|pid| self.of_process(pid, time))
+        {
+            return owner;
         }
         let Some(profile) = event.profile() else {
             return Attribution::Unknown;
@@ -124,12 +124,12 @@ impl Owners {
         }
         let time = time.checked_add(SLACK)?;
         let mut place = process::place(pid, time, |id| self.roster.has(id))?;
-        if place == Place::Host && self.roster.has_news() {
+        if place == ProcessPlace::Host && self.roster.has_news() {
             place = process::place(pid, time, |id| self.roster.has(id))?;
         }
         match place {
-            Place::Host => Some(Attribution::Host),
-            Place::Container(group) => Some(match group.by_user {
+            ProcessPlace::Host => Some(Attribution::Host),
+            ProcessPlace::Container(group) => Some(match group.by_user {
                 // A user without root chooses the names of groups.
                 true => Attribution::Container(self.roster.unrecorded(&group.id), KnownBy::Process),
                 false => self.container(&group.id),

@@ -13,7 +13,7 @@ const INITIAL: &str = "pid:[4026531836]";
 
 /// Where a process is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum ProcessPlace {
     Container(GroupId),
     Host,
 }
@@ -28,7 +28,11 @@ pub(super) fn is_initial_namespace() -> bool {
 }
 
 /// Where the process is that had this id at some time; `None` if it has ended.
-pub(super) fn place(pid: u32, time: SystemTime, known: impl Fn(&str) -> bool) -> Option<Place> {
+pub(super) fn place(
+    pid: u32,
+    time: SystemTime,
+    known: impl Fn(&str) -> bool,
+) -> Option<ProcessPlace> {
     let started = started(pid)?;
     if started > since(ClockId::Boottime, time)? {
         return None;
@@ -39,8 +43,8 @@ pub(super) fn place(pid: u32, time: SystemTime, known: impl Fn(&str) -> bool) ->
         return None;
     }
     Some(match cgroup_id::of(&text, known) {
-        Some(group) => Place::Container(group),
-        None => Place::Host,
+        Some(group) => ProcessPlace::Container(group),
+        None => ProcessPlace::Host,
     })
 }
 

@@ -259,7 +259,7 @@ mod tests {
                 image: None,
             }),
             profiles: profiles.iter().map(|name| (*name).to_owned()).collect(),
-            created: created.map(|second| UNIX_EPOCH + Duration::from_secs(second)),
+            created: created.and_then(|second| UNIX_EPOCH.checked_add(Duration::from_secs(second))),
         }
     }
 
