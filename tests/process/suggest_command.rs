@@ -60,18 +60,33 @@ fn the_suggestion_is_a_diff_and_the_reasons_are_notes() {
     web(&node);
     let outcome = done(&node, &["suggest", "web", "--from", LOG]);
     let lines: Vec<&str> = outcome.stdout.lines().collect();
-    assert_eq!(lines[..2], [format!("--- {SOURCE}"), format!("+++ {SOURCE}")]);
-    let added: Vec<&str> = lines.iter().filter_map(|l| l.strip_prefix("+    ")).collect();
+    assert_eq!(
+        lines[..2],
+        [format!("--- {SOURCE}"), format!("+++ {SOURCE}")]
+    );
+    let added: Vec<&str> = lines
+        .iter()
+        .filter_map(|l| l.strip_prefix("+    "))
+        .collect();
     let [marker, program, hosts, page, quoted, why, commented] = &added[..] else {
         panic!("{outcome:?}")
     };
-    assert!(marker.starts_with("# Learnt on 20") && marker.contains(LOG), "{marker}");
+    assert!(
+        marker.starts_with("# Learnt on 20") && marker.contains(LOG),
+        "{marker}"
+    );
     assert_eq!(*program, "/bin/sh ix,");
     assert_eq!(*hosts, "owner /etc/hosts r,");
     assert_eq!(*page, "owner /srv/page rw,");
-    assert!(quoted.starts_with("owner \"/x\\042") && quoted.ends_with("\" r,"), "{quoted}");
+    assert!(
+        quoted.starts_with("owner \"/x\\042") && quoted.ends_with("\" r,"),
+        "{quoted}"
+    );
     assert!(why.starts_with("# not granted: "), "{why}");
-    assert!(commented.starts_with("# ") && commented.contains("core_pattern"), "{commented}");
+    assert!(
+        commented.starts_with("# ") && commented.contains("core_pattern"),
+        "{commented}"
+    );
     for part in [
         "5 events of web read from ",
         "not granted, only a comment: ",
@@ -83,10 +98,24 @@ fn the_suggestion_is_a_diff_and_the_reasons_are_notes() {
     }
     // Nothing has changed.
     assert_eq!(node.text(SOURCE), TEXT);
-    let whole = done(&node, &["suggest", "web", "--from", LOG, "--output", "profile"]);
-    assert!(whole.stdout.starts_with(TEXT.trim_end_matches("}\n")), "{whole:?}");
-    let manifest = done(&node, &["suggest", "web", "--from", LOG, "--output", "manifest"]);
-    assert!(manifest.stdout.contains("\n  policy: |\n    abi <abi/3.0>,\n"), "{manifest:?}");
+    let whole = done(
+        &node,
+        &["suggest", "web", "--from", LOG, "--output", "profile"],
+    );
+    assert!(
+        whole.stdout.starts_with(TEXT.trim_end_matches("}\n")),
+        "{whole:?}"
+    );
+    let manifest = done(
+        &node,
+        &["suggest", "web", "--from", LOG, "--output", "manifest"],
+    );
+    assert!(
+        manifest
+            .stdout
+            .contains("\n  policy: |\n    abi <abi/3.0>,\n"),
+        "{manifest:?}"
+    );
 }
 
 #[test]
@@ -96,16 +125,33 @@ fn json_has_all_of_it() {
     let outcome = done(&node, &["suggest", "web", "--from", LOG, "--json"]);
     assert_eq!(outcome.stderr, "");
     let all: Value = serde_json::from_str(&outcome.stdout).unwrap();
-    assert_eq!((&all["profile"], &all["source"]), (&json!("web"), &json!(SOURCE)));
+    assert_eq!(
+        (&all["profile"], &all["source"]),
+        (&json!("web"), &json!(SOURCE))
+    );
     assert_eq!((&all["events"], &all["changed"]), (&json!(5), &json!(true)));
-    assert_eq!((&all["proof"], &all["applied"]), (&Value::Null, &Value::Null));
+    assert_eq!(
+        (&all["proof"], &all["applied"]),
+        (&Value::Null, &Value::Null)
+    );
     let rules = all["rules"].as_array().unwrap();
-    let page = rules.iter().find(|r| r["rule"] == "owner /srv/page rw,").unwrap();
-    assert_eq!((&page["events"], &page["danger"]), (&json!(2), &Value::Null));
+    let page = rules
+        .iter()
+        .find(|r| r["rule"] == "owner /srv/page rw,")
+        .unwrap();
+    assert_eq!(
+        (&page["events"], &page["danger"]),
+        (&json!(2), &Value::Null)
+    );
     let shell = rules.iter().find(|r| r["rule"] == "/bin/sh ix,").unwrap();
     assert_eq!(shell["alternatives"][0], "/bin/sh Px,");
     assert!(rules.iter().any(|r| r["danger"].is_string()));
-    assert!(all["text"].as_str().unwrap().contains("    owner /srv/page rw,\n"));
+    assert!(
+        all["text"]
+            .as_str()
+            .unwrap()
+            .contains("    owner /srv/page rw,\n")
+    );
 }
 
 #[test]
@@ -121,7 +167,9 @@ fn apply_replaces_the_source_and_keeps_the_old_one() {
     assert_eq!((meta.mode() & 0o7777, meta.gid()), (0o640, 7));
     assert_eq!(node.loaded_blob(), blob("web"));
     let kept: Vec<_> = std::fs::read_dir(node.path(KEPT)).unwrap().collect();
-    let [kept] = &kept[..] else { panic!("{kept:?}") };
+    let [kept] = &kept[..] else {
+        panic!("{kept:?}")
+    };
     let kept = kept.as_ref().unwrap().path();
     assert_eq!(std::fs::read_to_string(&kept).unwrap(), TEXT);
     let name = kept.file_name().unwrap().to_str().unwrap();
@@ -133,7 +181,12 @@ fn apply_replaces_the_source_and_keeps_the_old_one() {
     // Again: nothing is added twice.
     let again = done(&node, &["suggest", "web", "--from", LOG, "--apply"]);
     assert_eq!(again.stdout, "");
-    assert!(again.stderr.contains("nothing to add to web: its source has these rules\n"), "{again:?}");
+    assert!(
+        again
+            .stderr
+            .contains("nothing to add to web: its source has these rules\n"),
+        "{again:?}"
+    );
     assert_eq!(node.text(SOURCE), text);
 }
 
@@ -149,7 +202,9 @@ fn a_source_of_another_directory_is_copied() {
     assert!(
         outcome.stderr.contains(&format!(
             "wrote {SOURCE}, a changed copy that comes before /etc/apparmor.d/web\n"
-        )) && outcome.stderr.ends_with(&format!("run: rm {SOURCE} && oci-apparmor load web\n")),
+        )) && outcome
+            .stderr
+            .ends_with(&format!("run: rm {SOURCE} && oci-apparmor load web\n")),
         "{outcome:?}"
     );
 }
@@ -162,9 +217,15 @@ fn a_suggestion_that_cannot_be_used_changes_nothing() {
     let refused = cli(&node, &["suggest", "web", "--from", LOG, "--apply"]);
     assert_eq!((refused.code, &*refused.stdout), (Some(4), ""));
     let line = one_line(&refused.stderr);
-    assert!(line.contains("the suggestion cannot be used: ") && line.contains("syntax error"), "{line}");
+    assert!(
+        line.contains("the suggestion cannot be used: ") && line.contains("syntax error"),
+        "{line}"
+    );
     assert_eq!(node.text(SOURCE), TEXT);
-    assert_eq!(cli(&node, &["suggest", "none", "--from", LOG]).code, Some(3));
+    assert_eq!(
+        cli(&node, &["suggest", "none", "--from", LOG]).code,
+        Some(3)
+    );
 }
 
 #[test]
@@ -181,13 +242,18 @@ fn a_manifest_stays_a_manifest() {
                   denied_mask=\"send\" signal=term peer=\"other\"\n";
     let log = event("web", "\"/srv/page\"", "w") + signal;
     node.write(LOG, log);
-    let outcome = done(&node, &["suggest", "web", "--from", LOG, "--output", "manifest"]);
+    let outcome = done(
+        &node,
+        &["suggest", "web", "--from", LOG, "--output", "manifest"],
+    );
     assert_eq!(
         outcome.stdout,
         format!("{manifest}      readWritePaths:\n        - /srv/page\n")
     );
     assert!(
-        outcome.stderr.contains("not added, because a manifest has no field for it: signal (send)"),
+        outcome
+            .stderr
+            .contains("not added, because a manifest has no field for it: signal (send)"),
         "{outcome:?}"
     );
 }
@@ -200,7 +266,9 @@ fn without_events_it_says_how_sure_that_is() {
     let outcome = done(&node, &["suggest", "web", "--from", LOG]);
     assert_eq!(outcome.stdout, "");
     assert!(
-        outcome.stderr.ends_with("nothing to add to web, as far as the log has its events\n"),
+        outcome
+            .stderr
+            .ends_with("nothing to add to web, as far as the log has its events\n"),
         "{outcome:?}"
     );
 }
@@ -215,10 +283,22 @@ fn learn_needs_a_profile_and_something_to_do() {
         &["learn", "--for", "1s"],
         &["learn", "web", "--for", "1s", "--", "true"],
         &["learn", "--", "podman", "run", "image"],
-        &["learn", "--", "podman", "run", "--security-opt", "apparmor=unconfined", "image"],
+        &[
+            "learn",
+            "--",
+            "podman",
+            "run",
+            "--security-opt",
+            "apparmor=unconfined",
+            "image",
+        ],
     ] {
         let outcome = cli(&node, words);
-        assert_eq!((outcome.code, &*outcome.stdout), (Some(2), ""), "{outcome:?}");
+        assert_eq!(
+            (outcome.code, &*outcome.stdout),
+            (Some(2), ""),
+            "{outcome:?}"
+        );
     }
     assert_eq!(node.compilations(), [""; 0]);
 }
