@@ -336,8 +336,11 @@ fn denials_tells_what_was_refused_and_to_whom() {
     };
     let listed = || {
         let text = cli(&["denials", "--json"]).ok();
-        let all: Value = serde_json::from_str(&text).unwrap();
-        let events = all["events"].as_array().unwrap().clone();
+        let events = text
+            .lines()
+            .map(|l| serde_json::from_str::<Value>(l).unwrap());
+        let mut events = events.collect::<Vec<_>>();
+        events.reverse();
         let of = |e: &Value| e["profile"] == "denied" && e["object"] == "/etc/hostname";
         events.into_iter().find(of)
     };
@@ -358,14 +361,10 @@ fn denials_tells_what_was_refused_and_to_whom() {
         (&event["operation"], &event["denied"]),
         (&"open".into(), &"r".into())
     );
-    assert_eq!(event["containers"], serde_json::json!(["denied"]));
-    assert!(event["count"].as_u64().unwrap() >= 1);
+    assert_eq!(event["container"]["id"], "denied");
     let table = cli(&["denials"]).ok();
     assert!(table.contains("/etc/hostname"), "{table}");
-    assert!(
-        table.contains("containers with this profile: denied"),
-        "{table}"
-    );
+    assert!(table.contains("container denied"), "{table}");
     // The same from a log in a file.
     let kept = run("sh", ["-c", "dmesg >/run/dmesg"]);
     assert_eq!(kept.code, 0);

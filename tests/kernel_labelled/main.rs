@@ -21,6 +21,9 @@ mod runtime_labels;
 // What `kernel_containers` tests too: here with these runtimes.
 #[path = "../kernel_containers/restore.rs"]
 mod restore;
+// Rules that only AppArmor 4 knows.
+#[path = "../kernel_profiles/provoked_events.rs"]
+mod provoked_events;
 #[path = "../kernel_containers/runtimes.rs"]
 mod runtimes;
 #[path = "../kernel_containers/without_request.rs"]

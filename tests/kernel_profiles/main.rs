@@ -17,9 +17,11 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod asked_and_tried;
 mod child_profiles;
 mod compilation;
 mod concurrent_starts;
+mod denials_followed;
 mod drift;
 mod ensure_cost;
 mod full_disk;
@@ -28,3 +30,4 @@ mod loaded_profiles;
 mod many_profiles;
 mod policy_files;
 mod profile_changes;
+mod provoked_events;

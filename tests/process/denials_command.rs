@@ -25,12 +25,18 @@ fn shown(node: &Node, log: &[u8]) -> String {
     outcome.stdout
 }
 
+/// The events of a log, and what is said at the end.
 #[track_caller]
-fn listed(node: &Node, log: &[u8]) -> Value {
+fn listed(node: &Node, log: &[u8]) -> (Vec<Value>, Value) {
     node.write(LOG, log);
     let outcome = denials(node, &["--json", LOG], b"");
     assert_eq!((outcome.code, &*outcome.stderr), (Some(0), ""));
-    serde_json::from_str(&outcome.stdout).unwrap()
+    let lines = outcome.stdout.lines();
+    let mut all: Vec<Value> = lines.map(|l| serde_json::from_str(l).unwrap()).collect();
+    let end = all.pop().unwrap();
+    assert_eq!(end["kind"], "end");
+    assert_eq!(end["events"], all.len());
+    (all, end)
 }
 
 fn event(profile: &str, name: &str, more: &str) -> String {
@@ -55,51 +61,49 @@ fn names_stay_bytes_and_what_is_not_read_is_a_number() {
         &whole.replace("DENIED", "PROMPT"),
         "Nov 1 00:00:00 node sshd[1]: nothing of AppArmor\n",
     ];
-    let all = listed(&node, log.concat().as_bytes());
-    let names: Vec<(&Value, &Value)> = all["events"]
-        .as_array()
-        .unwrap()
+    let (events, end) = listed(&node, log.concat().as_bytes());
+    let names: Vec<&str> = events
         .iter()
-        .map(|event| (&event["object"], &event["count"]))
+        .map(|e| e["object"].as_str().unwrap())
         .collect();
+    assert_eq!(names, [r"/\xe9", "/\u{e9}", r"/\\xe9", r"/\xe9"]);
+    let gaps = &end["gaps"];
     assert_eq!(
-        names,
-        [
-            (&json!(r"/\\xe9"), &json!(1)),
-            (&json!(r"/\xe9"), &json!(2)),
-            (&json!("/\u{e9}"), &json!(1))
-        ]
+        (&gaps["malformed"], &gaps["unknown_verdict"]),
+        (&json!(1), &json!(1))
     );
     assert_eq!(
-        all["unread"],
-        json!({ "malformed": 1, "unknown_verdict": 1 })
+        (&end["sources"], &end["complete"]),
+        (&json!([LOG]), &json!(false))
     );
     assert_eq!(
-        (&all["left_out"], &all["left_out_by_profile"]),
-        (&json!(0), &json!({}))
-    );
-    assert_eq!(
-        all["events"][0],
+        events[2],
         json!({
-            "profile": "web", "verdict": "denied", "operation": "open", "object": r"/\\xe9",
-            "denied": "r", "info": null, "error": null, "count": 1,
-            "last": "1795342738.894:7", "comm": "cat", "containers": [],
+            "kind": "event", "time": "2026-11-22T10:18:58.894Z", "serial": 7, "profile": "web",
+            "verdict": "denied", "operation": "open", "object": r"/\\xe9", "denied": "r",
+            "info": null, "error": null, "pid": 103, "comm": "cat", "container": null,
+            "known_by": null, "candidates": [],
+            "fields": {
+                "operation": "open", "class": "file", "profile": "web", "name": r"/\\xe9",
+                "pid": "103", "comm": "cat", "requested_mask": "r", "denied_mask": "r",
+                "fsuid": "0", "ouid": "0",
+            },
         })
     );
     let text = shown(&node, log.concat().as_bytes());
     for line in [
-        "Lines that mention AppArmor but could not be read: 1 (they are cut, or not as the kernel \
-         writes them).\n",
-        "Records of AppArmor with an unknown verdict, or without one: 1.\n",
+        "Not seen: 1 lines that mention AppArmor but could not be read (they are cut, or not as the \
+         kernel writes them).\n",
+        "Not seen: 1 records of AppArmor with an unknown verdict, or without one.\n",
     ] {
         assert!(text.contains(line), "{text}");
     }
     let nothing = shown(&node, b"usb 1-1: new device\n");
     assert!(
-        nothing.starts_with("No events found. What an explicit deny"),
+        nothing.starts_with("No denials found in /run/log.\nWhat an explicit deny rule"),
         "{nothing}"
     );
-    assert_eq!(nothing.lines().count(), 1);
+    assert_eq!(nothing.lines().count(), 2);
 }
 
 #[test]
@@ -108,12 +112,9 @@ fn what_no_rule_allows_is_explained() {
     let disconnected = "info=\"Failed name lookup - disconnected path\" error=-13 ";
     let privileges = "info=\"no new privs\" error=-1 ";
     let log = event("a", "\"run/x\"", disconnected) + &event("b", "\"/bin/x\"", privileges);
-    let all = listed(&node, log.as_bytes());
-    assert_eq!(
-        all["events"][0]["info"],
-        "Failed name lookup - disconnected path"
-    );
-    assert_eq!(all["events"][1]["error"], -1);
+    let (events, _) = listed(&node, log.as_bytes());
+    assert_eq!(events[0]["info"], "Failed name lookup - disconnected path");
+    assert_eq!(events[1]["error"], -1);
     let text = shown(&node, log.as_bytes());
     for part in [
         "the kernel says: Failed name lookup - disconnected path (error -13)",
@@ -131,14 +132,13 @@ fn a_noisy_profile_hides_no_quiet_one() {
     let long = "x".repeat(4000);
     let noisy = (0..400).map(|n| event("noisy", &format!("\"/{n}/{long}\""), ""));
     let log = noisy.collect::<String>() + &event("quiet", "\"/etc/shadow\"", "");
-    let all = listed(&node, log.as_bytes());
-    let profiles = all["events"].as_array().unwrap().iter();
-    assert!(profiles.clone().any(|event| event["profile"] == "quiet"));
-    let kept = profiles.filter(|event| event["profile"] == "noisy").count();
-    let left_out = 400 - kept;
-    assert!(left_out > 0);
-    assert_eq!(all["left_out_by_profile"], json!({ "noisy": left_out }));
+    let (events, _) = listed(&node, log.as_bytes());
+    assert_eq!(events.len(), 401, "as JSON, none is left out");
     let text = shown(&node, log.as_bytes());
+    let kept = text.lines().filter(|l| l.starts_with("noisy ")).count();
+    assert!(text.contains("quiet "));
+    let left_out = 400 - kept;
+    assert!(left_out > 0 && kept > 100);
     let line = format!("More events of noisy, of too many kinds to be shown: {left_out}.\n");
     assert!(text.ends_with(&line), "{}", text.lines().last().unwrap());
 }
@@ -149,13 +149,70 @@ fn the_rest_of_a_long_line_is_not_a_line() {
     // Where the reader cuts a line, the rest of it looks like an event.
     for length in [16 << 10, 32 << 10] {
         let log = "x".repeat(length) + &event("forged", "\"/x\"", "") + &event("web", "\"/y\"", "");
-        let all = listed(&node, log.as_bytes());
-        let profiles: Vec<&Value> = all["events"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|event| &event["profile"])
-            .collect();
+        let (events, _) = listed(&node, log.as_bytes());
+        let profiles: Vec<&Value> = events.iter().map(|event| &event["profile"]).collect();
         assert_eq!(profiles, ["web"]);
+    }
+}
+
+#[test]
+fn only_what_is_wanted() {
+    let Some(node) = node() else { return };
+    let of =
+        |time: &str, profile: &str| event(profile, "\"/x\"", "").replace("1795342738.894", time);
+    let log = of("1795342738.894", "web")
+        + &of("1795342740.000", "web//child")
+        + &of("1795342741.000", "web2")
+        + "kernel: audit: AVC apparmor=\"DENIED\" operation=\"open\" profile=\"web\" name=\"/x\" pid=1 \
+           comm=\"c\"\n";
+    node.write(LOG, log.as_bytes());
+    let shown = |words: &[&str]| {
+        let outcome = denials(&node, &[words, &["--json", LOG]].concat(), b"");
+        let lines = outcome.stdout.lines();
+        let all = lines.map(|l| serde_json::from_str::<Value>(l).unwrap());
+        let (end, events): (Vec<Value>, Vec<Value>) = all.partition(|one| one["kind"] == "end");
+        let serials = events
+            .iter()
+            .map(|event| event["profile"].as_str().unwrap().to_owned());
+        (
+            serials.collect::<Vec<_>>().join(" "),
+            end[0]["gaps"]["undated"].clone(),
+        )
+    };
+    for (words, profiles, undated) in [
+        (&[][..], "web web//child web2 web", 0),
+        (&["--profile", "web"], "web web//child web", 0),
+        (&["--since", "@1795342740"], "web//child web2", 1),
+        (&["--since", "2026-11-22T10:19:01Z"], "web2", 1),
+    ] {
+        let expected = (profiles.to_owned(), json!(undated));
+        assert_eq!(shown(words), expected, "{words:?}");
+    }
+    for (words, code, says) in [
+        (
+            &["--container", "none", LOG][..],
+            3,
+            "there is no container none; run: oci-apparmor ps",
+        ),
+        (&["--pod", "none", LOG], 2, "NAMESPACE/NAME"),
+        (&["--since", "yesterday", LOG], 2, "RFC 3339"),
+        (
+            &["--source", "netlink"],
+            2,
+            "netlink has only what is logged from now on; add --follow",
+        ),
+        (
+            &["--source", "./none"],
+            8,
+            "cannot read ./none: it does not exist",
+        ),
+    ] {
+        let outcome = denials(&node, words, b"");
+        assert_eq!(outcome.code, Some(code), "{words:?}: {}", outcome.stderr);
+        assert!(
+            outcome.stderr.contains(says),
+            "{words:?}: {}",
+            outcome.stderr
+        );
     }
 }

@@ -40,6 +40,10 @@ pub enum Reason {
     NotRefused,
     /// The kernel only asked whether the process has a capability.
     Probe,
+    /// Attributes of a file are read. The kernel allows it to every profile that has a rule for files
+    /// (`aa_compute_fperms()`, security/apparmor/file.c, and later policy_compat.c), and only reports it
+    /// for a profile without any, as a permission to read.
+    Attributes,
     /// A program inherited an open file from the process that started it.
     Inherited,
     /// The low-level runtime did it, before the program of the container ran.
@@ -63,6 +67,7 @@ impl Reason {
         match self {
             Self::NotRefused => "nothing was refused",
             Self::Probe => "the kernel only asked whether the process has a capability",
+            Self::Attributes => "reading attributes needs no rule",
             Self::Inherited => "an open file was inherited, for example from the engine",
             Self::Runtime => "the runtime did it, before the program of the container ran",
             Self::NoNewPrivileges => {

@@ -23,6 +23,7 @@ pub(super) fn rule(event: &Event) -> Result<PolicyRule, Reason> {
         // A hat is a child profile, and no rule (`aa_change_hat()`, security/apparmor/domain.c).
         b"change_hat" => Err(Reason::MissingProfile),
         b"file_inherit" if !is_terminal(fields) => Err(Reason::Inherited),
+        b"getattr" => Err(Reason::Attributes),
         b"link" => link(fields),
         _ => file(event, fields.name.as_ref()),
     }
@@ -48,14 +49,13 @@ fn is_terminal(fields: &EventFields) -> bool {
         || number.is_some_and(|number| number.iter().all(u8::is_ascii_digit))
 }
 
+/// The label that a process changes to. A stack is written with `&` before it.
 fn target(fields: &EventFields, before: &[u8]) -> Result<NamePattern, Reason> {
     let target = fields.target.as_ref().or(fields.name.as_ref());
     let target = folded(target.ok_or(Reason::Incomplete)?);
-    // The name of a stack has the mark already (`aa_change_profile()`).
-    let before = before.strip_prefix(target.bytes().get(..1).unwrap_or_default());
-    Ok(NamePattern::exactly(
-        &[before.unwrap_or_default(), target.bytes()].concat(),
-    ))
+    let has_mark = target.bytes().starts_with(before);
+    let before = if has_mark { &[] } else { before };
+    Ok(NamePattern::exactly(&[before, target.bytes()].concat()))
 }
 
 fn link(fields: &EventFields) -> Result<PolicyRule, Reason> {

@@ -27,7 +27,9 @@ pub(super) fn rule(fields: &EventFields) -> Result<PolicyRule, Reason> {
         b"mount" => {}
         _ => return Err(Reason::Unknown),
     }
-    let flags = fields.flags.as_ref().ok_or(Reason::Incomplete)?;
+    // Without any flag, the kernel does not write that it is `rw`.
+    let writable = OutsideText::new(&b"rw"[..]);
+    let flags = fields.flags.as_ref().unwrap_or(&writable);
     let mut options = Keyword::mount_options(flags).ok_or(Reason::Unknown)?;
     let is_remount = |option: &Keyword| option.as_str() == "remount";
     let kind = match options.iter().any(is_remount) {

@@ -100,18 +100,18 @@ impl NamePattern {
             && overlap(&self.steps(), &steps_of_glob(glob.as_bytes()))
     }
 
-    fn steps(&self) -> Vec<Step> {
+    fn steps(&self) -> Vec<GlobStep> {
         let mut steps = Vec::new();
         for part in &self.0 {
             match part {
                 PatternPart::Text(text) => {
-                    steps.extend(text.bytes().iter().copied().map(Step::Byte));
+                    steps.extend(text.bytes().iter().copied().map(GlobStep::Byte));
                 }
-                PatternPart::Number => steps.extend([Step::Digit, Step::Many(false)]),
+                PatternPart::Number => steps.extend([GlobStep::Digit, GlobStep::Many(false)]),
                 PatternPart::Bytes(count) => {
-                    steps.extend((0..*count).map(|_| Step::NoSlash));
+                    steps.extend((0..*count).map(|_| GlobStep::NoSlash));
                 }
-                PatternPart::Any => steps.push(Step::Many(false)),
+                PatternPart::Any => steps.push(GlobStep::Many(false)),
             }
         }
         steps
@@ -120,7 +120,7 @@ impl NamePattern {
 
 /// One byte of a name, or several.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Step {
+enum GlobStep {
     Byte(u8),
     Digit,
     NoSlash,
@@ -128,7 +128,7 @@ enum Step {
     Many(bool),
 }
 
-impl Step {
+impl GlobStep {
     fn is_many(self) -> bool {
         matches!(self, Self::Many(_))
     }
@@ -149,16 +149,16 @@ impl Step {
     }
 }
 
-fn steps_of_glob(mut glob: &[u8]) -> Vec<Step> {
+fn steps_of_glob(mut glob: &[u8]) -> Vec<GlobStep> {
     let mut steps = Vec::new();
     loop {
         let (step, rest) = match glob {
             [] => return steps,
-            [b'*', b'*', rest @ ..] => (Step::Many(true), rest),
-            [b'*', rest @ ..] => (Step::Many(false), rest),
-            [b'?', rest @ ..] => (Step::NoSlash, rest),
-            [b'[', b'0', b'-', b'9', b']', rest @ ..] => (Step::Digit, rest),
-            [byte, rest @ ..] => (Step::Byte(*byte), rest),
+            [b'*', b'*', rest @ ..] => (GlobStep::Many(true), rest),
+            [b'*', rest @ ..] => (GlobStep::Many(false), rest),
+            [b'?', rest @ ..] => (GlobStep::NoSlash, rest),
+            [b'[', b'0', b'-', b'9', b']', rest @ ..] => (GlobStep::Digit, rest),
+            [byte, rest @ ..] => (GlobStep::Byte(*byte), rest),
         };
         steps.push(step);
         glob = rest;
@@ -167,16 +167,16 @@ fn steps_of_glob(mut glob: &[u8]) -> Vec<Step> {
 
 /// Whether a name takes all steps. What is between two `*` may as well be the first that fits: neither
 /// takes a slash, so no later place leads further.
-fn matches(mut steps: &[Step], mut name: &[u8]) -> bool {
+fn matches(mut steps: &[GlobStep], mut name: &[u8]) -> bool {
     // What follows the last `*`, and the part of the name that it did not take.
-    let mut star: Option<(&[Step], &[u8])> = None;
+    let mut star: Option<(&[GlobStep], &[u8])> = None;
     loop {
         match (steps.split_first(), name.split_first()) {
             (Some((step, behind)), _) if step.is_many() => {
                 star = Some((behind, name));
                 steps = behind;
             }
-            (Some((step, behind)), Some((byte, rest))) if step.meets(Step::Byte(*byte)) => {
+            (Some((step, behind)), Some((byte, rest))) if step.meets(GlobStep::Byte(*byte)) => {
                 (steps, name) = (behind, rest);
             }
             (None, None) => return true,
@@ -195,7 +195,7 @@ fn matches(mut steps: &[Step], mut name: &[u8]) -> bool {
 
 /// Whether some name takes all steps of both. All pairs of places that a common beginning leads to are
 /// visited once.
-fn overlap(one: &[Step], other: &[Step]) -> bool {
+fn overlap(one: &[GlobStep], other: &[GlobStep]) -> bool {
     let mut seen = BTreeSet::new();
     let mut open = vec![(one, other)];
     while let Some((one, other)) = open.pop() {

@@ -1,19 +1,26 @@
 //! `why`: whether a loaded profile allows an access, and which line of its source decides.
 
-use clap::{ArgGroup, Args};
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use clap::{ArgGroup, Args, ValueHint};
 use serde::Serialize;
 
 use crate::policy::bits;
-use crate::policy::explanation::{Explanation, ExplanationJson, explain};
+use crate::policy::canaries::AllowedCanary;
+use crate::policy::explanation::{AskedProfile, Explanation, ExplanationJson, explain};
 use crate::policy::numbers;
 use crate::policy::question::{MountCall, Question};
+use crate::policy::trial::Trial;
+use crate::report::containers;
 use crate::report::output::Output;
 use oci_apparmor::apparmor::name::Label;
-use oci_apparmor::containers::record::Record;
-use oci_apparmor::containers::records;
 use oci_apparmor::error::{Error, Kind, Result, quoted};
+use oci_apparmor::fs::bounded;
 use oci_apparmor::node::Node;
 use oci_apparmor::settings::Settings;
+use oci_apparmor_audit::event::Event;
 use oci_apparmor_audit::text::OutsideText;
 
 /// Tell whether a loaded profile allows an access, and why
@@ -25,7 +32,7 @@ use oci_apparmor_audit::text::OutsideText;
     group = ArgGroup::new("subject").required(true).args(["container", "profile"]),
     group = ArgGroup::new("object").required(true).multiple(true).args([
         "path", "capability", "network", "signal", "ptrace", "mount", "umount", "change_profile",
-        "userns",
+        "userns", "event", "dangers",
     ]),
     after_help = "\
 Exit codes: 0 all of it is allowed; 3 the profile is not loaded; 5 some of it is denied; 8 the \
@@ -34,6 +41,8 @@ kernel cannot tell.
 Examples:
   oci-apparmor why --profile web --path /etc/shadow
   oci-apparmor why --profile web --path /var/log/web/ --path /run/web.sock --access rw
+  # What would this text allow? It is not loaded under its name.
+  oci-apparmor why --source web.new --profile web --path /etc/shadow --dangers
   oci-apparmor why --container 3f2a9c --capability net_bind_service
   oci-apparmor why --container 3f2a9c --network inet,stream --access 'create bind listen'
   oci-apparmor why --profile web --signal term --peer runc --access receive"
@@ -45,6 +54,11 @@ pub(crate) struct WhyArguments {
     /// A loaded profile, a child (web//child), or a stack (web//&base)
     #[arg(long, value_name = "NAME")]
     profile: Option<String>,
+    /// Ask about the profile in this file, instead of the loaded one
+    ///
+    /// It is compiled and loaded under a throw-away name, which no process gets.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, requires = "profile")]
+    source: Option<PathBuf>,
     /// A file, as a process under the profile sees it; that of a directory ends with /
     #[arg(long)]
     path: Vec<String>,
@@ -68,7 +82,7 @@ pub(crate) struct WhyArguments {
     mount: Option<String>,
     /// With --mount: what is mounted
     #[arg(long, value_name = "PATH", requires = "mount")]
-    source: Option<String>,
+    device: Option<String>,
     /// With --mount: the type of the file system
     #[arg(long, value_name = "TYPE", requires = "mount")]
     fstype: Option<String>,
@@ -84,6 +98,12 @@ pub(crate) struct WhyArguments {
     /// A new user namespace
     #[arg(long)]
     userns: bool,
+    /// The access of an event: a line of a log
+    #[arg(long, value_name = "LINE")]
+    event: Vec<String>,
+    /// Accesses that help an intruder: which of them are allowed?
+    #[arg(long)]
+    dangers: bool,
     /// The label of the other process, for --signal and --ptrace
     #[arg(long, value_name = "LABEL")]
     peer: Option<String>,
@@ -111,22 +131,58 @@ pub(crate) struct WhyArguments {
 struct WhyJson<'w> {
     label: String,
     answers: Vec<ExplanationJson<'w>>,
+    /// With `--dangers`.
+    dangers: Option<Vec<AllowedCanary>>,
 }
+
+/// The largest file that `--source` reads, as for sources.
+const MAX: u64 = 4 << 20;
 
 pub(crate) fn run(arguments: &WhyArguments, output: Output) -> Result<u8> {
     // What is loaded does not depend on the configuration, so a broken one does not matter.
     let node = Node::with(Settings::load().unwrap_or_default());
     let label = arguments.label()?;
     let questions = arguments.questions()?;
-    let explanations = explain(&node, &label, &questions, !arguments.no_lines)?;
+    let trial = match &arguments.source {
+        Some(file) => Some(trial(&node, file, &label)?),
+        None => None,
+    };
+    let asked = |name| match &trial {
+        Some(trial) => AskedProfile::tried(trial, name),
+        None => AskedProfile::loaded(&node, name, !arguments.no_lines && !questions.is_empty()),
+    };
+    let profiles: Vec<AskedProfile<'_>> = label
+        .components()
+        .iter()
+        .map(asked)
+        .collect::<Result<_>>()?;
+    let explanations = explain(&profiles, &questions);
+    let dangers = arguments.dangers.then(|| dangers(&profiles));
     match arguments.json {
         true => output.json(&WhyJson {
             label: label.to_string(),
             answers: explanations.iter().map(Explanation::json).collect(),
+            dangers,
         })?,
-        false => explanations
-            .iter()
-            .try_for_each(|explanation| output.text(&explanation.text()))?,
+        false => {
+            for explanation in &explanations {
+                output.text(&explanation.text())?;
+            }
+            for AllowedCanary {
+                access,
+                danger,
+                for_owner,
+            } in dangers.iter().flatten()
+            {
+                let owner = if *for_owner { " to the owner" } else { "" };
+                output.line(format!("{access}: allowed{owner}: {danger}"))?;
+            }
+            if dangers.is_some_and(|dangers| dangers.is_empty()) {
+                output.line(format!(
+                    "{label} allows no dangerous access that is known here"
+                ))?;
+            }
+        }
     }
     let is = |word: &str| explanations.iter().any(|e| e.word() == word);
     Ok(match () {
@@ -136,13 +192,49 @@ pub(crate) fn run(arguments: &WhyArguments, output: Output) -> Result<u8> {
     })
 }
 
+/// The profile of a file, loaded to be asked.
+fn trial<'n>(node: &'n Node, file: &Path, label: &Label) -> Result<Trial<'n>> {
+    let [name] = label.components() else {
+        return Err(Error::new(
+            Kind::Usage,
+            "with --source, --profile is the name of one profile",
+        )
+        .with_remedy("name a profile that the file declares"));
+    };
+    let failed = |e: &io::Error| Error::io("read", file, e);
+    let opened = File::open(file).map_err(|e| failed(&e).of(Kind::NotFound))?;
+    let text = bounded::read(&opened, MAX).map_err(|e| failed(&e))?;
+    let text = text.ok_or_else(|| {
+        let why = format!(
+            "{} is larger than 4 MiB, the limit for profiles",
+            file.display()
+        );
+        Error::new(Kind::Policy, why).with_remedy("name a file with a profile")
+    })?;
+    Trial::load(node, &text, &name.root())
+}
+
+/// The dangerous accesses that all profiles of a label allow.
+fn dangers(profiles: &[AskedProfile<'_>]) -> Vec<AllowedCanary> {
+    let mut each = profiles.iter().map(AskedProfile::dangers);
+    let mut all = each.next().unwrap_or_default();
+    for other in each {
+        all.retain_mut(|danger| {
+            let same = other.iter().find(|other| other.access == danger.access);
+            danger.for_owner |= same.is_some_and(|same| same.for_owner);
+            same.is_some()
+        });
+    }
+    all
+}
+
 impl WhyArguments {
     /// The label that is asked about.
     fn label(&self) -> Result<Label> {
         if let Some(name) = &self.profile {
             return Label::parse(name);
         }
-        let record = container(self.container.as_deref().unwrap_or_default())?;
+        let record = containers::named(self.container.as_deref().unwrap_or_default())?;
         record.label.clone().ok_or_else(|| {
             Error::new(
                 Kind::NotFound,
@@ -195,7 +287,7 @@ impl WhyArguments {
             let optional = |value: &Option<String>| value.as_deref().map(text);
             questions.push(Question::Mount(MountCall {
                 target: text(target),
-                source: optional(&self.source),
+                source: optional(&self.device),
                 fstype: optional(&self.fstype),
                 flags: match &self.flags {
                     Some(flags) => known("flag of a mount", flags, numbers::mount_flags(flags))?,
@@ -219,6 +311,14 @@ impl WhyArguments {
                 }),
         );
         questions.extend(self.userns.then_some(Question::UserNamespace));
+        for line in &self.event {
+            let event = Event::parse(line.as_bytes()).ok();
+            questions.push(known(
+                "line of a log whose access can be asked about",
+                line,
+                event.and_then(|event| Question::of(&event)),
+            )?);
+        }
         Ok(questions)
     }
 
@@ -251,32 +351,4 @@ fn known<T>(what: &str, word: &str, meaning: Option<T>) -> Result<T> {
         Error::new(Kind::Usage, format!("{} is not a {what}", quoted(word)))
             .with_remedy("run: oci-apparmor why --help")
     })
-}
-
-/// The container with this id, an id that begins so, or this name in its pod.
-fn container(wanted: &str) -> Result<Record> {
-    let all = records::all()?;
-    let matching: Vec<&Record> = match all.iter().find(|record| record.id == wanted) {
-        Some(record) => vec![record],
-        None => all
-            .iter()
-            .filter(|r| r.id.starts_with(wanted) || r.container.as_deref() == Some(wanted))
-            .collect(),
-    };
-    match matching.as_slice() {
-        [record] => Ok((*record).clone()),
-        [] => Err(Error::new(
-            Kind::NotFound,
-            format!(
-                "no container {} was made through the wrapper",
-                quoted(wanted)
-            ),
-        )
-        .with_remedy("run: oci-apparmor ps")),
-        several => Err(Error::new(
-            Kind::Usage,
-            format!("{} containers match {}", several.len(), quoted(wanted)),
-        )
-        .with_remedy("give more of the id: oci-apparmor ps")),
-    }
 }

@@ -9,7 +9,7 @@ use super::audit_log::{self, AuditLogReader};
 use super::audit_status::AuditStatus;
 use super::coverage::Coverage;
 use super::files::FileReader;
-use super::journal::JournalReader;
+use super::journal::{self, JournalReader};
 use super::kmsg::KmsgReader;
 use super::multicast::MulticastReader;
 use super::reading::LogReader;
@@ -147,15 +147,11 @@ fn best_log(options: &LogOptions, status: Option<AuditStatus>, chosen: &mut Chos
             .iter()
             .any(|pid| pid.exists()),
     };
-    let has_journal = ["/var/log/journal", "/run/log/journal"]
-        .map(Path::new)
-        .iter()
-        .any(|at| at.is_dir());
     let mut order = Vec::new();
     if has_daemon {
         order.push(SourceKind::AuditLog);
     }
-    if has_journal {
+    if journal::is_in_use() {
         order.push(SourceKind::Journal);
     }
     order.push(SourceKind::Kmsg);

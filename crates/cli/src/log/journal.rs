@@ -193,9 +193,22 @@ fn start(program: &Path, arguments: &[String]) -> Result<Started> {
     Ok((child, output, messages))
 }
 
-/// When the journal's oldest record is.
+/// Whether there is a journal with records of the kernel.
+pub(super) fn is_in_use() -> bool {
+    let has_files = ["/var/log/journal", "/run/log/journal"].map(Path::new);
+    has_files.iter().any(|directory| directory.is_dir())
+        && program().is_ok_and(|program| oldest(&program).is_some())
+}
+
+/// When the journal's oldest record of the kernel is.
 fn oldest(program: &Path) -> Option<SystemTime> {
-    let arguments = ["--output=json", "--output-fields=MESSAGE"].map(str::to_owned);
+    let arguments = [
+        "--output=json",
+        "--output-fields=MESSAGE",
+        "_TRANSPORT=kernel",
+        "_TRANSPORT=audit",
+    ]
+    .map(str::to_owned);
     let (mut child, output, _messages) = start(program, &arguments).ok()?;
     let mut lines = LineReader::new(output, MAX_RECORD);
     let first = lines.read(true).ok()?;

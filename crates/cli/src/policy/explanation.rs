@@ -6,11 +6,13 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::policy::access::{Answer, LoadedPolicy};
+use crate::policy::canaries::{self, AllowedCanary};
 use crate::policy::lines::{DecidingLine, SourceRules};
 use crate::policy::question::Question;
+use crate::policy::trial::Trial;
 use crate::report::table::escaped;
 use oci_apparmor::apparmor::loaded::Mode;
-use oci_apparmor::apparmor::name::Label;
+use oci_apparmor::apparmor::name::ProfileName;
 use oci_apparmor::error::Result;
 use oci_apparmor::node::Node;
 
@@ -32,33 +34,73 @@ struct ProfileAnswer {
     lines: std::result::Result<Vec<DecidingLine>, String>,
 }
 
-/// Asks each profile of a label. With `lines`, looks for the lines of the sources that decide.
-///
-/// # Errors
-/// If one of the profiles is not loaded, or if AppArmor is off.
+/// A profile that is asked.
+pub(crate) struct AskedProfile<'n> {
+    /// Its name. A trial is loaded under another one.
+    name: String,
+    policy: LoadedPolicy<'n>,
+    /// Its source. The error says why no line of it is named; it is empty if none is wanted.
+    source: std::result::Result<SourceRules<'n>, String>,
+}
+
+impl<'n> AskedProfile<'n> {
+    /// A loaded profile; with `lines`, also its source.
+    ///
+    /// # Errors
+    /// As for [`LoadedPolicy::open`].
+    pub(crate) fn loaded(node: &'n Node, name: &ProfileName, lines: bool) -> Result<Self> {
+        let policy = LoadedPolicy::open(node, name.as_str())?;
+        let source = match lines {
+            true => SourceRules::of(node, &policy),
+            false => Err(String::new()),
+        };
+        Ok(Self {
+            name: name.to_string(),
+            policy,
+            source,
+        })
+    }
+
+    /// The profile `name` of a text that is tried.
+    ///
+    /// # Errors
+    /// As for [`Trial::policy`].
+    pub(crate) fn tried(trial: &Trial<'n>, name: &ProfileName) -> Result<Self> {
+        let root = name.root();
+        let child = name.as_str().strip_prefix(root.as_str());
+        Ok(Self {
+            name: name.to_string(),
+            policy: trial.policy(child.unwrap_or_default())?,
+            source: Err(String::new()),
+        })
+    }
+
+    /// The dangerous accesses that it allows.
+    pub(crate) fn dangers(&self) -> Vec<AllowedCanary> {
+        canaries::allowed(&self.policy)
+    }
+}
+
+/// Asks each profile of a label.
 pub(crate) fn explain<'q>(
-    node: &Node,
-    label: &Label,
+    label: &[AskedProfile<'_>],
     questions: &'q [Question],
-    lines: bool,
-) -> Result<Vec<Explanation<'q>>> {
+) -> Vec<Explanation<'q>> {
     let mut explanations = Vec::from_iter(questions.iter().map(|question| Explanation {
         question,
         profiles: Vec::new(),
     }));
-    for name in label.components() {
-        let policy = LoadedPolicy::open(node, name.as_str())?;
-        let found = match lines {
-            false => Err(String::new()),
-            true => SourceRules::of(node, &policy).and_then(|source| {
-                source
-                    .deciding(&policy, questions)
-                    .map_err(|e| e.without_remedy())
-            }),
-        };
+    for asked in label {
+        let policy = &asked.policy;
+        let source = asked.source.as_ref();
+        let found = source.map_err(Clone::clone).and_then(|source| {
+            source
+                .deciding(policy, questions)
+                .map_err(|e| e.without_remedy())
+        });
         for (index, explanation) in explanations.iter_mut().enumerate() {
             explanation.profiles.push(ProfileAnswer {
-                profile: policy.name().to_owned(),
+                profile: asked.name.clone(),
                 mode: policy.loaded().mode,
                 answer: policy.ask(explanation.question),
                 lines: match &found {
@@ -68,7 +110,7 @@ pub(crate) fn explain<'q>(
             });
         }
     }
-    Ok(explanations)
+    explanations
 }
 
 impl Explanation<'_> {

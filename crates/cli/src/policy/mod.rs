@@ -2,6 +2,7 @@
 
 pub(crate) mod access;
 pub(crate) mod bits;
+pub(crate) mod canaries;
 pub(crate) mod explanation;
 mod lines;
 mod masks;

@@ -154,3 +154,101 @@ fn of_dbus(fields: &EventFields) -> Option<Question> {
         member: text(&fields.member),
     }))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The question of a record of the kernel.
+    fn of(pairs: &str) -> Option<Question> {
+        let record =
+            format!("audit: type=1400 audit(1795342738.894:7): apparmor=\"DENIED\" {pairs}");
+        Question::of(&Event::parse(record.as_bytes()).unwrap())
+    }
+
+    /// What it asks, in words.
+    fn words(pairs: &str) -> String {
+        of(pairs).map_or_else(|| "none".to_owned(), |question| question.to_string())
+    }
+
+    #[test]
+    fn each_kind_of_event_is_a_question() {
+        for (pairs, expected) in [
+            (
+                r#"operation="open" class="file" profile="web" name="/etc/a" pid=1 comm="x" requested_mask="wrc" denied_mask="c" fsuid=0 ouid=0"#,
+                "/etc/a rwc",
+            ),
+            (
+                r#"operation="exec" profile="web" name=2F6120FF pid=1 comm="x" requested_mask="x" denied_mask="x" fsuid=0 ouid=0"#,
+                r"/a \xff x",
+            ),
+            (
+                r#"operation="link" profile="web" name="/l" pid=1 comm="ln" requested_mask="l" denied_mask="l" fsuid=0 ouid=0 target="/t""#,
+                "link /l -> /t",
+            ),
+            (
+                r#"operation="change_onexec" info="no new privs" error=-1 profile="web" name="other" pid=1 comm="x""#,
+                "change_profile other",
+            ),
+            (
+                r#"operation="capable" profile="web" pid=1 comm="x" capability=21  capname="sys_admin""#,
+                "capability sys_admin",
+            ),
+            (
+                r#"operation="create" profile="web" pid=1 comm="x" family="inet" sock_type="stream" protocol=6 requested_mask="create" denied_mask="create""#,
+                "network inet stream (create)",
+            ),
+            (
+                r#"operation="signal" profile="web" pid=1 comm="x" requested_mask="send" denied_mask="send" signal=rtmin+3 peer="a//&b""#,
+                "signal rtmin+3 (send) peer a//&b",
+            ),
+            (
+                r#"operation="ptrace" profile="web" pid=1 comm="x" requested_mask="readby" denied_mask="readby" peer="a""#,
+                "ptrace (readby) peer a",
+            ),
+            (
+                r#"operation="mount" info="failed flags match" error=-13 profile="web" name="/mnt/" pid=1 comm="mount" fstype="tmpfs" srcname="tmpfs" flags="rw, nosuid""#,
+                "mount /mnt/",
+            ),
+            (
+                r#"operation="umount" profile="web" name="/mnt/" pid=1 comm="umount""#,
+                "umount /mnt/",
+            ),
+            (
+                r#"operation="pivotroot" profile="web" name="/new/" pid=1 comm="x" srcname="/new/old/""#,
+                "pivot_root /new/",
+            ),
+            (
+                r#"operation="userns_create" class="namespace" profile="web" pid=1 comm="x" requested="userns_create" denied="userns_create""#,
+                "userns create",
+            ),
+            (
+                r#"operation="uring_sqpoll" class="io_uring" profile="web" pid=1 comm="x" requested="sqpoll" denied="sqpoll""#,
+                "io_uring sqpoll",
+            ),
+        ] {
+            assert_eq!(words(pairs), expected, "{pairs}");
+        }
+        let mount = r#"operation="mount" profile="web" name="/mnt/" pid=1 comm="mount" fstype="tmpfs" srcname="none" flags="ro, nosuid, rbind""#;
+        let Some(Question::Mount(call)) = of(mount) else {
+            panic!();
+        };
+        assert_eq!(call.flags, 0x5003);
+        assert_eq!(call.source, Some(OutsideText::new(&b"none"[..])));
+    }
+
+    #[test]
+    fn what_the_kernel_cannot_be_asked_is_no_question() {
+        for pairs in [
+            r#"operation="open" info="Failed name lookup - disconnected path" error=-13 profile="web" name="a/b" pid=1 comm="x" requested_mask="r" denied_mask="r""#,
+            r#"operation="change_hat" profile="web" name="hat" pid=1 comm="x""#,
+            r#"operation="setrlimit" profile="web" pid=1 comm="x" rlimit=nofile value=9"#,
+            r#"operation="open" profile="web" name="/x" pid=1 comm="x" requested_mask="?" denied_mask="?""#,
+            r#"operation="open" class="posix_mqueue" profile="web" name="/x" pid=1 comm="x" requested="read" denied="read""#,
+            // 6162 may be `ab`.
+            r#"operation="bind" profile="web" pid=1 comm="x" family="unix" sock_type="stream" protocol=0 requested_mask="bind" denied_mask="bind" addr="@6162""#,
+        ] {
+            assert_eq!(words(pairs), "none", "{pairs}");
+        }
+    }
+}

@@ -343,3 +343,6 @@ impl BusMessage {
         simple(ask, &[&query], self.permissions)
     }
 }
+
+#[cfg(test)]
+mod tests;

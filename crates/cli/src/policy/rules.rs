@@ -226,3 +226,68 @@ impl PlacedRule {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use oci_apparmor_audit::text::OutsideText;
+
+    #[test]
+    fn rules_have_their_lines_and_qualifiers() {
+        let text = "include <tunables/global>\nprofile web {\n  /a   r,\n  audit deny owner\n  /b w,\n\
+                    \x20 owner { \"/c  d\" r, }\n  priority=-2 /e r,\n  if defined @{x} { /f r, }\n\
+                    \x20 capability chown,\n  profile child { /g r, }\n}\nprofile other { /h r, }\n";
+        let read = |name: &str| {
+            let rules = RuleReader::new(&[]).read(Path::new("/p"), text, name);
+            Vec::from_iter(rules.into_iter().flatten())
+        };
+        let shown: Vec<_> = read("web")
+            .iter()
+            .map(|r| {
+                (
+                    r.line,
+                    r.text.clone(),
+                    r.unaudited.clone(),
+                    r.deny,
+                    r.priority,
+                )
+            })
+            .collect();
+        let rule = |line, text: &str, unaudited: &str, deny, priority| {
+            (line, text.to_owned(), unaudited.to_owned(), deny, priority)
+        };
+        assert_eq!(
+            shown,
+            [
+                rule(3, "/a r", "/a r", false, 0),
+                rule(4, "audit deny owner /b w", "deny owner /b w", true, 0),
+                rule(6, "owner \"/c  d\" r", "owner \"/c  d\" r", false, 0),
+                rule(7, "priority=-2 /e r", "priority=-2 /e r", false, -2),
+                rule(9, "capability chown", "capability chown", false, 0),
+            ]
+        );
+        assert_eq!(read("web//child").len(), 1);
+        let file = Question::File {
+            path: OutsideText::default(),
+            permissions: 4,
+        };
+        let concern =
+            |question: &Question| read("web").iter().filter(|r| r.concerns(question)).count();
+        assert_eq!(concern(&file), 4);
+        assert_eq!(concern(&Question::Capability(0)), 1);
+        assert_eq!(concern(&Question::UserNamespace), 0);
+        assert!(
+            RuleReader::new(&[])
+                .read(Path::new("/p"), text, "none")
+                .is_none()
+        );
+    }
+
+    #[test]
+    fn files_that_the_parser_skips_are_skipped() {
+        for name in ["a.dpkg-old", "b~", ".c", "README"] {
+            assert!(is_skipped(Path::new(name)), "{name}");
+        }
+        assert!(!is_skipped(Path::new("/etc/apparmor.d/local/web")));
+    }
+}

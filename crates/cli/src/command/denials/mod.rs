@@ -117,6 +117,9 @@ pub(crate) fn run(arguments: &DenialsArguments, output: Output) -> Result<u8> {
         false => None,
     };
     if follow {
+        // On a busy node, the kernel's own thread that sends the records goes first; the socket holds
+        // them until there is time.
+        let _ = rustix::process::nice(10);
         announce(&events, &owners, guard.is_some());
     }
     let mut collection = Collection::new(filter, owners, output, arguments.json, follow);

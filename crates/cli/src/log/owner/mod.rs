@@ -122,7 +122,12 @@ impl Owners {
         if let Some(container) = container {
             return Some(self.container(&container));
         }
-        match process::place(pid, time.checked_add(SLACK)?, |id| self.roster.has(id))? {
+        let time = time.checked_add(SLACK)?;
+        let mut place = process::place(pid, time, |id| self.roster.has(id))?;
+        if place == Place::Host && self.roster.has_news() {
+            place = process::place(pid, time, |id| self.roster.has(id))?;
+        }
+        match place {
             Place::Host => Some(Attribution::Host),
             Place::Container(group) => Some(match group.by_user {
                 // A user without root chooses the names of groups.
@@ -138,8 +143,11 @@ impl Owners {
 
     /// Looks where a process is, and notes it if it is in a container.
     fn place(&mut self, pid: u32, since: u64) {
-        let known = |id: &str| self.roster.has(id);
-        if let Some(group) = process::group(pid, known)
+        let mut group = process::group(pid, |id| self.roster.has(id));
+        if group.is_none() && since > 0 && self.roster.has_news() {
+            group = process::group(pid, |id| self.roster.has(id));
+        }
+        if let Some(group) = group
             && !group.by_user
         {
             self.table.place(pid, group.id.into(), since);

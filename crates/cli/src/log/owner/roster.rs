@@ -1,13 +1,14 @@
 //! The containers that are known, and the profiles that they have.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use oci_apparmor::apparmor::confinement::Confinement;
 use oci_apparmor::containers::record::Record;
 use oci_apparmor::containers::{attr, records};
+use oci_apparmor::fs::run;
 use oci_apparmor_audit::text::OutsideText;
 
 use super::attribution::{Attribution, KnownBy, Owner};
@@ -37,15 +38,41 @@ pub(super) struct Roster {
     /// Profiles that processes outside of containers have.
     on_host: BTreeSet<String>,
     refreshed: Option<Instant>,
+    times: RecordTimes,
+}
+
+/// When the directories of records changed last: each record is renamed into one.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct RecordTimes(Vec<(PathBuf, Option<SystemTime>)>);
+
+impl RecordTimes {
+    fn read() -> Self {
+        let Ok(directory) = run::path().map(|path| path.join("containers")) else {
+            return Self::default();
+        };
+        let mut all = run::list(&directory).unwrap_or_default();
+        all.sort_unstable();
+        all.push(directory);
+        let changed = |path: &PathBuf| path.metadata().ok()?.modified().ok();
+        let times = all.into_iter().map(|path| {
+            let changed = changed(&path);
+            (path, changed)
+        });
+        Self(times.collect())
+    }
+
+    /// Whether the clock of the file system may not have gone on since.
+    fn are_recent(&self) -> bool {
+        let last = self.0.iter().filter_map(|(_, changed)| *changed).max();
+        let age = last.and_then(|last| last.elapsed().ok());
+        age.is_some_and(|age| age < Duration::from_millis(50))
+    }
 }
 
 impl Roster {
     /// Reads the records, and the labels of all processes.
     pub(super) fn refresh(&mut self) {
-        // Without a directory of records there are no records.
-        for record in records::all().unwrap_or_default() {
-            self.add(&record);
-        }
+        self.read_records();
         for pid in process::all() {
             let Ok(label) = attr::current(&Path::new("/proc").join(pid.to_string())) else {
                 continue;
@@ -66,6 +93,25 @@ impl Roster {
             }
         }
         self.refreshed = Some(Instant::now());
+    }
+
+    /// Reads the records again if there are new ones; whether there are.
+    pub(super) fn has_news(&mut self) -> bool {
+        let now = RecordTimes::read();
+        let has_news = now != self.times || now.are_recent();
+        if has_news {
+            self.read_records();
+        }
+        has_news
+    }
+
+    fn read_records(&mut self) {
+        // Before the records, so that what changes meanwhile is seen.
+        self.times = RecordTimes::read();
+        // Without a directory of records there are no records.
+        for record in records::all().unwrap_or_default() {
+            self.add(&record);
+        }
     }
 
     fn refresh_if_old(&mut self) {
