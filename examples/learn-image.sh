@@ -23,7 +23,7 @@ cp -L --parents $programs $libraries .
 cp "$from/usr/sbin/nginx" usr/sbin/nginx
 cp "$(command -v busybox)" usr/bin/busybox
 ln -s dash usr/bin/sh
-cp usr/bin/cat opt/tool
+cp usr/bin/date opt/tool
 
 cp -r "$from/etc/nginx" /etc/passwd /etc/group /etc/nsswitch.conf etc
 echo 'daemon off;' >>etc/nginx/nginx.conf

@@ -45,7 +45,7 @@ const OTHER_ACCESSES: [(&str, &str); 12] = [
 fn other_accesses() -> String {
     let one = |(name, access): &(&str, &str)| {
         format!(
-            "if ({access}) 2>/dev/null; then echo allowed {name}; else echo denied {name}; fi; "
+            "if ({access}) >/dev/null 2>&1; then echo allowed {name}; else echo denied {name}; fi; "
         )
     };
     OTHER_ACCESSES.iter().map(one).collect()
