@@ -145,6 +145,7 @@ files() {
 0644 docs/man/oci-apparmor-denials.8 $man/man8/oci-apparmor-denials.8
 0644 docs/man/oci-apparmor-explain.8 $man/man8/oci-apparmor-explain.8
 0644 docs/man/oci-apparmor-gc.8 $man/man8/oci-apparmor-gc.8
+0644 docs/man/oci-apparmor-learn.8 $man/man8/oci-apparmor-learn.8
 0644 docs/man/oci-apparmor-lint.8 $man/man8/oci-apparmor-lint.8
 0644 docs/man/oci-apparmor-load.8 $man/man8/oci-apparmor-load.8
 0644 docs/man/oci-apparmor-metrics.8 $man/man8/oci-apparmor-metrics.8
@@ -154,6 +155,7 @@ files() {
 0644 docs/man/oci-apparmor-render.8 $man/man8/oci-apparmor-render.8
 0644 docs/man/oci-apparmor-report.8 $man/man8/oci-apparmor-report.8
 0644 docs/man/oci-apparmor-status.8 $man/man8/oci-apparmor-status.8
+0644 docs/man/oci-apparmor-suggest.8 $man/man8/oci-apparmor-suggest.8
 0644 docs/man/oci-apparmor-unconfigure.8 $man/man8/oci-apparmor-unconfigure.8
 0644 docs/man/oci-apparmor-unload.8 $man/man8/oci-apparmor-unload.8
 0644 docs/man/oci-apparmor-why.8 $man/man8/oci-apparmor-why.8
@@ -183,6 +185,7 @@ files() {
 0644 docs/engines.md $doc/docs/engines.md
 0644 docs/formats.md $doc/docs/formats.md
 0644 docs/kubernetes.md $doc/docs/kubernetes.md
+0644 docs/learning.md $doc/docs/learning.md
 0644 docs/limits.md $doc/docs/limits.md
 0644 docs/monitoring.md $doc/docs/monitoring.md
 0644 docs/podman.md $doc/docs/podman.md

@@ -44,6 +44,9 @@ complete -c oci-apparmor -n "__fish_oci_apparmor_needs_command" -f -a "lint" -d 
 complete -c oci-apparmor -n "__fish_oci_apparmor_needs_command" -f -a "render" -d 'Print AppArmorProfile manifests as AppArmor profiles'
 complete -c oci-apparmor -n "__fish_oci_apparmor_needs_command" -f -a "configure" -d 'Let an engine call the wrapper'
 complete -c oci-apparmor -n "__fish_oci_apparmor_needs_command" -f -a "unconfigure" -d 'Take the wrapper out of an engine\'s configuration'
+complete -c oci-apparmor -n "__fish_oci_apparmor_needs_command" -f -a "new" -d 'Write a profile to start from, made from the configuration of a container'
+complete -c oci-apparmor -n "__fish_oci_apparmor_needs_command" -f -a "suggest" -d 'Suggest the rules that a profile lacks, from what was denied'
+complete -c oci-apparmor -n "__fish_oci_apparmor_needs_command" -f -a "learn" -d 'Run a command while its profile only complains, and suggest the rules that it lacks'
 complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand status" -l color -d 'When to use colours: always, never, or auto: on a terminal, unless NO_COLOR is set' -r -f -a "auto\t''
 always\t''
 never\t''"
@@ -72,10 +75,17 @@ never\t''"
 complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand explain" -l json -d 'Print one JSON object'
 complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand explain" -s v -l verbose -d 'Report what is being done, on standard error'
 complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand explain" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand denials" -l since -d 'Leave out what is older: an RFC 3339 time, 10m, 2h, boot, or @SECONDS since 1970' -r
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand denials" -l container -d 'Only what is, or may be, of this container: its id, the beginning of a long one, or its name' -r
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand denials" -l pod -d 'Only what is, or may be, of the containers of this pod' -r
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand denials" -l profile -d 'Only what this profile, or a child of it, decided' -r
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand denials" -l source -d 'Where to read: auto, netlink, audit-log, kmsg, journal, a FILE, or - for standard input' -r
 complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand denials" -l color -d 'When to use colours: always, never, or auto: on a terminal, unless NO_COLOR is set' -r -f -a "auto\t''
 always\t''
 never\t''"
-complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand denials" -l json -d 'Print one JSON object'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand denials" -s f -l follow -d 'Go on with what happens from now on, until a signal; earlier events only with --since'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand denials" -l json -d 'Print one JSON object for each event, and one for the end'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand denials" -l show-denies -d 'Follow, and let the kernel log what explicit deny rules refuse, on the whole node, until the end of this command'
 complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand denials" -s v -l verbose -d 'Report what is being done, on standard error'
 complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand denials" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand why" -l container -d 'A container that was made through the wrapper: its id, the start of it, or its name' -r
@@ -168,3 +178,48 @@ complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand unconfigure" -
 complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand unconfigure" -l before-uninstall -d 'Exit with 75 if an engine must be restarted before the wrapper can be removed; for install.sh'
 complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand unconfigure" -s v -l verbose -d 'Report what is being done, on standard error'
 complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand unconfigure" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand new" -l container -d 'The id of a container that exists, or the beginning of it' -r
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand new" -l bundle -d 'The bundle of a container: a directory with a config.json' -r -f -a "(__fish_complete_directories)"
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand new" -l image-like -d 'Add what a well-known kind of program needs' -r -f -a "nginx\t'A web server or proxy: its configuration, pages, caches and logs'
+redis\t'A Redis server: its data, configuration and socket'
+postgres\t'A PostgreSQL server: its programs, data, configuration and socket'
+python\t'A Python program: the interpreter, its modules, and connections'
+shell\t'A shell job: the programs of the image, and temporary files'"
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand new" -l output -d 'Write this file instead; - is standard output' -r -F
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand new" -l color -d 'When to use colours: always, never, or auto: on a terminal, unless NO_COLOR is set' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand new" -l force -d 'Replace an existing file'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand new" -s v -l verbose -d 'Report what is being done, on standard error'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand new" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand suggest" -l since -d 'Only events since then: 10m, 2h, boot, 2026-11-26T16:00:00Z' -r
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand suggest" -l from -d 'Logs to read instead of this node\'s; - is standard input' -r -F
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand suggest" -l source -d 'Where events are read from: auto, audit-log, kmsg, journal, a file, or -' -r
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand suggest" -l generalise -d 'When several names become one pattern' -r -f -a "none\t'Never'
+some\t'For process ids, UUIDs, hashes, long numbers and random names'
+more\t'Also for fewer names that differ in numbers, and for files of one kind in a directory'"
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand suggest" -l output -d 'What is printed' -r -f -a "diff\t'The changes, as diff -u prints them'
+profile\t'The whole source'
+manifest\t'An AppArmorProfile manifest'"
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand suggest" -l color -d 'When to use colours: always, never, or auto: on a terminal, unless NO_COLOR is set' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand suggest" -l json -d 'Print one JSON object'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand suggest" -l apply -d 'Replace the source, and load the profile. The old source is kept'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand suggest" -s v -l verbose -d 'Report what is being done, on standard error'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand suggest" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand learn" -l for -d 'Learn for this time, from containers that run already: 10m, 2h' -r
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand learn" -l source -d 'Where events are read from: auto, netlink, kmsg, journal, or a file that grows' -r
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand learn" -l generalise -d 'When several names become one pattern' -r -f -a "none\t'Never'
+some\t'For process ids, UUIDs, hashes, long numbers and random names'
+more\t'Also for fewer names that differ in numbers, and for files of one kind in a directory'"
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand learn" -l output -d 'What is printed' -r -f -a "diff\t'The changes, as diff -u prints them'
+profile\t'The whole source'
+manifest\t'An AppArmorProfile manifest'"
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand learn" -l color -d 'When to use colours: always, never, or auto: on a terminal, unless NO_COLOR is set' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand learn" -l json -d 'Print one JSON object'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand learn" -l apply -d 'Replace the source, and load the profile. The old source is kept'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand learn" -s v -l verbose -d 'Report what is being done, on standard error'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand learn" -s h -l help -d 'Print help (see more with \'--help\')'

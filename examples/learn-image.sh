@@ -23,7 +23,7 @@ cp -L --parents $programs $libraries .
 cp "$from/usr/sbin/nginx" usr/sbin/nginx
 cp "$(command -v busybox)" usr/bin/busybox
 ln -s dash usr/bin/sh
-cp usr/bin/cat opt/tool
+cp usr/bin/date opt/tool
 
 cp -r "$from/etc/nginx" /etc/passwd /etc/group /etc/nsswitch.conf etc
 echo 'daemon off;' >>etc/nginx/nginx.conf
@@ -32,14 +32,18 @@ echo 'it works' >var/www/html/index.html
 echo 'root:secret' >etc/shadow
 echo 'secret' >root/key
 
-# The job sorts a list. The name of its temporary file is another one each time.
+# The job sorts a list. Its temporary files have other names each time.
 cat >job.sh <<'END'
 set -e
 list=$(mktemp /tmp/job.XXXXXX)
-sort /in/list >"$list"
-grep -v '^#' "$list" >/out/result.new
+sorted=$(mktemp /tmp/job.XXXXXX)
+unique=$(mktemp /tmp/job.XXXXXX)
+grep -v '^#' /in/list >"$list"
+sort "$list" >"$sorted"
+sort -u "$sorted" >"$unique"
+cat "$unique" >/out/result.new
 date >>/out/log
 mv /out/result.new /out/result
-rm "$list"
+rm "$list" "$sorted" "$unique"
 cat /out/result
 END

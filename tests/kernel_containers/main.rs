@@ -23,6 +23,7 @@ mod hook_without_wrapper;
 mod killed_during_start;
 mod killed_wrapper;
 mod leaks;
+mod learn_and_suggest;
 mod lint_findings;
 mod load_and_mode;
 mod manifest_profiles;

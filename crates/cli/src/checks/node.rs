@@ -114,7 +114,20 @@ pub(crate) fn sources(settings: &Settings, kernel: &Kernel) -> Vec<Finding> {
             )),
         }
     }
-    for (path, e) in listing::sources(settings).unusable {
+    let listing = listing::sources(settings);
+    // Also what `learn` leaves, if the node stops meanwhile.
+    let forced = |l: &&listing::Listed| l.source.complain && !l.source.is_manifest();
+    for listed in listing.profiles.iter().filter(forced) {
+        let name = &listed.name;
+        found.push(Finding::warning(
+            "profiles",
+            format!(
+                "this node has set {name} to complain mode: containers under it are not confined"
+            ),
+            format!("to end that, run: oci-apparmor mode {name} enforce"),
+        ));
+    }
+    for (path, e) in listing.unusable {
         found.push(Finding::warning(
             "profiles",
             format!("{} is not used: {}", path.display(), e.without_remedy()),

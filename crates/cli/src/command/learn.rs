@@ -7,10 +7,10 @@ use clap::Args;
 
 use crate::command::suggest::{Subject, SuggestionArguments, finish};
 use crate::guard::{Guard, Restore};
-use crate::learning::command::{RunningCommand, Signals, exit_code};
+use crate::learning::command::{ForwardedSignals, RunningCommand, exit_code};
 use crate::learning::command_line;
 use crate::learning::events::ProfileEvents;
-use crate::learning::replacement::Target;
+use crate::learning::replacement::SourceTarget;
 use crate::learning::starting_profile::{Observed, StartingProfile};
 use crate::learning::suggestion::Evidence;
 use crate::log::{Entry, EventLog, LogOptions, SourceKind};
@@ -84,7 +84,7 @@ pub(crate) struct LearnArguments {
     command: Vec<OsString>,
 }
 
-/// How long one wait for events is. Signals and the end of the command are looked at in between.
+/// How long one wait for events is. ForwardedSignals and the end of the command are looked at in between.
 const TURN: Duration = Duration::from_millis(50);
 
 /// How long to wait for the last events: the kernel sends them by a thread of its own.
@@ -100,7 +100,7 @@ pub(crate) fn run(arguments: &LearnArguments, output: Output) -> Result<u8> {
     if let Some(off) = store.unavailable() {
         return Err(off);
     }
-    let signals = Signals::catch()?;
+    let signals = ForwardedSignals::catch()?;
     let mut log = EventLog::open(&LogOptions {
         sources: vec![SourceKind::named(&arguments.source)],
         follow: true,
@@ -176,7 +176,7 @@ fn name_of(arguments: &LearnArguments) -> Result<ProfileName> {
 fn write_source(name: &ProfileName, node: &Node, output: Output) -> Result<()> {
     let nothing = Observed::default();
     let text = StartingProfile::new(name, None, &nothing, None)?.text();
-    let target = Target::new(name, &node.settings)?;
+    let target = SourceTarget::new(name, &node.settings)?;
     let written = target.replace(name, text.as_bytes())?;
     output.note(format!(
         "{name} had no source: wrote {}, which allows little; to remove it, run: {}",
@@ -223,7 +223,7 @@ fn complain(store: &Store<'_>, name: &ProfileName, output: Output) -> Result<Opt
 /// Reads events until the command or the time ends. Returns the exit code of the command.
 fn watch(
     arguments: &LearnArguments,
-    signals: &Signals,
+    signals: &ForwardedSignals,
     log: &mut EventLog,
     events: &mut ProfileEvents<'_>,
     output: Output,

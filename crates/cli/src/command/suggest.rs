@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum, ValueHint};
 
 use crate::engine::diff::unified;
 use crate::learning::events::ProfileEvents;
-use crate::learning::replacement::{Replaced, Target};
+use crate::learning::replacement::{Replaced, SourceTarget};
 use crate::learning::source_text::{SourceText, as_manifest};
 use crate::learning::suggestion::{Evidence, SourceChange, cannot_ask};
 use crate::learning::suggestion_json::SuggestionJson;
@@ -213,7 +213,7 @@ pub(crate) fn finish(
     };
     let progress = Progress::new();
     progress.show("proving the suggestion");
-    let target = Target::of(
+    let target = SourceTarget::of(
         &name,
         &source,
         text.file.clone().into_bytes(),
@@ -308,7 +308,7 @@ fn artefact(
 fn apply(
     node: &Node,
     name: &ProfileName,
-    target: &Target,
+    target: &SourceTarget,
     change: &SourceChange,
 ) -> Result<(Replaced, String)> {
     let store = Store::new(node);
@@ -329,7 +329,7 @@ fn apply(
 
 fn applied_notes(
     name: &ProfileName,
-    target: &Target,
+    target: &SourceTarget,
     replaced: &Replaced,
     state: &str,
     output: Output,

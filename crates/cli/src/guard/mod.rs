@@ -16,6 +16,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use oci_apparmor::apparmor::kernel::Kernel;
 use oci_apparmor::apparmor::name::ProfileName;
 use oci_apparmor::child;
+use oci_apparmor::containers::learning;
 use oci_apparmor::error::{Error, Kind, Result, foreign, reason};
 use oci_apparmor::node::Node;
 use oci_apparmor::profiles::Store;
@@ -249,7 +250,9 @@ fn report(e: &Error) -> u8 {
 
 fn enforce(name: &ProfileName) -> Result<()> {
     let node = Node::load()?;
-    Store::new(&node).set_mode(name, false)?.loaded.map(drop)
+    let store = Store::new(&node);
+    store.set_mode(name, false)?.loaded?;
+    learning::set_mode(&store, name, false).map(drop)
 }
 
 fn remove(name: &ProfileName) -> Result<()> {

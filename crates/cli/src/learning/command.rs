@@ -21,14 +21,14 @@ const SIGNALS: [Signal; 4] = [
     Signal::SIGQUIT,
 ];
 
-/// Signals to this process, which do not end it any more.
+/// ForwardedSignals to this process, which do not end it any more.
 #[derive(Debug)]
-pub(crate) struct Signals {
+pub(crate) struct ForwardedSignals {
     caught: SignalFd,
     before: SigSet,
 }
 
-impl Signals {
+impl ForwardedSignals {
     /// Catches them from now on. Children of this process inherit that, except for
     /// [`RunningCommand`].
     ///
@@ -54,7 +54,7 @@ impl Signals {
 #[derive(Debug)]
 pub(crate) struct RunningCommand<'s> {
     child: Child,
-    signals: &'s Signals,
+    signals: &'s ForwardedSignals,
 }
 
 impl<'s> RunningCommand<'s> {
@@ -62,7 +62,7 @@ impl<'s> RunningCommand<'s> {
     ///
     /// # Errors
     /// [`Kind::NotFound`] if there is no such program.
-    pub(crate) fn start(words: &[OsString], signals: &'s Signals) -> Result<Self> {
+    pub(crate) fn start(words: &[OsString], signals: &'s ForwardedSignals) -> Result<Self> {
         let (program, arguments) = words.split_first().ok_or_else(|| {
             Error::new(Kind::Usage, "there is no command to run")
                 .with_remedy("run: oci-apparmor learn NAME -- COMMAND")

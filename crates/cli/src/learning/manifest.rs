@@ -72,3 +72,61 @@ fn add_network(additions: &mut Additions, rule: &NetworkRule) -> bool {
     *wanted |= is_ip;
     is_ip
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use oci_apparmor_audit::event::Event;
+    use oci_apparmor_audit::suggestion::{Suggestion, SuggestionOptions};
+
+    fn event(rest: &str) -> Event {
+        let line = format!(
+            "audit: type=1400 audit(1.002:3): apparmor=\"DENIED\" profile=\"web\" pid=1 comm=\"c\" {rest}"
+        );
+        Event::parse(line.as_bytes()).unwrap()
+    }
+
+    fn file(name: &str, mask: &str) -> Event {
+        event(&format!(
+            "operation=\"open\" name={name} requested_mask=\"{mask}\" denied_mask=\"{mask}\" fsuid=0 ouid=0"
+        ))
+    }
+
+    #[test]
+    fn what_has_a_field_is_expressed_and_the_rest_is_listed() {
+        let events = [
+            file("\"/srv/r\"", "r"),
+            file("\"/srv/w\"", "w"),
+            file("\"/usr/lib/x.so\"", "rm"),
+            file("2F612A62", "r"),
+            event(
+                "operation=\"exec\" name=\"/bin/x\" requested_mask=\"x\" denied_mask=\"x\" fsuid=0 ouid=0",
+            ),
+            event("operation=\"capable\" capability=0  capname=\"chown\""),
+            event("operation=\"capable\" capability=21  capname=\"sys_admin\""),
+            event(
+                "operation=\"create\" family=\"inet\" sock_type=\"stream\" protocol=6 requested_mask=\"create\" denied_mask=\"create\"",
+            ),
+            event(
+                "operation=\"create\" family=\"unix\" sock_type=\"stream\" protocol=0 requested_mask=\"create\" denied_mask=\"create\"",
+            ),
+        ];
+        let suggestion = Suggestion::of(&events, &SuggestionOptions::default());
+        let draft = Draft {
+            profiles: vec![("web".to_owned(), suggestion)],
+        };
+        let (additions, rest) = additions(&draft);
+        let lists = [
+            &additions.read_only,
+            &additions.read_write,
+            &additions.libraries,
+            &additions.executables,
+            &additions.capabilities,
+        ];
+        let expected = ["/srv/r", "/srv/w", "/usr/lib/x.so", "/bin/x", "chown"];
+        assert_eq!(lists, expected.map(|one| vec![one.to_owned()]).each_ref());
+        assert_eq!(additions.network, [true, false, false]);
+        assert_eq!(rest.len(), 2, "{rest:?}");
+        assert!(rest.iter().any(|rule| rule.contains(r"/a\*b")), "{rest:?}");
+    }
+}

@@ -2,7 +2,6 @@
 //! added to it.
 
 pub(crate) mod bundle;
-mod canaries;
 pub(crate) mod command;
 pub(crate) mod command_line;
 pub(crate) mod draft;

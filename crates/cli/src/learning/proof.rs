@@ -1,10 +1,10 @@
 //! The proof of a suggestion: its text is loaded under a throw-away name, and asked about every access
 //! that was learnt, and about accesses that no container should have.
 
-use crate::learning::canaries;
 use crate::learning::draft::Draft;
 use crate::learning::events::{ProfileEvents, SeenAccess};
 use crate::policy::access::Answer;
+use crate::policy::canaries::{self, AllowedCanary};
 use crate::policy::trial::Trial;
 use oci_apparmor::apparmor::name::ProfileName;
 use oci_apparmor::error::{Kind, Result};
@@ -29,8 +29,8 @@ pub(crate) struct Proof {
 /// An access that no container should have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Canary {
-    /// The access.
-    pub what: String,
+    /// The access, and what it gives away.
+    pub allowed: AllowedCanary,
     /// Whether the source allows it already, without what was learnt.
     pub before: bool,
 }
@@ -75,12 +75,11 @@ pub(crate) fn of(
                 .push((access.what.clone(), "no rule allows it")),
         }
     }
-    for (what, question) in canaries::all() {
-        if trial.ask(&question)?.allows() {
-            let allows = |trial: &Trial<'_>| trial.ask(&question).is_ok_and(|a| a.allows());
-            let before = before.is_some_and(allows);
-            proof.canaries.push(Canary { what, before });
-        }
+    let before = before.and_then(|trial| trial.policy("").ok());
+    let before = before.map_or_else(Vec::new, |policy| canaries::allowed(&policy));
+    for allowed in canaries::allowed(&trial.policy("")?) {
+        let before = before.iter().any(|known| known.access == allowed.access);
+        proof.canaries.push(Canary { allowed, before });
     }
     Ok(proof)
 }

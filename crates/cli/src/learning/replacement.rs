@@ -20,7 +20,7 @@ const MAX: u64 = 8 << 20;
 
 /// The file that a new text goes to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Target {
+pub(crate) struct SourceTarget {
     /// The file.
     pub path: PathBuf,
     /// The source that the file is a changed copy of, if it is another one.
@@ -38,7 +38,7 @@ pub(crate) struct Replaced {
     pub undo: String,
 }
 
-impl Target {
+impl SourceTarget {
     /// The file for a new text of this source, which has these bytes. Only files of the first profile
     /// directory are changed: other programs own the others.
     ///
@@ -67,7 +67,7 @@ impl Target {
     /// A source that does not exist yet.
     ///
     /// # Errors
-    /// As for [`Target::of`].
+    /// As for [`SourceTarget::of`].
     pub(crate) fn new(name: &ProfileName, settings: &Settings) -> Result<Self> {
         Ok(Self {
             path: new_source(name, settings)?,
@@ -116,7 +116,7 @@ impl Target {
         }
     }
 
-    /// Brings back what was there before [`Target::replace`], best effort.
+    /// Brings back what was there before [`SourceTarget::replace`], best effort.
     pub(crate) fn restore(&self) {
         match &self.expected {
             Some(bytes) => {

@@ -152,7 +152,7 @@ impl<'s> SuggestionJson<'s> {
                 canaries: proof
                     .canaries
                     .iter()
-                    .map(|c| (c.what.as_str(), c.before))
+                    .map(|canary| (canary.allowed.access.as_str(), canary.before))
                     .collect(),
             }),
             not_proven: change.proof.as_ref().err().map(String::as_str),

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use crate::learning::draft::witnesses;
-use crate::learning::proof::Proof;
+use crate::learning::proof::{Canary, Proof};
 use crate::learning::suggestion::{Evidence, SourceChange};
 use crate::report::table::{Cell, Fit, Row, Table, Tone};
 use oci_apparmor::apparmor::name::ProfileName;
@@ -189,14 +189,13 @@ fn proven(proof: &Proof) -> Vec<String> {
         .map(|(what, why)| format!("{what} ({why})"))
         .collect();
     list(&mut lines, "the kernel does not tell", &unclear);
-    for canary in &proof.canaries {
-        lines.push(match canary.before {
-            true => format!(
-                "warning: the source allows, and allowed before: {}",
-                canary.what
-            ),
-            false => format!("warning: the suggestion allows: {}", canary.what),
-        });
+    for Canary { allowed, before } in &proof.canaries {
+        let what = match before {
+            true => "the source allows, as before",
+            false => "the suggestion allows",
+        };
+        let access = &allowed.access;
+        lines.push(format!("warning: {what}: {access} ({})", allowed.danger));
     }
     lines
 }
