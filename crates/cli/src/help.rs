@@ -10,13 +10,15 @@ use clap::builder::StyledStr;
 const GROUPS: [(&str, &[&str]); 4] = [
     (
         "Look",
-        &["status", "ps", "check", "explain", "denials", "report"],
+        &[
+            "status", "ps", "check", "explain", "denials", "report", "metrics",
+        ],
     ),
     (
         "Profiles",
         &["load", "unload", "mode", "gc", "lint", "render"],
     ),
-    ("Learn", &["why", "new", "suggest", "learn", "metrics"]),
+    ("Learn", &["why", "new", "suggest", "learn"]),
     ("Engines", &["configure", "unconfigure"]),
 ];
 
