@@ -36,6 +36,8 @@ complete -c oci-apparmor -n "__fish_oci_apparmor_needs_command" -f -a "check" -d
 complete -c oci-apparmor -n "__fish_oci_apparmor_needs_command" -f -a "explain" -d 'Show which profile a bundle would get, and which rules decide'
 complete -c oci-apparmor -n "__fish_oci_apparmor_needs_command" -f -a "denials" -d 'Show what AppArmor refused, and to which containers'
 complete -c oci-apparmor -n "__fish_oci_apparmor_needs_command" -f -a "why" -d 'Tell whether a loaded profile allows an access, and why'
+complete -c oci-apparmor -n "__fish_oci_apparmor_needs_command" -f -a "report" -d 'Report whether this node confines its containers, and what AppArmor refused'
+complete -c oci-apparmor -n "__fish_oci_apparmor_needs_command" -f -a "metrics" -d 'Print metrics of this node for Prometheus'
 complete -c oci-apparmor -n "__fish_oci_apparmor_needs_command" -f -a "load" -d 'Load profiles from their sources, where the kernel differs from them'
 complete -c oci-apparmor -n "__fish_oci_apparmor_needs_command" -f -a "unload" -d 'Remove a profile from the kernel, unless anything uses it'
 complete -c oci-apparmor -n "__fish_oci_apparmor_needs_command" -f -a "mode" -d 'Set a profile to enforce or complain mode on this node'
@@ -115,6 +117,19 @@ complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand why" -l no-lin
 complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand why" -l json -d 'Print one JSON object'
 complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand why" -s v -l verbose -d 'Report what is being done, on standard error'
 complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand why" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand report" -l html -d 'Write one HTML page to FILE, which only its owner can read' -r -F
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand report" -l color -d 'When to use colours: always, never, or auto: on a terminal, unless NO_COLOR is set' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand report" -l json -d 'Print one JSON object'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand report" -s v -l verbose -d 'Report what is being done, on standard error'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand report" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand metrics" -l output -d 'Replace FILE, whose name ends in .prom, in one step' -r -F
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand metrics" -l color -d 'When to use colours: always, never, or auto: on a terminal, unless NO_COLOR is set' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand metrics" -s v -l verbose -d 'Report what is being done, on standard error'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand metrics" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand load" -l color -d 'When to use colours: always, never, or auto: on a terminal, unless NO_COLOR is set' -r -f -a "auto\t''
 always\t''
 never\t''"

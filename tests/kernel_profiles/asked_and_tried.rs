@@ -458,18 +458,6 @@ fn tried(label: &str, accesses: &[Access]) -> Vec<bool> {
     happened
 }
 
-/// The order of the answers.
-const KINDS: [&str; 8] = [
-    "--path",
-    "--capability",
-    "--network",
-    "--signal",
-    "--ptrace",
-    "--mount",
-    "--umount",
-    "--change-profile",
-];
-
 /// What `why` says, once for each group of questions with the same words.
 fn asked(label: &str, accesses: &[Access]) -> Vec<String> {
     let mut groups: BTreeMap<&[String], Vec<usize>> = BTreeMap::new();

@@ -38,7 +38,7 @@ fn the_report_has_what_is_known_of_the_node() {
     for key in ["assessment", "node", "denials"] {
         objects.push(&report[key]);
     }
-    objects.push(&report["assessment"]["points"][0]);
+    objects.push(&report["assessment"]["concerns"][0]);
     objects.push(&report["denials"]["kinds"][0]);
     for key in objects.iter().flat_map(|o| o.as_object().unwrap().keys()) {
         assert!(page.contains(&format!("`{key}`")), "{key} is not described");

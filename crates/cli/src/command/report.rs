@@ -31,7 +31,7 @@ Examples:
   # One page for a browser.
   oci-apparmor report --html report.html
   # What needs attention.
-  oci-apparmor report --json | jq '.assessment.points'")]
+  oci-apparmor report --json | jq '.assessment.concerns'")]
 pub(crate) struct ReportArguments {
     /// Write one HTML page to FILE, which only its owner can read
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "json")]

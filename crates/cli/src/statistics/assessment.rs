@@ -12,12 +12,12 @@ use oci_apparmor::error::Kind;
 /// A conclusion about a node.
 #[derive(Debug, Serialize)]
 pub(crate) struct Assessment {
-    /// The worst of the points.
+    /// The worst of the concerns.
     pub(crate) status: Status,
     /// One sentence.
     pub(crate) summary: String,
     /// What needs attention, failures first.
-    pub(crate) points: Vec<Point>,
+    pub(crate) concerns: Vec<Concern>,
     /// The exit code: as that of `ps`, and otherwise as that of `check`.
     #[serde(skip)]
     pub(crate) exit_code: u8,
@@ -25,7 +25,7 @@ pub(crate) struct Assessment {
 
 /// One thing that needs attention.
 #[derive(Debug, Serialize)]
-pub(crate) struct Point {
+pub(crate) struct Concern {
     pub(crate) status: Status,
     pub(crate) text: String,
     pub(crate) remedy: Option<String>,
@@ -33,17 +33,17 @@ pub(crate) struct Point {
 
 impl Assessment {
     pub(crate) fn of(report: &NodeReport) -> Self {
-        let mut points: Vec<Point> = report.containers.iter().filter_map(violation).collect();
+        let mut concerns: Vec<Concern> = report.containers.iter().filter_map(violation).collect();
         let found = report.findings.iter().filter(|f| f.status != Status::Ok);
-        points.extend(found.map(Point::of));
-        points.extend(report.profiles.iter().filter_map(difference));
-        points.extend(report.profiles.iter().filter_map(complains));
-        points.extend(report.log.gaps().map(|text| Point {
+        concerns.extend(found.map(Concern::of));
+        concerns.extend(report.profiles.iter().filter_map(difference));
+        concerns.extend(report.profiles.iter().filter_map(complains));
+        concerns.extend(report.log.gaps().map(|text| Concern {
             status: Status::Warning,
             text,
             remedy: None,
         }));
-        points.sort_by_key(|point| point.status != Status::Failure);
+        concerns.sort_by_key(|concern| concern.status != Status::Failure);
         let violations: usize = report
             .containers
             .iter()
@@ -51,9 +51,9 @@ impl Assessment {
             .sum();
         let is_enforcing = report.facts.enforcing;
         let failure = report.findings.iter().find(|f| f.status == Status::Failure);
-        let status = match points.first() {
+        let status = match concerns.first() {
             None => Status::Ok,
-            Some(point) => point.status,
+            Some(concern) => concern.status,
         };
         Self {
             exit_code: match (is_enforcing, violations, failure) {
@@ -62,14 +62,14 @@ impl Assessment {
                 (true, 0, Some(finding)) => finding.kind.exit_code(),
                 (true, 0, None) => 0,
             },
-            summary: summary(report, status, violations, points.len()),
+            summary: summary(report, status, violations, concerns.len()),
             status,
-            points,
+            concerns,
         }
     }
 }
 
-impl Point {
+impl Concern {
     fn of(finding: &Finding) -> Self {
         Self {
             status: finding.status,
@@ -79,7 +79,7 @@ impl Point {
     }
 }
 
-fn summary(report: &NodeReport, status: Status, violations: usize, points: usize) -> String {
+fn summary(report: &NodeReport, status: Status, violations: usize, concerns: usize) -> String {
     let running = report.containers.iter().filter(|c| !c.processes.is_empty());
     let confined = match running.count() {
         0 => "No container runs under a profile now".to_owned(),
@@ -95,20 +95,20 @@ fn summary(report: &NodeReport, status: Status, violations: usize, points: usize
             format!("{violations} processes run without the label of their container.")
         }
         (true, Status::Ok) => format!("{confined}; nothing needs attention."),
-        (true, _) if points == 1 => format!("{confined}; 1 thing needs attention."),
-        (true, _) => format!("{confined}; {points} things need attention."),
+        (true, _) if concerns == 1 => format!("{confined}; 1 thing needs attention."),
+        (true, _) => format!("{confined}; {concerns} things need attention."),
     }
 }
 
 /// A container of which a process runs without its label.
-fn violation(container: &ManagedContainer) -> Option<Point> {
+fn violation(container: &ManagedContainer) -> Option<Concern> {
     let first = container.unconfined().next()?;
     let count = container.unconfined().count();
     let id = container.short_id();
     let pod = container
         .pod()
         .map_or_else(String::new, |pod| format!(" ({pod})"));
-    Some(Point {
+    Some(Concern {
         status: Status::Failure,
         text: format!(
             "container {id}{pod}: {count} of {} processes run without its label; process {} ({}) runs as {}",
@@ -122,7 +122,7 @@ fn violation(container: &ManagedContainer) -> Option<Point> {
 }
 
 /// A loaded profile that is not as its source says.
-fn difference(profile: &ProfileStatus) -> Option<Point> {
+fn difference(profile: &ProfileStatus) -> Option<Concern> {
     let (drift, why) = profile.drift();
     let drift = drift.filter(|drift| *drift != "not loaded")?;
     let name = profile.name.as_ref()?;
@@ -137,7 +137,7 @@ fn difference(profile: &ProfileStatus) -> Option<Point> {
         ),
         _ => text,
     };
-    Some(Point {
+    Some(Concern {
         status: Status::Warning,
         text,
         remedy: (drift != "unknown").then(|| format!("run: oci-apparmor load {name}")),
@@ -145,7 +145,7 @@ fn difference(profile: &ProfileStatus) -> Option<Point> {
 }
 
 /// A profile in use that refuses nothing.
-fn complains(profile: &ProfileStatus) -> Option<Point> {
+fn complains(profile: &ProfileStatus) -> Option<Concern> {
     let mode = profile.loaded.as_ref()?.mode;
     let name = profile.name.as_ref()?;
     if mode.enforces() || profile.containers.is_empty() {
@@ -155,7 +155,7 @@ fn complains(profile: &ProfileStatus) -> Option<Point> {
         1 => "1 container has".to_owned(),
         n => format!("{n} containers have"),
     };
-    Some(Point {
+    Some(Concern {
         status: Status::Warning,
         text: format!("the profile {name}, which {users}, is in {mode} mode: it refuses nothing"),
         remedy: Some(format!("run: oci-apparmor mode {name} enforce")),

@@ -60,13 +60,13 @@ fn verdict(assessment: &Assessment) -> Table {
         assessment.status.cell(),
         Cell::from(&assessment.summary),
     ]));
-    for point in &assessment.points {
-        let mark = match point.status {
+    for concern in &assessment.concerns {
+        let mark = match concern.status {
             Status::Failure => Cell::new("  !", Tone::Bad),
             _ => Cell::new("  -", Tone::Warning),
         };
-        let mut row = Row::new([mark, Cell::from(&point.text)]);
-        if let Some(remedy) = &point.remedy {
+        let mut row = Row::new([mark, Cell::from(&concern.text)]);
+        if let Some(remedy) = &concern.remedy {
             row.remedy(remedy);
         }
         table.push(row);

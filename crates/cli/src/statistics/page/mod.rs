@@ -12,7 +12,7 @@ mod sections;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use crate::checks::finding::Status;
-use crate::statistics::assessment::{Assessment, Point};
+use crate::statistics::assessment::{Assessment, Concern};
 use crate::statistics::node_facts::rfc3339;
 use crate::statistics::node_report::NodeReport;
 use parts::{chip, remedy, shown};
@@ -84,22 +84,22 @@ fn verdict(assessment: &Assessment) -> Markup {
                     p { (shown(&assessment.summary)) }
                 }
             }
-            @if !assessment.points.is_empty() {
-                ul.points {
-                    @for point in &assessment.points { (point_item(point)) }
+            @if !assessment.concerns.is_empty() {
+                ul.concerns {
+                    @for concern in &assessment.concerns { (concern_item(concern)) }
                 }
             }
         }
     }
 }
 
-fn point_item(point: &Point) -> Markup {
+fn concern_item(concern: &Concern) -> Markup {
     html! {
         li {
-            (chip(point.status))
+            (chip(concern.status))
             div {
-                p { (shown(&point.text)) }
-                @if let Some(text) = &point.remedy { (remedy(text)) }
+                p { (shown(&concern.text)) }
+                @if let Some(text) = &concern.remedy { (remedy(text)) }
             }
         }
     }
