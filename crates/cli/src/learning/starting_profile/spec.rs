@@ -242,9 +242,9 @@ impl ContainerSpec {
         });
         let names = set.unwrap_or_default().iter();
         names
-            .filter_map(|name| {
+            .map(|name| {
                 let name = name.to_ascii_lowercase();
-                Some(name.strip_prefix("cap_").unwrap_or(&name).to_owned())
+                name.strip_prefix("cap_").unwrap_or(&name).to_owned()
             })
             .collect()
     }
