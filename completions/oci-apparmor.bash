@@ -31,6 +31,9 @@ _oci__apparmor() {
             oci__apparmor,gc)
                 cmd="oci__apparmor__subcmd__gc"
                 ;;
+            oci__apparmor,learn)
+                cmd="oci__apparmor__subcmd__learn"
+                ;;
             oci__apparmor,lint)
                 cmd="oci__apparmor__subcmd__lint"
                 ;;
@@ -40,6 +43,9 @@ _oci__apparmor() {
             oci__apparmor,mode)
                 cmd="oci__apparmor__subcmd__mode"
                 ;;
+            oci__apparmor,new)
+                cmd="oci__apparmor__subcmd__new"
+                ;;
             oci__apparmor,ps)
                 cmd="oci__apparmor__subcmd__ps"
                 ;;
@@ -48,6 +54,9 @@ _oci__apparmor() {
                 ;;
             oci__apparmor,status)
                 cmd="oci__apparmor__subcmd__status"
+                ;;
+            oci__apparmor,suggest)
+                cmd="oci__apparmor__subcmd__suggest"
                 ;;
             oci__apparmor,unconfigure)
                 cmd="oci__apparmor__subcmd__unconfigure"
@@ -65,7 +74,7 @@ _oci__apparmor() {
 
     case "${cmd}" in
         oci__apparmor)
-            opts="-v -h -V --verbose --color --help --version status ps check explain denials why load unload mode gc lint render configure unconfigure"
+            opts="-v -h -V --verbose --color --help --version status ps check explain denials why load unload mode gc lint render configure unconfigure new suggest learn"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -252,6 +261,40 @@ _oci__apparmor() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        oci__apparmor__subcmd__learn)
+            opts="-v -h --for --source --generalise --output --json --apply --verbose --color --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --for)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --source)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --generalise)
+                    COMPREPLY=($(compgen -W "none some more" -- "${cur}"))
+                    return 0
+                    ;;
+                --output)
+                    COMPREPLY=($(compgen -W "diff profile manifest" -- "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         oci__apparmor__subcmd__lint)
             opts="-v -h --strict --json --verbose --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -306,6 +349,54 @@ _oci__apparmor() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        oci__apparmor__subcmd__new)
+            opts="-v -h --container --bundle --image-like --output --force --verbose --color --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --container)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --bundle)
+                    COMPREPLY=()
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o plusdirs
+                    fi
+                    return 0
+                    ;;
+                --image-like)
+                    COMPREPLY=($(compgen -W "nginx redis postgres python shell" -- "${cur}"))
+                    return 0
+                    ;;
+                --output)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         oci__apparmor__subcmd__ps)
             opts="-v -h --json --verbose --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -349,6 +440,55 @@ _oci__apparmor() {
                 return 0
             fi
             case "${prev}" in
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        oci__apparmor__subcmd__suggest)
+            opts="-v -h --since --from --source --generalise --output --json --apply --verbose --color --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --since)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --from)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --source)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --generalise)
+                    COMPREPLY=($(compgen -W "none some more" -- "${cur}"))
+                    return 0
+                    ;;
+                --output)
+                    COMPREPLY=($(compgen -W "diff profile manifest" -- "${cur}"))
+                    return 0
+                    ;;
                 --color)
                     COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
                     return 0
