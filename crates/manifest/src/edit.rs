@@ -6,7 +6,7 @@
 
 use crate::error::{Error, Result, quoted};
 use crate::file::read;
-use crate::lines::{Block, YamlLines, scalar};
+use crate::lines::{YamlBlock, YamlLines, scalar};
 use crate::{Manifest, Rendered};
 
 /// What a manifest is to allow in addition.
@@ -172,8 +172,8 @@ fn has_all(text: &str, name: &str, additions: &Additions) -> bool {
 }
 
 /// The lines of the manifest of this name.
-fn manifest(lines: &YamlLines, name: &str) -> Result<Block> {
-    let named = |block: &Block| {
+fn manifest(lines: &YamlLines, name: &str) -> Result<YamlBlock> {
+    let named = |block: &YamlBlock| {
         let value = lines.value(*block, &["metadata", "name"]);
         value.is_some_and(|value| value.trim_matches(['"', '\'']) == name)
     };

@@ -9,7 +9,7 @@ pub(crate) struct YamlLines {
 
 /// The lines of a mapping or of a list: from this one up to, not including, that one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Block {
+pub(crate) struct YamlBlock {
     from: usize,
     to: usize,
 }
@@ -20,7 +20,7 @@ struct KeyLine {
     line: usize,
     indent: usize,
     /// The lines below it.
-    below: Block,
+    below: YamlBlock,
 }
 
 impl YamlLines {
@@ -35,27 +35,27 @@ impl YamlLines {
     }
 
     /// The documents.
-    pub(crate) fn documents(&self) -> Vec<Block> {
+    pub(crate) fn documents(&self) -> Vec<YamlBlock> {
         let mut documents = Vec::new();
         let mut from = 0;
         for (number, line) in self.lines.iter().enumerate() {
             if line.starts_with("---") || line.starts_with("...") {
-                documents.push(Block { from, to: number });
+                documents.push(YamlBlock { from, to: number });
                 from = number.saturating_add(1);
             }
         }
         let to = self.lines.len();
-        documents.push(Block { from, to });
+        documents.push(YamlBlock { from, to });
         documents
     }
 
     /// The value on the line of a key.
-    pub(crate) fn value(&self, root: Block, path: &[&str]) -> Option<&str> {
+    pub(crate) fn value(&self, root: YamlBlock, path: &[&str]) -> Option<&str> {
         self.inline(self.find(root, path)?)
     }
 
     /// Adds an item to the list at this path; lists and mappings that are missing are made.
-    pub(crate) fn add_item(&mut self, root: Block, path: &[&str], item: &str) -> Option<()> {
+    pub(crate) fn add_item(&mut self, root: YamlBlock, path: &[&str], item: &str) -> Option<()> {
         let root = self.grown(root);
         let key = self.find_or_make(root, path)?;
         self.emptied(key)?;
@@ -82,7 +82,7 @@ impl YamlLines {
     }
 
     /// Sets the value of a key.
-    pub(crate) fn set(&mut self, root: Block, path: &[&str], value: &str) -> Option<()> {
+    pub(crate) fn set(&mut self, root: YamlBlock, path: &[&str], value: &str) -> Option<()> {
         let root = self.grown(root);
         let key = self.find_or_make(root, path)?;
         let name = path.last()?;
@@ -92,7 +92,7 @@ impl YamlLines {
     }
 
     /// Sets the text of a key that has a literal block (`|`).
-    pub(crate) fn set_literal(&mut self, root: Block, path: &[&str], text: &str) -> Option<()> {
+    pub(crate) fn set_literal(&mut self, root: YamlBlock, path: &[&str], text: &str) -> Option<()> {
         let key = self.find(root, path)?;
         if !matches!(self.inline(key)?, "|" | "|-" | "|+") {
             return None;
@@ -113,14 +113,14 @@ impl YamlLines {
     }
 
     /// The root block, up to the end of its document: lines may have been added.
-    fn grown(&self, root: Block) -> Block {
+    fn grown(&self, root: YamlBlock) -> YamlBlock {
         let all = self.documents();
         all.into_iter()
             .find(|block| block.from == root.from)
             .unwrap_or(root)
     }
 
-    fn find(&self, root: Block, path: &[&str]) -> Option<KeyLine> {
+    fn find(&self, root: YamlBlock, path: &[&str]) -> Option<KeyLine> {
         let (last, parents) = path.split_last()?;
         let mut block = root;
         for name in parents {
@@ -129,7 +129,7 @@ impl YamlLines {
         self.key(block, last)
     }
 
-    fn find_or_make(&mut self, root: Block, path: &[&str]) -> Option<KeyLine> {
+    fn find_or_make(&mut self, root: YamlBlock, path: &[&str]) -> Option<KeyLine> {
         let (first, rest) = path.split_first()?;
         let mut key = self.key(root, first)?;
         for name in rest {
@@ -143,7 +143,7 @@ impl YamlLines {
                     let last = self.last(key.below).unwrap_or(key.line);
                     self.insert(last, indent, &format!("{name}:"))?;
                     let line = last.saturating_add(1);
-                    let below = Block {
+                    let below = YamlBlock {
                         from: line.saturating_add(1),
                         to: line.saturating_add(1),
                     };
@@ -159,7 +159,7 @@ impl YamlLines {
     }
 
     /// A key of the mapping in a block.
-    fn key(&self, block: Block, name: &str) -> Option<KeyLine> {
+    fn key(&self, block: YamlBlock, name: &str) -> Option<KeyLine> {
         let (_, indent) = self.first(block)?;
         let is_key = |line: &str| {
             let rest = line
@@ -188,12 +188,12 @@ impl YamlLines {
         Some(KeyLine {
             line,
             indent,
-            below: Block { from, to },
+            below: YamlBlock { from, to },
         })
     }
 
     /// The first line with text of a block, and its indentation.
-    fn first(&self, block: Block) -> Option<(usize, usize)> {
+    fn first(&self, block: YamlBlock) -> Option<(usize, usize)> {
         let numbered = self
             .lines
             .iter()
@@ -206,7 +206,7 @@ impl YamlLines {
     }
 
     /// The last line with text of a block.
-    fn last(&self, block: Block) -> Option<usize> {
+    fn last(&self, block: YamlBlock) -> Option<usize> {
         let text = |number: &usize| self.lines.get(*number).and_then(|line| indentation(line));
         (block.from..block.to)
             .rev()
