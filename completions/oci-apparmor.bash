@@ -40,6 +40,9 @@ _oci__apparmor() {
             oci__apparmor,load)
                 cmd="oci__apparmor__subcmd__load"
                 ;;
+            oci__apparmor,metrics)
+                cmd="oci__apparmor__subcmd__metrics"
+                ;;
             oci__apparmor,mode)
                 cmd="oci__apparmor__subcmd__mode"
                 ;;
@@ -51,6 +54,9 @@ _oci__apparmor() {
                 ;;
             oci__apparmor,render)
                 cmd="oci__apparmor__subcmd__render"
+                ;;
+            oci__apparmor,report)
+                cmd="oci__apparmor__subcmd__report"
                 ;;
             oci__apparmor,status)
                 cmd="oci__apparmor__subcmd__status"
@@ -74,7 +80,7 @@ _oci__apparmor() {
 
     case "${cmd}" in
         oci__apparmor)
-            opts="-v -h -V --verbose --color --help --version status ps check explain denials why load unload mode gc lint render configure unconfigure new suggest learn"
+            opts="-v -h -V --verbose --color --help --version status ps check explain denials why report metrics load unload mode gc lint render configure unconfigure new suggest learn"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -331,6 +337,39 @@ _oci__apparmor() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        oci__apparmor__subcmd__metrics)
+            opts="-v -h --output --verbose --color --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --output)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         oci__apparmor__subcmd__mode)
             opts="-v -h --verbose --color --help enforce complain"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -422,6 +461,39 @@ _oci__apparmor() {
                 return 0
             fi
             case "${prev}" in
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        oci__apparmor__subcmd__report)
+            opts="-v -h --html --json --verbose --color --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --html)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
                 --color)
                     COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
                     return 0
