@@ -16,9 +16,13 @@ use crate::rule::permissions::{Permission, PermissionSet};
 use crate::text::OutsideText;
 use crate::verdict::Verdict;
 
-/// How low-level runtimes and engines name their processes before they execute the program of a
-/// container. A program of the container that takes such a name teaches nothing, which is counted.
-const RUNTIMES: [&[u8]; 5] = [b"runc:[", b"crun", b"youki", b"conmon", b"containerd-shim"];
+/// Whether a process is named as low-level runtimes name the one that becomes the container, before it
+/// executes the program of the container. A program that takes such a name teaches nothing, which is
+/// counted; so does an engine that runs in a container.
+fn is_runtime(comm: &[u8]) -> bool {
+    // libcontainer/nsenter of runc; youki's `process` crate; crun keeps its name.
+    comm.starts_with(b"runc:[") || comm.starts_with(b"youki:[") || comm == b"crun"
+}
 
 impl Learnt {
     /// What an event teaches. The rule allows exactly the access of the event.
@@ -37,7 +41,7 @@ fn of_event(event: &Event) -> Result<Learnt, Reason> {
         }
     }
     let comm = fields.comm.as_ref().map_or(&[][..], OutsideText::bytes);
-    if !event.from_program && RUNTIMES.iter().any(|name| comm.starts_with(name)) {
+    if !event.from_program && is_runtime(comm) {
         return Err(Reason::Runtime);
     }
     let info = fields.info.as_ref().map_or(&[][..], OutsideText::bytes);

@@ -12,15 +12,27 @@ use crate::suggestion::generalise;
 use crate::suggestion::{Suggestion, SuggestionOptions};
 use crate::text::OutsideText;
 
-/// How much memory the accesses of one profile may take, in bytes: more than ten thousand.
-const PROFILE_LIMIT: usize = 8 << 20;
+/// How much memory accesses may take, in bytes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct AccessLimits {
+    /// Those of one profile: more than ten thousand.
+    pub(super) of_profile: usize,
+    /// Those of all profiles together, before each is held to its share.
+    pub(super) total: usize,
+    /// What each profile may take in any case, so that a container that tries every path does not hide
+    /// what another one needs.
+    pub(super) share: usize,
+}
 
-/// How much all profiles may take together, before each is held to its share.
-const TOTAL_LIMIT: usize = 16 << 20;
-
-/// What each profile may take in any case, so that a container that tries every path does not hide
-/// what another one needs.
-const SHARE: usize = 16 << 10;
+impl Default for AccessLimits {
+    fn default() -> Self {
+        Self {
+            of_profile: 8 << 20,
+            total: 16 << 20,
+            share: 16 << 10,
+        }
+    }
+}
 
 /// How many profiles are told apart.
 const MOST_PROFILES: usize = 1000;
@@ -43,8 +55,15 @@ struct Accesses {
 #[derive(Debug, Default)]
 pub struct Collector {
     profiles: BTreeMap<OutsideText, Accesses>,
+    pub(super) limits: AccessLimits,
     size: usize,
     other_profiles: u64,
+}
+
+/// The size of all accesses, and what they may take.
+struct TotalSize<'c> {
+    size: &'c mut usize,
+    limits: AccessLimits,
 }
 
 fn count<K: Ord>(counts: &mut BTreeMap<K, u64>, key: K) {
@@ -104,12 +123,16 @@ impl Collector {
             }
             None => self.profiles.entry(profile).or_default(),
         };
+        let mut total = TotalSize {
+            size: &mut self.size,
+            limits: self.limits,
+        };
         match Learnt::of(event) {
-            Learnt::Rule(rule) => accesses.add(&mut self.size, rule, names_of(event), 1),
+            Learnt::Rule(rule) => accesses.add(&mut total, rule, names_of(event), 1),
             Learnt::Flag(flag, rule) => {
                 count(&mut accesses.flags, flag);
                 if let Some(rule) = rule {
-                    accesses.add(&mut self.size, rule, names_of(event), 1);
+                    accesses.add(&mut total, rule, names_of(event), 1);
                 }
             }
             Learnt::Nothing(reason) => {
@@ -126,7 +149,7 @@ impl Collector {
                 exec: Some(ExecTransition::Inherit),
                 owner: false,
             });
-            accesses.add(&mut self.size, rule, program.len(), 0);
+            accesses.add(&mut total, rule, program.len(), 0);
         }
     }
 
@@ -158,7 +181,7 @@ impl Collector {
 }
 
 impl Accesses {
-    fn add(&mut self, total: &mut usize, rule: PolicyRule, names: usize, events: u64) {
+    fn add(&mut self, total: &mut TotalSize, rule: PolicyRule, names: usize, events: u64) {
         let subject = rule.subject();
         if let Some((known, count)) = self.rules.get_mut(&subject) {
             known.absorb(&rule);
@@ -168,12 +191,13 @@ impl Accesses {
         // Twice: the rule, and what it is about.
         let size = ENTRY.saturating_add(names.saturating_mul(2));
         let of_profile = self.size.saturating_add(size);
-        let of_all = total.saturating_add(size);
-        if of_profile > PROFILE_LIMIT || (of_all > TOTAL_LIMIT && of_profile > SHARE) {
+        let of_all = total.size.saturating_add(size);
+        let limits = total.limits;
+        if of_profile > limits.of_profile || (of_all > limits.total && of_profile > limits.share) {
             self.left_out = self.left_out.saturating_add(events);
             return;
         }
-        (self.size, *total) = (of_profile, of_all);
+        (self.size, *total.size) = (of_profile, of_all);
         self.rules.insert(subject, (rule, events));
     }
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use crate::rule::PolicyRule;
 use crate::rule::kinds::{ExecTransition, NetworkRule};
 use crate::rule::pattern::NamePattern;
-use crate::rule::permissions::{Permission, PermissionSet};
+use crate::rule::permissions::{FilePermissions, Permission, PermissionSet};
 use crate::suggestion::paths;
 use crate::text::OutsideText;
 
@@ -123,12 +123,13 @@ pub(super) fn of(rule: &PolicyRule, profile: &[u8]) -> Option<Danger> {
             Some("the program is not confined by any profile")
         }
         PolicyRule::File(rule) => paths::danger(&rule.path, rule.permissions),
+        // With another name, other rules may allow more.
+        PolicyRule::Link(rule) => paths::danger(&rule.target, FilePermissions::ALL),
         PolicyRule::Unix(_)
         | PolicyRule::Dbus(_)
         | PolicyRule::Signal(_)
         | PolicyRule::MessageQueue(_)
-        | PolicyRule::ResourceLimit(_)
-        | PolicyRule::Link(_) => None,
+        | PolicyRule::ResourceLimit(_) => None,
     };
     reason.map(Danger)
 }

@@ -38,7 +38,9 @@ impl Group {
 
     /// The same for another pattern, unless that takes in what the names do not.
     fn widened(&self, pattern: NamePattern) -> Option<Self> {
-        let crosses = |name| paths::crosses(&pattern, name, self.rule.permissions);
+        let crosses = |name: &NamePattern| {
+            *name != pattern && paths::crosses(&pattern, name, self.rule.permissions)
+        };
         if self.names.iter().any(crosses) {
             return None;
         }

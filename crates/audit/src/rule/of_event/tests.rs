@@ -154,6 +154,10 @@ fn what_is_never_learnt() {
             "Runtime",
         ),
         (
+            r#"operation="open" profile="p" name="/a" pid=1 comm="crunch" denied_mask="w""#,
+            "/a w,",
+        ),
+        (
             r#"operation="change_hat" info="hat not found" error=-2 profile="p" name="h" pid=1 comm="c""#,
             "MissingProfile",
         ),
