@@ -47,14 +47,16 @@ fn groups(rules: &[SuggestedRule]) -> Vec<Vec<AddedLine>> {
     let mut comments = Vec::new();
     for rule in rules {
         match rule.danger {
-            Some(danger) => {
-                comments.push(comment(format!("not granted: {danger}")));
-                comments.push(comment(format!("{}{}", rule.rule, behind(rule))));
-            }
+            Some(danger) => comments.push(AddedLine {
+                rule: String::new(),
+                comment: format!("{}{}", rule.rule, behind(rule)),
+                above: format!("not granted: {danger}"),
+            }),
             None => {
                 let line = AddedLine {
                     rule: rule.rule.to_string(),
                     comment: witnesses(rule),
+                    above: String::new(),
                 };
                 if let Some(group) = groups.get_mut(kind(&rule.rule)) {
                     group.push(line);
@@ -65,13 +67,6 @@ fn groups(rules: &[SuggestedRule]) -> Vec<Vec<AddedLine>> {
     groups.push(comments);
     groups.retain(|group| !group.is_empty());
     groups
-}
-
-fn comment(comment: String) -> AddedLine {
-    AddedLine {
-        rule: String::new(),
-        comment,
-    }
 }
 
 fn behind(rule: &SuggestedRule) -> String {

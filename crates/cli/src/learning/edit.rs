@@ -22,6 +22,8 @@ pub(crate) struct AddedLine {
     pub rule: String,
     /// A comment behind it, without `#`; empty for none.
     pub comment: String,
+    /// A comment on a line of its own above it, without `#`; empty for none.
+    pub above: String,
 }
 
 /// A text with its additions.
@@ -49,7 +51,8 @@ pub(crate) fn add(text: &str, additions: &[Addition], marker: &str) -> Edited {
         };
         insertions.extend(flags(text, profile, &addition.flags));
         let known = rules(text, &scanned, index);
-        let groups = without(&addition.groups, &known);
+        let comments = comments(text.get(profile.body.clone()).unwrap_or_default());
+        let groups = without(&addition.groups, &known, &comments);
         insertions.extend(body(text, profile, &groups, marker));
     }
     insertions.sort_by_key(|(at, _)| *at);
@@ -89,11 +92,19 @@ fn blanks(rule: &str) -> String {
     Vec::from_iter(rule.split_whitespace()).join(" ")
 }
 
-/// The groups without the rules that are `known`, and without groups that have no rule left.
-fn without(groups: &[Vec<AddedLine>], known: &[String]) -> Vec<Vec<AddedLine>> {
-    let is_new = |line: &&AddedLine| {
-        let rule = blanks(line.rule.trim_end().trim_end_matches(','));
-        line.rule.is_empty() || !known.contains(&rule)
+/// The lines of a body that are only comments, without `#`.
+fn comments(body: &str) -> Vec<&str> {
+    let lines = body.lines().map(str::trim);
+    lines
+        .filter_map(|line| Some(line.strip_prefix('#')?.trim()))
+        .collect()
+}
+
+/// The groups without what the profile has already, and without groups in which nothing is left.
+fn without(groups: &[Vec<AddedLine>], known: &[String], comments: &[&str]) -> Vec<Vec<AddedLine>> {
+    let is_new = |line: &&AddedLine| match line.rule.as_str() {
+        "" => !comments.contains(&one_line(&line.comment).trim()),
+        rule => !known.contains(&blanks(rule.trim_end().trim_end_matches(','))),
     };
     let new = groups.iter().map(|group| group.iter().filter(is_new));
     let new = new.map(|group| Vec::from_iter(group.cloned()));
@@ -163,6 +174,9 @@ fn body(
             new.push('\n');
         }
         for line in group {
+            if !line.above.is_empty() {
+                new.push_str(&format!("{inner}# {}\n", one_line(&line.above)));
+            }
             new.push_str(&format!("{inner}{}\n", shown(line)));
         }
     }
@@ -213,6 +227,7 @@ mod tests {
         AddedLine {
             rule: rule.to_owned(),
             comment: String::new(),
+            above: String::new(),
         }
     }
 
@@ -239,6 +254,7 @@ mod tests {
         let commented = |rule: &str, comment: &str| AddedLine {
             rule: rule.to_owned(),
             comment: comment.to_owned(),
+            above: String::new(),
         };
         let web = Addition {
             profile: "web".to_owned(),
@@ -329,6 +345,19 @@ mod tests {
         assert_eq!(added(text, &[known]), text);
         let denied = addition("web", &[], &["/b r,", "/a r,"]);
         assert!(added(text, &[denied]).contains("  # learnt\n  /b r,\n  /a r,\n}\n"));
+        let comment = |above: &str, comment: &str| AddedLine {
+            comment: comment.to_owned(),
+            above: above.to_owned(),
+            ..line("")
+        };
+        let mut commented = addition("web", &[], &[]);
+        commented.groups = vec![vec![comment("why", "/c w,"), comment("why", "/d w,")]];
+        let once = added(text, &[commented.clone()]);
+        assert!(
+            once.contains("  # why\n  # /c w,\n  # why\n  # /d w,\n}"),
+            "{once}"
+        );
+        assert_eq!(added(&once, &[commented]), once);
         let edited = add(text, &[addition("other", &[], &["/a r,"])], "learnt");
         assert_eq!(
             (edited.text.as_str(), edited.missing),
