@@ -21,7 +21,7 @@ const STYLE: &str = include_str!("style.css");
 
 /// Nothing but the style above, which is identified by its SHA-256 (in base64).
 const POLICY: &str = "default-src 'none'; base-uri 'none'; form-action 'none'; \
-                      style-src 'sha256-I7q1/E5aZJivSJXOFbhab4/UMJske0LmPTnOPKMkr0k='";
+                      style-src 'sha256-t2yAjDVUgxc23eNE+w0Er2uuIKrpI0iAnA/FUOiGcPA='";
 
 /// The page.
 pub(crate) fn html(report: &NodeReport, assessment: &Assessment) -> String {
