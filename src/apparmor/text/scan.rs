@@ -371,7 +371,7 @@ mod tests {
         let scanned = ProfileText::scan(text);
         let at = |range: &Range<usize>| text.get(range.clone()).unwrap();
         let profiles = scanned.profiles.iter().map(|p| {
-            let flags = p.flags_end.map(|end| &text[end..end + 1]);
+            let flags = p.flags_end.map(|end| text.get(end..=end).unwrap());
             (at(&p.header).trim_end(), flags, at(&p.body).trim())
         });
         assert_eq!(
@@ -431,7 +431,7 @@ mod tests {
             for profile in &scanned.profiles {
                 let places = [&profile.header, &profile.body];
                 prop_assert!(places.iter().all(|place| text.get((*place).clone()).is_some()));
-                prop_assert!(profile.flags_end.is_none_or(|end| text[end..].starts_with(')')));
+                prop_assert!(profile.flags_end.is_none_or(|end| text.get(end..).unwrap().starts_with(')')));
             }
         }
     }
