@@ -114,10 +114,26 @@ impl<'n> LoadedPolicy<'n> {
 
     /// What it says about an access.
     pub(crate) fn ask(&self, question: &Question) -> Answer {
-        match self.answered(question) {
+        let answer = match self.answered(question) {
             Ok(answer) => answer,
-            Err(e) => Answer::Unknown(e.without_remedy()),
+            Err(e) => return Answer::Unknown(e.without_remedy()),
+        };
+        // Complain mode allows what no rule allows, and refuses what a `deny` rule refuses. A program
+        // may need the permissions at different moments, so each counts.
+        let undecided = Answer::Denied {
+            explicit: Some(false),
+        };
+        if self.loaded.mode == Mode::Complain && answer == undecided {
+            let parts = question.each_permission();
+            let mut parts = parts.iter().filter(|_| parts.len() > 1);
+            let explicit = Answer::Denied {
+                explicit: Some(true),
+            };
+            if parts.any(|part| self.answered(part).is_ok_and(|answer| answer == explicit)) {
+                return explicit;
+            }
         }
+        answer
     }
 
     fn answered(&self, question: &Question) -> Result<Answer> {
