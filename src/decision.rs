@@ -270,6 +270,13 @@ impl Decision {
             )
             .with_remedy(why.remedy()));
         }
+        if name.is_trial() {
+            return Err(Error::new(
+                Kind::Policy,
+                format!("the profile {name} is loaded only to be asked about, and is removed soon"),
+            )
+            .with_remedy("name a profile that has a source on this node"));
+        }
         let facts = facts.profiles.get(name).cloned().unwrap_or_default();
         let from = match origin {
             Origin::Annotation(key) => {

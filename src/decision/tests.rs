@@ -160,6 +160,20 @@ fn each_key_gets_its_profile_and_only_the_engines_may_not_enforce() {
     assert_eq!(node.outcome(&silent(Some("p//&q"))), "p//&q: p? q?");
 }
 
+/// It would be unconfined when the profile is removed.
+#[test]
+fn no_container_gets_a_profile_that_is_loaded_only_to_be_asked_about() {
+    let trial = "oci-apparmor.trial.12.ab";
+    for name in [trial, "oci-apparmor.trial.12.ab//child"] {
+        let node = node("").loaded(name, Mode::Enforce);
+        assert_eq!(node.outcome(&silent(Some(name))), "Policy");
+    }
+    let stack = format!("p//&{trial}");
+    let node = stocked("").loaded(trial, Mode::Enforce);
+    assert_eq!(node.outcome(&silent(Some(&stack))), "Policy");
+    assert_eq!(node.outcome(&silent(Some("p"))), "p: p?");
+}
+
 #[test]
 fn unconfined_is_what_the_engine_chose_or_is_allowed() {
     let allowed = "allow_unconfined = true";

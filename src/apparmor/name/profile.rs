@@ -23,6 +23,10 @@ const MAX: usize = 255;
 pub struct ProfileName(String);
 
 impl ProfileName {
+    /// How the names of profiles begin that are loaded only to be asked about, and then removed
+    /// (`why`, `suggest`). A process of a removed profile is unconfined, so no container may have one.
+    pub const TRIAL: &str = "oci-apparmor.trial.";
+
     /// Checks a name.
     ///
     /// # Errors
@@ -55,6 +59,12 @@ impl ProfileName {
     #[must_use]
     pub fn root(&self) -> Self {
         Self(self.0.split("//").next().unwrap_or_default().to_owned())
+    }
+
+    /// Whether it is loaded only to be asked about; see [`Self::TRIAL`].
+    #[must_use]
+    pub fn is_trial(&self) -> bool {
+        self.0.starts_with(Self::TRIAL)
     }
 
     /// The names of the profiles that it is a child of, top-level first, and its own name.

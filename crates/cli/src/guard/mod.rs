@@ -16,7 +16,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use oci_apparmor::apparmor::kernel::Kernel;
 use oci_apparmor::apparmor::name::ProfileName;
 use oci_apparmor::child;
-use oci_apparmor::containers::learning;
+use oci_apparmor::containers::{in_use, learning};
 use oci_apparmor::error::{Error, Kind, Result, foreign, reason};
 use oci_apparmor::node::Node;
 use oci_apparmor::profiles::Store;
@@ -258,9 +258,22 @@ fn enforce(name: &ProfileName) -> Result<()> {
 fn remove(name: &ProfileName) -> Result<()> {
     let kernel = Kernel::default();
     match kernel.loaded(name)? {
-        Some(_) => kernel.remove(name),
+        Some(_) => remove_unused(&kernel, name),
         None => Ok(()),
     }
+}
+
+/// Removes a profile from the kernel that no process should have. One that a process has stays: if it
+/// was removed, the process would be unconfined.
+///
+/// # Errors
+/// If a process has it, and those of the kernel.
+pub(crate) fn remove_unused(kernel: &Kernel, name: &ProfileName) -> Result<()> {
+    if in_use::by(name)?.is_empty() {
+        return kernel.remove(name);
+    }
+    let why = format!("the profile {name} is in use, and stays loaded");
+    Err(Error::new(Kind::Policy, why).with_remedy("run: oci-apparmor status"))
 }
 
 #[cfg(test)]

@@ -1,10 +1,10 @@
 //! A profile that is loaded under another name, only to be asked: what would this text allow?
 
 use std::collections::BTreeSet;
+use std::hash::{BuildHasher, RandomState};
 use std::process;
-use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::guard::{Guard, Restore};
+use crate::guard::{Guard, Restore, remove_unused};
 use crate::policy::access::LoadedPolicy;
 use oci_apparmor::apparmor::blob::{self, Declared};
 use oci_apparmor::apparmor::kernel::Kernel;
@@ -12,10 +12,6 @@ use oci_apparmor::apparmor::name::ProfileName;
 use oci_apparmor::apparmor::parser::Parser;
 use oci_apparmor::error::{Error, Kind, Result};
 use oci_apparmor::node::Node;
-
-/// How the name of such a profile begins. The number of the process that loaded it follows, so that
-/// what a killed process left can be found.
-const PREFIX: &str = "oci-apparmor.trial.";
 
 /// A profile under a throw-away name, which is removed at the end. It attaches to no program, so no
 /// process has it, and its removal leaves nothing unconfined.
@@ -57,9 +53,11 @@ impl<'n> Trial<'n> {
         text: &[u8],
         mut rename: impl FnMut(&str, &ProfileName) -> Option<String>,
     ) -> Result<Self> {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let loaded = ProfileName::parse(&format!("{PREFIX}{}.{count}", process::id()))?;
+        // By the number of this process, what it leaves when it is killed can be found. The random
+        // number cannot be guessed, so no container can name the profile as its own.
+        let id = process::id();
+        let random = RandomState::new().hash_one(id);
+        let loaded = ProfileName::parse(&format!("{}{id}.{random:x}", ProfileName::TRIAL))?;
         let settings = &node.settings;
         let configured = settings.parser.as_ref().map(|parser| parser.as_path());
         let parser = Parser::find(configured, settings.parser_limits())?;
@@ -107,7 +105,7 @@ impl<'n> Trial<'n> {
 /// Removes what is left of earlier trials, if both the process and its guard were killed.
 pub(crate) fn remove_left(kernel: &Kernel) {
     let left = |name: &str| {
-        let number = name.strip_prefix(PREFIX)?.split('.').next()?;
+        let number = name.strip_prefix(ProfileName::TRIAL)?.split('.').next()?;
         let pid: u32 = number.parse().ok()?;
         let path = format!("/proc/{pid}");
         (!std::path::Path::new(&path).exists()).then(|| ProfileName::parse(name).ok())?
@@ -117,7 +115,7 @@ pub(crate) fn remove_left(kernel: &Kernel) {
         Err(_) => return,
     };
     for name in names.iter().filter_map(|name| left(name)) {
-        if let Err(e) = kernel.remove(&name) {
+        if let Err(e) = remove_unused(kernel, &name) {
             log::warn!("{name} is still loaded, from a trial that was killed: {e}");
         }
     }
