@@ -9,19 +9,37 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use crate::apparmor::kernel::Kernel;
 use crate::apparmor::loaded::Mode;
 use crate::apparmor::name::ProfileName;
 use crate::containers::{attr, procfs};
-use crate::error::{Error, Result};
-use crate::profiles::Store;
+use crate::error::{Error, Kind, Result};
+use crate::fs::digest;
+use crate::profiles::lock::LockFile;
+use crate::profiles::{Lock, Store};
 
 /// What the last part of such a name begins with.
 const NULL: &str = "//null-";
 
 /// How often the list is read: processes may execute further programs meanwhile.
 const ROUNDS: usize = 5;
+
+/// Held while a profile is in complain mode for some time. Of two commands, the first one that ends
+/// would end complain mode for the other one, too.
+///
+/// # Errors
+/// [`Kind::Policy`] if another process holds it.
+pub fn lock(name: &ProfileName) -> Result<Lock> {
+    let name = name.root();
+    let file = format!("{}-learn", digest::short(name.as_str()));
+    let lock = LockFile::named(&file, Duration::ZERO)?.try_exclusive()?;
+    lock.ok_or_else(|| {
+        let why = format!("another command learns {name} at this moment");
+        Error::new(Kind::Policy, why).with_remedy("wait until it ends, and run this command again")
+    })
+}
 
 /// What was done with the profiles that the kernel created.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -154,6 +154,15 @@ fn a_killed_learn_leaves_no_process_unconfined() {
         .unwrap();
     let mut learn = Learning(learn);
     wait_for(|| loaded("learnt").is_some_and(|line| line == "learnt (complain)"));
+    // Of two, the first one that ends would end complain mode for both.
+    let second = run(CLI, ["learn", "learnt", "--for", "1s"]);
+    assert_eq!(second.code, 5, "{second:?}");
+    assert!(
+        second
+            .err
+            .contains("another command learns learnt at this moment"),
+        "{second:?}"
+    );
     // What the node would have after a crash.
     let check = run(CLI, ["check"]).out;
     assert!(

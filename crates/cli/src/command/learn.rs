@@ -188,6 +188,8 @@ fn write_source(name: &ProfileName, node: &Node, output: Output) -> Result<()> {
 
 /// Begins complain mode. `None` if the profile complains anyway: it is left as it is.
 fn complain(store: &Store<'_>, name: &ProfileName, output: Output) -> Result<Option<Guard>> {
+    // The guard takes it again, and holds it.
+    drop(learning::lock(name)?);
     let (loaded, _) = store.load(name, Reload::Always)?;
     if loaded.mode == Mode::Complain {
         output.note(format!(

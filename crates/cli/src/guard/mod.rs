@@ -19,7 +19,7 @@ use oci_apparmor::child;
 use oci_apparmor::containers::{in_use, learning};
 use oci_apparmor::error::{Error, Kind, Result, foreign, reason};
 use oci_apparmor::node::Node;
-use oci_apparmor::profiles::Store;
+use oci_apparmor::profiles::{Lock, Store};
 
 use audit_parameter::NoQuiet;
 pub(crate) use audit_parameter::left_behind;
@@ -212,12 +212,8 @@ pub(crate) fn serve(restore: &Restore) -> Result<u8> {
     // What ends the parent must not end this process: a signal to the group or the terminal.
     let _ = nix::unistd::setsid();
     let _ = SigSet::all().thread_block();
-    let held = match restore {
-        Restore::AuditParameter => NoQuiet::set(&Kernel::default()).map(Some),
-        Restore::EnforceAgain(_) | Restore::RemoveProfile(_) => Ok(None),
-    };
-    let held = match held {
-        Ok(held) => held,
+    let undo = match Undo::prepare(restore) {
+        Ok(undo) => undo,
         Err(e) => return Ok(report(&e)),
     };
     let mut output = io::stdout();
@@ -225,15 +221,35 @@ pub(crate) fn serve(restore: &Restore) -> Result<u8> {
         .write_all(READY.as_bytes())
         .and_then(|()| output.flush());
     let _ = io::copy(&mut io::stdin(), &mut io::sink());
-    let done = match restore {
-        Restore::AuditParameter => held.map_or(Ok(()), NoQuiet::put_back),
-        Restore::EnforceAgain(name) => enforce(name),
-        Restore::RemoveProfile(name) => remove(name),
-    };
-    Ok(match done {
+    Ok(match undo.run() {
         Ok(()) => 0,
         Err(e) => report(&e),
     })
+}
+
+/// What the child does at the end, and what it holds until then.
+enum Undo {
+    PutBack(NoQuiet),
+    Enforce(ProfileName, Lock),
+    Remove(ProfileName),
+}
+
+impl Undo {
+    fn prepare(restore: &Restore) -> Result<Self> {
+        Ok(match restore {
+            Restore::AuditParameter => Self::PutBack(NoQuiet::set(&Kernel::default())?),
+            Restore::EnforceAgain(name) => Self::Enforce(name.clone(), learning::lock(name)?),
+            Restore::RemoveProfile(name) => Self::Remove(name.clone()),
+        })
+    }
+
+    fn run(self) -> Result<()> {
+        match self {
+            Self::PutBack(held) => held.put_back(),
+            Self::Enforce(name, _lock) => enforce(&name),
+            Self::Remove(name) => remove(&name),
+        }
+    }
 }
 
 fn report(e: &Error) -> u8 {
