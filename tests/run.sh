@@ -75,7 +75,7 @@ lanes() { # name…
 scripts() {
     find . \( -name target -o -name .git -o -name artifacts \) -prune -o -type f \
         -exec grep -lE -m 1 '^#!/bin/(ba)?sh' {} + | LC_ALL=C sort >"$logs/scripts"
-    [ -s "$logs/scripts" ] && xargs -d '\n' shellcheck -S warning <"$logs/scripts"
+    [ -s "$logs/scripts" ] && xargs -d '\n' shellcheck -x -S warning <"$logs/scripts"
 }
 
 # The programs and all tests, of every package. `--workspace` stands in each call of cargo: without
