@@ -27,6 +27,9 @@ cp usr/bin/date opt/tool
 
 cp -r "$from/etc/nginx" /etc/passwd /etc/group /etc/nsswitch.conf etc
 echo 'daemon off;' >>etc/nginx/nginx.conf
+# The package makes this link when it is installed.
+mkdir -p etc/nginx/sites-enabled
+ln -sf ../sites-available/default etc/nginx/sites-enabled/default
 echo 'it works' >var/www/html/index.html
 # What no container should read.
 echo 'root:secret' >etc/shadow
