@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::{ArgGroup, Args, ValueHint};
 use serde::Serialize;
 
+use crate::log::recorded;
 use crate::policy::bits;
 use crate::policy::canaries::AllowedCanary;
 use crate::policy::explanation::{
@@ -15,7 +16,6 @@ use crate::policy::explanation::{
 use crate::policy::numbers;
 use crate::policy::question::{MountCall, Question};
 use crate::policy::trial::Trial;
-use crate::report::containers;
 use crate::report::output::Output;
 use oci_apparmor::apparmor::name::Label;
 use oci_apparmor::error::{Error, Kind, Result, quoted};
@@ -50,8 +50,8 @@ Examples:
   oci-apparmor why --profile web --signal term --peer runc --access receive"
 )]
 pub(crate) struct WhyArguments {
-    /// A container that was made through the wrapper: its id, the start of it, or its name
-    #[arg(long, value_name = "ID")]
+    /// A container that was made through the wrapper: its id, the beginning of a long one, or its name
+    #[arg(long, value_name = "ID|NAME")]
     container: Option<String>,
     /// A loaded profile, a child (web//child), or a stack (web//&base)
     #[arg(long, value_name = "NAME")]
@@ -222,7 +222,7 @@ impl WhyArguments {
         if let Some(name) = &self.profile {
             return Label::parse(name);
         }
-        let record = containers::named(self.container.as_deref().unwrap_or_default())?;
+        let record = recorded(self.container.as_deref().unwrap_or_default())?;
         record.label.clone().ok_or_else(|| {
             Error::new(
                 Kind::NotFound,
