@@ -314,6 +314,12 @@ impl WhyArguments {
         let mut parts = socket.split(',').map(str::trim);
         let mut part = || parts.next().unwrap_or_default();
         let (family, kind, protocol) = (part(), part(), part());
+        if kind.is_empty() {
+            let why = format!("{} is not a family and a type", quoted(socket));
+            return Err(
+                Error::new(Kind::Usage, why).with_remedy("write both: --network inet,stream")
+            );
+        }
         Ok(Question::Network {
             family: known("socket family", family, numbers::family(family))?,
             kind: known("socket type", kind, numbers::socket_type(kind))?,

@@ -37,7 +37,13 @@ impl KnownContainer {
     /// # Errors
     /// If its `config.json` cannot be read.
     pub(crate) fn in_bundle(bundle: &Path) -> Result<Self> {
-        Self::read(&bundle.join("config.json"), bundle)
+        let configuration = bundle.join("config.json");
+        if !configuration.exists() {
+            let why = format!("{} is no bundle: it has no config.json", bundle.display());
+            return Err(Error::new(Kind::NotFound, why)
+                .with_remedy("name the directory of a bundle, or a container: --container ID"));
+        }
+        Self::read(&configuration, bundle)
     }
 
     /// Finds a container by its id, by the beginning of it, or by its name if it has a record.

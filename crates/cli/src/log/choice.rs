@@ -111,7 +111,10 @@ fn named(
         }
         SourceKind::Stdin => Box::new(FileReader::stdin()?),
         SourceKind::File(path) => {
-            let mut reader = FileReader::open(path, follow)?;
+            let mut reader = FileReader::open(path, follow).map_err(|e| {
+                e.of(Kind::NotFound)
+                    .with_remedy("name a file, or one of: auto, netlink, audit-log, kmsg, journal")
+            })?;
             if skip {
                 reader.skip()?;
             }

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{self, PipeReader, Read};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -72,19 +73,28 @@ impl JournalReader {
         // What journald itself says: how much it missed.
         let matches = ["_TRANSPORT=kernel", "_TRANSPORT=audit", "_TRANSPORT=driver"];
         arguments.extend(matches.map(str::to_owned));
-        let (child, output, messages) = start(&program, &arguments)?;
-        Ok(Self {
+        let complete_since = match follow && since.is_none() {
+            true => Some(SystemTime::now()),
+            false => begin,
+        };
+        let started = start(&program, &arguments)?;
+        Ok(Self::of(started, follow, complete_since))
+    }
+
+    fn of(
+        (child, output, messages): Started,
+        follow: bool,
+        complete_since: Option<SystemTime>,
+    ) -> Self {
+        Self {
             child,
             messages,
             lines: LineReader::new(Polled(output), MAX_RECORD),
             heard: Instant::now(),
             follow,
             twice: Transports::default(),
-            complete_since: match follow && since.is_none() {
-                true => Some(SystemTime::now()),
-                false => begin,
-            },
-        })
+            complete_since,
+        }
     }
 
     /// What to do with one record.
@@ -193,6 +203,8 @@ fn start(program: &Path, arguments: &[String]) -> Result<Started> {
     command
         .args(["--quiet", "--no-pager"])
         .args(arguments)
+        // A signal from the terminal ends this program, which then reads what is left.
+        .process_group(0)
         .env_clear()
         .env("LC_ALL", "C")
         .current_dir("/")
@@ -264,4 +276,37 @@ fn oldest(program: &Path, matches: &[&str]) -> Option<JournalRecord> {
     let _ = child.kill();
     let _ = child.wait();
     record?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_journalctl_that_does_not_follow_may_end() {
+        let end = |program: &str, follow: bool| {
+            let started = start(Path::new(program), &[]).unwrap();
+            let mut reader = JournalReader::of(started, follow, None);
+            loop {
+                match reader.read(&mut Gaps::default()) {
+                    Ok(Reading::End) => return String::new(),
+                    Ok(_) => thread::sleep(Duration::from_millis(5)),
+                    Err(e) => return e.without_remedy(),
+                }
+            }
+        };
+        assert_eq!(end("/bin/true", false), "");
+        for (program, follow, status) in [
+            ("/bin/true", true, 0),
+            ("/bin/false", true, 1),
+            ("/bin/false", false, 1),
+        ] {
+            assert_eq!(
+                end(program, follow),
+                format!(
+                    "cannot read the journal with journalctl: it ended with exit status: {status}"
+                )
+            );
+        }
+    }
 }
