@@ -100,13 +100,13 @@ fn named(
             return Ok(());
         }
         SourceKind::Kmsg => {
-            without_audit(("the kernel's log", None), options, status, chosen);
+            without_audit("the kernel's log", || None, options, status, chosen);
             Box::new(KmsgReader::open(follow, skip)?)
         }
         SourceKind::Journal => {
             let reader = JournalReader::open(since, follow)?;
-            let heard_since = journal::hears_audit_since();
-            without_audit(("the journal", heard_since), options, status, chosen);
+            let heard_since = journal::hears_audit_since;
+            without_audit("the journal", heard_since, options, status, chosen);
             Box::new(reader)
         }
         SourceKind::Stdin => Box::new(FileReader::stdin()?),
@@ -182,33 +182,34 @@ fn best_log(options: &LogOptions, status: Option<AuditStatus>, chosen: &mut Chos
     Err(last.unwrap_or_else(|| Error::new(Kind::NotFound, "there is no log")))
 }
 
-/// Notes that auditd gets, or got, the records instead of a log, which may get them itself since some
-/// time.
+/// Notes that auditd gets, or got, the records instead of a log, unless the log gets them itself since
+/// some time.
 fn without_audit(
-    (log, heard_since): (&str, Option<SystemTime>),
+    log: &str,
+    heard_since: impl Fn() -> Option<SystemTime>,
     options: &LogOptions,
     status: Option<AuditStatus>,
     chosen: &mut Chosen,
 ) {
     const REMEDY: &str = "run: oci-apparmor denials --source audit-log";
     let coverage = &mut chosen.coverage;
-    if has_daemon(status) && heard_since.is_none() {
-        coverage.is_silent = true;
-        let advice = format!("auditd runs, so {log} has no denials; {REMEDY}");
-        coverage.advice.push(advice);
-        return;
-    }
     if has_daemon(status) {
+        if heard_since().is_none() {
+            coverage.is_silent = true;
+            let advice = format!("auditd runs, so {log} has no denials; {REMEDY}");
+            coverage.advice.push(advice);
+        }
         return;
     }
-    let written = audit_log::path()
-        .metadata()
-        .and_then(|meta| meta.modified());
+    if options.follow && options.since.is_none() {
+        return;
+    }
+    let log = audit_log::path().metadata();
+    let written = log.and_then(|meta| meta.modified());
     let wanted = options.since.max(boot());
     if let Ok(written) = written
-        && (!options.follow || options.since.is_some())
         && wanted.is_some_and(|wanted| written > wanted)
-        && heard_since.is_none_or(|heard| heard > written)
+        && heard_since().is_none_or(|heard| heard > written)
     {
         coverage.elsewhere_until = Some(written);
         let advice = format!("auditd ran since boot, and has the denials of that time; {REMEDY}");
