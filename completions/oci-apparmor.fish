@@ -90,7 +90,7 @@ complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand denials" -l js
 complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand denials" -l show-denies -d 'Follow, and let the kernel log what explicit deny rules refuse, on the whole node, until the end of this command'
 complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand denials" -s v -l verbose -d 'Report what is being done, on standard error'
 complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand denials" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand why" -l container -d 'A container that was made through the wrapper: its id, the start of it, or its name' -r
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand why" -l container -d 'A container that was made through the wrapper: its id, the beginning of a long one, or its name' -r
 complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand why" -l profile -d 'A loaded profile, a child (web//child), or a stack (web//&base)' -r
 complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand why" -l source -d 'Ask about the profile in this file, instead of the loaded one' -r -F
 complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand why" -l path -d 'A file, as a process under the profile sees it; that of a directory ends with /' -r
@@ -193,7 +193,7 @@ complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand unconfigure" -
 complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand unconfigure" -l before-uninstall -d 'Exit with 75 if an engine must be restarted before the wrapper can be removed; for install.sh'
 complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand unconfigure" -s v -l verbose -d 'Report what is being done, on standard error'
 complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand unconfigure" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand new" -l container -d 'The id of a container that exists, or the beginning of it' -r
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand new" -l container -d 'A container that exists: its id, the beginning of it, or its name if it was made through the wrapper' -r
 complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand new" -l bundle -d 'The bundle of a container: a directory with a config.json' -r -f -a "(__fish_complete_directories)"
 complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand new" -l image-like -d 'Add what a well-known kind of program needs' -r -f -a "nginx\t'A web server or proxy: its configuration, pages, caches and logs'
 redis\t'A Redis server: its data, configuration and socket'

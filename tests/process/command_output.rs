@@ -203,6 +203,34 @@ fn check_says_what_is_missing() {
 }
 
 #[test]
+fn check_finds_what_killed_commands_left() {
+    let Some(node) = sound() else { return };
+    let manifest = "apiVersion: security-profiles-operator.x-k8s.io/v1\nkind: AppArmorProfile\n\
+                    metadata:\n  name: learnt\nspec:\n  abstract:\n    filesystem:\n      \
+                    readOnlyPaths: [/etc/hosts]\n";
+    node.write("/etc/oci-apparmor/profiles/learnt.yaml", manifest);
+    let remedies = || -> Vec<String> {
+        let all = findings(&node, &[], 0).into_iter();
+        let warnings = all.filter(|f| f["part"] == "profiles" && f["status"] == "warning");
+        warnings
+            .map(|f| f["remedy"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    assert_eq!(remedies(), [""; 0]);
+    node.write("/etc/apparmor.d/force-complain/learnt", "");
+    // No process has such a number (`PID_MAX_LIMIT`, include/linux/threads.h); process 1 exists.
+    node.load("oci-apparmor.trial.4194304.ab", "enforce");
+    node.load("oci-apparmor.trial.1.ab", "enforce");
+    assert_eq!(
+        remedies(),
+        [
+            "to end that, run: oci-apparmor mode learnt enforce",
+            "run: oci-apparmor unload oci-apparmor.trial.4194304.ab",
+        ]
+    );
+}
+
+#[test]
 fn check_judges_a_configuration_before_it_is_in_force() {
     let Some(node) = sound() else { return };
     node.write("/run/new.toml", "allow = ['[']\n");

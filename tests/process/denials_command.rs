@@ -203,8 +203,13 @@ fn only_what_is_wanted() {
         ),
         (
             &["--source", "./none"],
-            8,
-            "cannot read ./none: it does not exist",
+            3,
+            "cannot read ./none: it does not exist; name a file, or one of: auto, netlink,",
+        ),
+        (
+            &["/run"],
+            3,
+            "cannot read /run: is a directory; name a file",
         ),
     ] {
         let outcome = denials(&node, words, b"");

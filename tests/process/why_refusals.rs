@@ -65,6 +65,7 @@ fn what_cannot_be_asked_about_is_refused() {
             &["--path", "/x", "--access", "rq"],
             "\"rq\" is not a permission",
         ),
+        (&["--network", "inet"], "write both: --network inet,stream"),
         (&["--network", "inet,web"], "\"web\" is not a socket type"),
         (&["--network", "ip,stream"], "\"ip\" is not a socket family"),
         (

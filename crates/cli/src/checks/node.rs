@@ -1,15 +1,19 @@
 //! What `check` says of the node itself: kernel, parser, profiles, runtimes and directories.
 
+use std::path::Path;
+
 use crate::checks::finding::Finding;
 use crate::guard;
+use crate::policy::trial;
 use crate::report::remedies::ROOT_ONLY;
 use oci_apparmor::apparmor::blob;
 use oci_apparmor::apparmor::kernel::{AuditMode, Enforcement, Kernel, may_load};
+use oci_apparmor::apparmor::name::ProfileName;
 use oci_apparmor::apparmor::parser::Parser;
 use oci_apparmor::error::{Kind, foreign};
 use oci_apparmor::fs::{own, run, trusted};
 use oci_apparmor::profiles::Source;
-use oci_apparmor::profiles::source::listing;
+use oci_apparmor::profiles::source::{forced_to_complain, listing};
 use oci_apparmor::runtime::{advisories, locate};
 use oci_apparmor::settings::{RuntimeKind, RuntimeSettings, Settings};
 
@@ -116,7 +120,10 @@ pub(crate) fn sources(settings: &Settings, kernel: &Kernel) -> Vec<Finding> {
     }
     let listing = listing::sources(settings);
     // Also what `learn` leaves, if the node stops meanwhile.
-    let forced = |l: &&listing::Listed| l.source.complain && !l.source.is_manifest();
+    let is_linked = |name: &ProfileName| forced_to_complain(Path::new(&name.file_name()));
+    // A manifest can say so itself.
+    let forced =
+        |l: &&listing::Listed| l.source.complain && (!l.source.is_manifest() || is_linked(&l.name));
     for listed in listing.profiles.iter().filter(forced) {
         let name = &listed.name;
         found.push(Finding::warning(
@@ -125,6 +132,13 @@ pub(crate) fn sources(settings: &Settings, kernel: &Kernel) -> Vec<Finding> {
                 "this node has set {name} to complain mode: containers under it are not confined"
             ),
             format!("to end that, run: oci-apparmor mode {name} enforce"),
+        ));
+    }
+    for name in trial::left_behind(kernel) {
+        found.push(Finding::warning(
+            "profiles",
+            format!("{name} was loaded only to be asked about, and left by a killed command"),
+            format!("run: oci-apparmor unload {name}"),
         ));
     }
     for (path, e) in listing.unusable {

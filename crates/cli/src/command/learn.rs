@@ -100,6 +100,13 @@ pub(crate) fn run(arguments: &LearnArguments, output: Output) -> Result<u8> {
     if let Some(off) = store.unavailable() {
         return Err(off);
     }
+    if let Ok(other) = command_line::profile(&arguments.command)
+        && other.root() != name
+    {
+        output.note(format!(
+            "warning: the command names the profile {other}, so {name} may learn nothing of it"
+        ));
+    }
     let signals = ForwardedSignals::catch()?;
     let mut log = EventLog::open(&LogOptions {
         sources: vec![SourceKind::named(&arguments.source)],
@@ -116,8 +123,15 @@ pub(crate) fn run(arguments: &LearnArguments, output: Output) -> Result<u8> {
     let known = Trial::load(&node, known.as_bytes(), &name)?;
     let mut events = ProfileEvents::new(&name, Some(&known));
     let begun = std::time::SystemTime::now();
-    let code = watch(arguments, &signals, &mut log, &mut events, output)?;
-    drain(&mut log, &mut events)?;
+    let watched = watch(arguments, &signals, &mut log, &mut events, output)
+        .and_then(|code| drain(&mut log, &mut events).map(|()| code));
+    let code = match watched {
+        Ok(code) => code,
+        Err(e) => {
+            enforce(&store, &name, guard, output)?;
+            return Err(e);
+        }
+    };
     let evidence = Evidence {
         events,
         gaps: log.gaps(),

@@ -44,8 +44,9 @@ Examples:
 pub(crate) struct NewArguments {
     /// The name of the new profile
     name: String,
-    /// The id of a container that exists, or the beginning of it
-    #[arg(long, value_name = "ID")]
+    /// A container that exists: its id, the beginning of it, or its name if it was made through the
+    /// wrapper
+    #[arg(long, value_name = "ID|NAME")]
     container: Option<String>,
     /// The bundle of a container: a directory with a config.json
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, conflicts_with = "container")]

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::{ArgGroup, Args, ValueHint};
 use serde::Serialize;
 
+use crate::log::recorded;
 use crate::policy::bits;
 use crate::policy::canaries::AllowedCanary;
 use crate::policy::explanation::{
@@ -15,7 +16,6 @@ use crate::policy::explanation::{
 use crate::policy::numbers;
 use crate::policy::question::{MountCall, Question};
 use crate::policy::trial::Trial;
-use crate::report::containers;
 use crate::report::output::Output;
 use oci_apparmor::apparmor::name::Label;
 use oci_apparmor::error::{Error, Kind, Result, quoted};
@@ -50,8 +50,8 @@ Examples:
   oci-apparmor why --profile web --signal term --peer runc --access receive"
 )]
 pub(crate) struct WhyArguments {
-    /// A container that was made through the wrapper: its id, the start of it, or its name
-    #[arg(long, value_name = "ID")]
+    /// A container that was made through the wrapper: its id, the beginning of a long one, or its name
+    #[arg(long, value_name = "ID|NAME")]
     container: Option<String>,
     /// A loaded profile, a child (web//child), or a stack (web//&base)
     #[arg(long, value_name = "NAME")]
@@ -222,7 +222,7 @@ impl WhyArguments {
         if let Some(name) = &self.profile {
             return Label::parse(name);
         }
-        let record = containers::named(self.container.as_deref().unwrap_or_default())?;
+        let record = recorded(self.container.as_deref().unwrap_or_default())?;
         record.label.clone().ok_or_else(|| {
             Error::new(
                 Kind::NotFound,
@@ -314,6 +314,12 @@ impl WhyArguments {
         let mut parts = socket.split(',').map(str::trim);
         let mut part = || parts.next().unwrap_or_default();
         let (family, kind, protocol) = (part(), part(), part());
+        if kind.is_empty() {
+            let why = format!("{} is not a family and a type", quoted(socket));
+            return Err(
+                Error::new(Kind::Usage, why).with_remedy("write both: --network inet,stream")
+            );
+        }
         Ok(Question::Network {
             family: known("socket family", family, numbers::family(family))?,
             kind: known("socket type", kind, numbers::socket_type(kind))?,

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::learning::rootfs::RootDirectory;
 use crate::learning::starting_profile::{ContainerSpec, Observed, Point, SpecMount};
+use crate::log::recorded;
 use oci_apparmor::bundle::files::BundleFile;
 use oci_apparmor::containers::record::ContainerKey;
 use oci_apparmor::containers::{records, runtime_state};
@@ -36,10 +37,16 @@ impl KnownContainer {
     /// # Errors
     /// If its `config.json` cannot be read.
     pub(crate) fn in_bundle(bundle: &Path) -> Result<Self> {
-        Self::read(&bundle.join("config.json"), bundle)
+        let configuration = bundle.join("config.json");
+        if !configuration.exists() {
+            let why = format!("{} is no bundle: it has no config.json", bundle.display());
+            return Err(Error::new(Kind::NotFound, why)
+                .with_remedy("name the directory of a bundle, or a container: --container ID"));
+        }
+        Self::read(&configuration, bundle)
     }
 
-    /// Finds a container by its id, or by the beginning of it.
+    /// Finds a container by its id, by the beginning of it, or by its name if it has a record.
     ///
     /// # Errors
     /// [`Kind::NotFound`] if there is none, [`Kind::Usage`] if there are several, and the errors of
@@ -83,14 +90,18 @@ impl KnownContainer {
             }
             None => found.into_values().next(),
         };
-        let (configuration, bundle) = one.ok_or_else(|| {
-            Error::new(
+        if let Some((configuration, bundle)) = one {
+            return Self::read(&configuration, &bundle);
+        }
+        match recorded(id) {
+            Ok(record) => Self::in_bundle(&record.bundle),
+            Err(e) if e.kind() == Kind::NotFound => Err(Error::new(
                 Kind::NotFound,
                 format!("no runtime has a container with the id {}", quoted(id)),
             )
-            .with_remedy("start it, and give its id as the engine prints it, not its name")
-        })?;
-        Self::read(&configuration, &bundle)
+            .with_remedy("start it, and give its id as the engine prints it, not its name")),
+            Err(e) => Err(e),
+        }
     }
 
     fn read(configuration: &Path, bundle: &Path) -> Result<Self> {

@@ -6,71 +6,121 @@ use oci_apparmor_audit::rule::kinds::{ExecTransition, FileRule, NetworkRule};
 use oci_apparmor_audit::rule::permissions::FilePermissions;
 use oci_apparmor_manifest::{Additions, is_path};
 
-/// What a manifest can express of a draft, and the rules that it cannot.
-pub(crate) fn additions(draft: &Draft) -> (Additions, Vec<String>) {
-    let mut additions = Additions::default();
-    let mut inexpressible = Vec::new();
-    for (_, rule) in draft.rules().filter(|(_, rule)| rule.danger.is_none()) {
-        let expressed = match &rule.rule {
-            PolicyRule::File(file) => add_file(&mut additions, file),
-            PolicyRule::Capability(name) => {
-                additions.capabilities.push(name.as_str().to_owned());
-                true
-            }
-            PolicyRule::Network(network) => add_network(&mut additions, network),
-            _ => false,
-        };
-        if !expressed {
-            inexpressible.push(rule.rule.to_string());
-        }
-    }
-    (additions, inexpressible)
+/// A draft as a manifest can express it.
+#[derive(Debug, Default)]
+pub(crate) struct Expressed {
+    /// What is added to its lists.
+    pub(crate) additions: Additions,
+    /// The rules that it has no list for.
+    pub(crate) inexpressible: Vec<String>,
+    /// The rules that allow more in a manifest: `RULE becomes RULE`.
+    pub(crate) broader: Vec<String>,
 }
 
-fn add_file(additions: &mut Additions, rule: &FileRule) -> bool {
+/// What a manifest can express of a draft.
+pub(crate) fn express(draft: &Draft) -> Expressed {
+    let mut expressed = Expressed::default();
+    let rules = || draft.rules().filter(|(_, rule)| rule.danger.is_none());
+    for (_, rule) in rules() {
+        let additions = &mut expressed.additions;
+        let granted = match &rule.rule {
+            PolicyRule::File(file) => add_file(additions, file),
+            PolicyRule::Capability(name) => {
+                additions.capabilities.push(name.as_str().to_owned());
+                Some(None)
+            }
+            PolicyRule::Network(network) => {
+                let is_other = |other: &PolicyRule| match other {
+                    PolicyRule::Network(other) => {
+                        matches!(other.family.as_str(), "inet" | "inet6")
+                            && other.family != network.family
+                            && other.socket_type == network.socket_type
+                    }
+                    _ => false,
+                };
+                let both = rules().any(|(_, rule)| is_other(&rule.rule));
+                add_network(additions, network)
+                    .map(|field| (!both).then(|| format!("network {field},")))
+            }
+            _ => None,
+        };
+        match granted {
+            None => expressed.inexpressible.push(rule.rule.to_string()),
+            Some(None) => {}
+            Some(Some(broader)) => {
+                let text = format!("{} becomes {broader}", rule.rule);
+                expressed.broader.push(text);
+            }
+        }
+    }
+    expressed
+}
+
+/// What the rule becomes in the profile of the manifest, if it allows more there. `None`: there is no
+/// list for it.
+fn add_file(additions: &mut Additions, rule: &FileRule) -> Option<Option<String>> {
     // A manifest has no escapes; blanks need no quotes there.
     let path = rule.path.to_string();
     let path = path.trim_matches('"').to_owned();
     let inherits = rule.exec.is_none_or(|exec| exec == ExecTransition::Inherit);
     if path.contains('\\') || !is_path(&path) || !inherits {
-        return false;
+        return None;
     }
-    let writing = [
-        FilePermissions::WRITE,
-        FilePermissions::APPEND,
-        FilePermissions::LOCK,
-        FilePermissions::LINK,
-    ];
-    let writes = writing.iter().any(|one| rule.permissions.has(*one));
+    let writing = FilePermissions::WRITE
+        .and(FilePermissions::LOCK)
+        .and(FilePermissions::LINK);
+    let writes =
+        rule.permissions.has_any(writing) || rule.permissions.has_any(FilePermissions::APPEND);
     let maps = rule.permissions.has(FilePermissions::MAP);
     let mut reads = rule.permissions.has(FilePermissions::READ);
+    let mut granted = FilePermissions::NONE;
+    // As the manifest is rendered.
     if rule.exec.is_some() {
         additions.executables.push(path.clone());
+        granted = granted.and(FilePermissions::READ);
         reads = false;
     }
     if maps {
         additions.libraries.push(path.clone());
+        granted = granted.and(FilePermissions::MAP).and(FilePermissions::READ);
         reads = false;
     }
     match (writes, reads) {
-        (true, _) => additions.read_write.push(path),
-        (false, true) => additions.read_only.push(path),
+        (true, _) => {
+            additions.read_write.push(path.clone());
+            granted = granted.and(writing).and(FilePermissions::READ);
+        }
+        (false, true) => {
+            additions.read_only.push(path.clone());
+            granted = granted.and(FilePermissions::READ);
+        }
         (false, false) => {}
     }
-    true
+    let is_broader = rule.owner || !rule.permissions.has(granted);
+    Some(is_broader.then(|| {
+        let rendered = FileRule {
+            permissions: granted,
+            owner: false,
+            ..rule.clone()
+        };
+        PolicyRule::File(rendered).to_string()
+    }))
 }
 
-fn add_network(additions: &mut Additions, rule: &NetworkRule) -> bool {
-    let is_ip = matches!(rule.family.as_str(), "inet" | "inet6");
+/// The protocol of the manifest, which is for IPv4 and IPv6.
+fn add_network(additions: &mut Additions, rule: &NetworkRule) -> Option<&'static str> {
+    if !matches!(rule.family.as_str(), "inet" | "inet6") {
+        return None;
+    }
     let [tcp, udp, raw] = &mut additions.network;
-    let wanted = match rule.socket_type.as_ref().map(|kind| kind.as_str()) {
-        Some("stream") => tcp,
-        Some("dgram") => udp,
-        Some("raw") => raw,
-        _ => return false,
+    let (wanted, name) = match rule.socket_type.as_ref().map(|kind| kind.as_str()) {
+        Some("stream") => (tcp, "tcp"),
+        Some("dgram") => (udp, "udp"),
+        Some("raw") => (raw, "raw"),
+        _ => return None,
     };
-    *wanted |= is_ip;
-    is_ip
+    *wanted = true;
+    Some(name)
 }
 
 #[cfg(test)]
@@ -100,6 +150,9 @@ mod tests {
             file("\"/usr/lib/x.so\"", "rm"),
             file("2F612A62", "r"),
             event(
+                "operation=\"open\" name=\"/srv/o\" requested_mask=\"r\" denied_mask=\"r\" fsuid=7 ouid=7",
+            ),
+            event(
                 "operation=\"exec\" name=\"/bin/x\" requested_mask=\"x\" denied_mask=\"x\" fsuid=0 ouid=0",
             ),
             event("operation=\"capable\" capability=0  capname=\"chown\""),
@@ -115,7 +168,11 @@ mod tests {
         let draft = Draft {
             profiles: vec![("web".to_owned(), suggestion)],
         };
-        let (additions, rest) = additions(&draft);
+        let Expressed {
+            additions,
+            inexpressible: rest,
+            broader,
+        } = express(&draft);
         let lists = [
             &additions.read_only,
             &additions.read_write,
@@ -123,9 +180,27 @@ mod tests {
             &additions.executables,
             &additions.capabilities,
         ];
-        let expected = ["/srv/r", "/srv/w", "/usr/lib/x.so", "/bin/x", "chown"];
-        assert_eq!(lists, expected.map(|one| vec![one.to_owned()]).each_ref());
+        let expected = [
+            &["/srv/o", "/srv/r"][..],
+            &["/srv/w"],
+            &["/usr/lib/x.so"],
+            &["/bin/x"],
+            &["chown"],
+        ];
+        assert_eq!(
+            lists.map(|list| list.iter().map(String::as_str).collect::<Vec<_>>()),
+            expected
+        );
         assert_eq!(additions.network, [true, false, false]);
+        assert_eq!(
+            broader,
+            [
+                "network inet stream, becomes network tcp,",
+                "/bin/x ix, becomes /bin/x rix,",
+                "owner /srv/o r, becomes /srv/o r,",
+                "/srv/w w, becomes /srv/w rwlk,",
+            ]
+        );
         assert_eq!(rest.len(), 2, "{rest:?}");
         assert!(rest.iter().any(|rule| rule.contains(r"/a\*b")), "{rest:?}");
     }

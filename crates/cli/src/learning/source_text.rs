@@ -45,6 +45,8 @@ pub(crate) struct NewText {
     pub missing: Vec<String>,
     /// Rules that a manifest of this form cannot express.
     pub inexpressible: Vec<String>,
+    /// Rules that allow more in such a manifest: `RULE becomes RULE`.
+    pub broader: Vec<String>,
 }
 
 impl SourceText {
@@ -94,13 +96,15 @@ impl SourceText {
     pub(crate) fn with(&self, draft: &Draft, name: &ProfileName, marker: &str) -> Result<NewText> {
         let failed = |e: manifests::Error| refused(&e);
         if self.form == Form::ManifestLists {
-            let (additions, inexpressible) = manifest::additions(draft);
-            let file = manifests::add(&self.file, name.as_str(), &additions).map_err(failed)?;
+            let expressed = manifest::express(draft);
+            let file =
+                manifests::add(&self.file, name.as_str(), &expressed.additions).map_err(failed)?;
             return Ok(NewText {
                 policy: rendered(&file, name, Path::new("the manifest"))?.text,
                 file,
                 missing: Vec::new(),
-                inexpressible,
+                inexpressible: expressed.inexpressible,
+                broader: expressed.broader,
             });
         }
         let edited = edit::add(&self.policy, &draft.additions(), marker);
@@ -116,6 +120,7 @@ impl SourceText {
             policy: edited.text,
             missing: edited.missing,
             inexpressible: Vec::new(),
+            broader: Vec::new(),
         })
     }
 }

@@ -26,6 +26,7 @@ pub(crate) struct SuggestionJson<'s> {
     not_learnt: Vec<NotLearntJson<'s>>,
     left_out: u64,
     not_added: Vec<String>,
+    broader: &'s [String],
     unwatched_programs: u64,
     proof: Option<ProofJson<'s>>,
     not_proven: Option<&'s str>,
@@ -138,6 +139,7 @@ impl<'s> SuggestionJson<'s> {
             not_learnt,
             left_out: left_out.fold(0, u64::saturating_add),
             not_added: not_added.cloned().collect(),
+            broader: &change.new.broader,
             unwatched_programs: events.unwatched,
             proof: change.proof.as_ref().ok().map(|proof| ProofJson {
                 allowed: proof.allowed,

@@ -118,6 +118,11 @@ pub(crate) fn lines(
             "not added, because a manifest has no field for it: {rule}"
         ));
     }
+    for rule in &change.new.broader {
+        lines.push(format!(
+            "warning: broader, because the lists of a manifest cannot say it: {rule}"
+        ));
+    }
     lines.extend(completeness(evidence));
     if !change.draft.is_empty() {
         match &change.proof {

@@ -17,6 +17,7 @@ use super::kmsg::KmsgReader;
 use super::multicast::MulticastReader;
 use super::netlink::NetlinkSocket;
 use super::reading::LogReader;
+use super::since::boot;
 use super::source::{LogOptions, SourceKind};
 
 /// What is read.
@@ -99,18 +100,21 @@ fn named(
             return Ok(());
         }
         SourceKind::Kmsg => {
-            if has_daemon(status) {
-                chosen.coverage.is_silent = true;
-                let advice = "auditd runs, so the kernel's log has no denials: \
-                              oci-apparmor denials --source audit-log";
-                chosen.coverage.advice.push(advice.to_owned());
-            }
+            without_audit("the kernel's log", || None, options, status, chosen);
             Box::new(KmsgReader::open(follow, skip)?)
         }
-        SourceKind::Journal => Box::new(JournalReader::open(since, follow)?),
+        SourceKind::Journal => {
+            let reader = JournalReader::open(since, follow)?;
+            let heard_since = journal::hears_audit_since;
+            without_audit("the journal", heard_since, options, status, chosen);
+            Box::new(reader)
+        }
         SourceKind::Stdin => Box::new(FileReader::stdin()?),
         SourceKind::File(path) => {
-            let mut reader = FileReader::open(path, follow)?;
+            let mut reader = FileReader::open(path, follow).map_err(|e| {
+                e.of(Kind::NotFound)
+                    .with_remedy("name a file, or one of: auto, netlink, audit-log, kmsg, journal")
+            })?;
             if skip {
                 reader.skip()?;
             }
@@ -176,6 +180,41 @@ fn best_log(options: &LogOptions, status: Option<AuditStatus>, chosen: &mut Chos
     }
     let last = failures.pop();
     Err(last.unwrap_or_else(|| Error::new(Kind::NotFound, "there is no log")))
+}
+
+/// Notes that auditd gets, or got, the records instead of a log, unless the log gets them itself since
+/// some time.
+fn without_audit(
+    log: &str,
+    heard_since: impl Fn() -> Option<SystemTime>,
+    options: &LogOptions,
+    status: Option<AuditStatus>,
+    chosen: &mut Chosen,
+) {
+    const REMEDY: &str = "run: oci-apparmor denials --source audit-log";
+    let coverage = &mut chosen.coverage;
+    if has_daemon(status) {
+        if heard_since().is_none() {
+            coverage.is_silent = true;
+            let advice = format!("auditd runs, so {log} has no denials; {REMEDY}");
+            coverage.advice.push(advice);
+        }
+        return;
+    }
+    if options.follow && options.since.is_none() {
+        return;
+    }
+    let log = audit_log::path().metadata();
+    let written = log.and_then(|meta| meta.modified());
+    let wanted = options.since.max(boot());
+    if let Ok(written) = written
+        && wanted.is_some_and(|wanted| written > wanted)
+        && heard_since().is_none_or(|heard| heard > written)
+    {
+        coverage.elsewhere_until = Some(written);
+        let advice = format!("auditd ran since boot, and has the denials of that time; {REMEDY}");
+        coverage.advice.push(advice);
+    }
 }
 
 /// Whether auditd runs. The kernel prints no records then.

@@ -15,6 +15,8 @@ pub(crate) struct Coverage {
     pub(super) is_of_this_system: bool,
     /// Whether the source gets no records: the kernel sends none, or sends them elsewhere.
     pub(crate) is_silent: bool,
+    /// Until when another program got the records that the sources would have.
+    pub(super) elsewhere_until: Option<SystemTime>,
     /// Whether a log was read to its end.
     pub(super) read: bool,
 }

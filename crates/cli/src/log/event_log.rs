@@ -83,7 +83,7 @@ impl EventLog {
     /// [`EventLog::wake_for`] is readable. Without a `timeout`, it waits.
     ///
     /// # Errors
-    /// If a source cannot be read any longer.
+    /// If a source cannot be read any longer. It is not read again; other sources may still be.
     pub(crate) fn next(&mut self, timeout: Option<Duration>) -> Result<Option<Entry>> {
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         loop {
@@ -124,6 +124,11 @@ impl EventLog {
                 coverage.add(reader.complete_since());
             }
         }
+        let since = coverage.complete_since;
+        coverage.complete_since = since.map(|since| match coverage.elsewhere_until {
+            Some(until) => since.max(until),
+            None => since,
+        });
         coverage
     }
 
@@ -149,7 +154,16 @@ impl EventLog {
             let Some(reader) = self.live.get_mut(self.turn) else {
                 break;
             };
-            match reader.read(&mut self.gaps)? {
+            let reading = match reader.read(&mut self.gaps) {
+                Ok(reading) => reading,
+                Err(e) => {
+                    self.gaps.ended = self.gaps.ended.saturating_add(1);
+                    self.coverage.add(reader.complete_since());
+                    self.live.swap_remove(self.turn);
+                    return Err(e);
+                }
+            };
+            match reading {
                 Reading::Entry(entry) => {
                     if self.is_wanted(&entry, false) {
                         return Ok(Some(entry));

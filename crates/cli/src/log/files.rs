@@ -139,11 +139,16 @@ impl LogReader for FileReader {
 
 /// Opens a file; a FIFO without a writer does not block.
 pub(super) fn open(path: &Path) -> Result<File> {
-    File::options()
+    let failed = |e: &io::Error| Error::io("read", path, e);
+    let file = File::options()
         .read(true)
         .custom_flags(libc::O_NONBLOCK)
         .open(path)
-        .map_err(|e| Error::io("read", path, &e))
+        .map_err(|e| failed(&e))?;
+    match file.metadata().is_ok_and(|meta| meta.is_dir()) {
+        true => Err(failed(&io::ErrorKind::IsADirectory.into())),
+        false => Ok(file),
+    }
 }
 
 /// The path of the rotated file `number`; 0 is the one that is written.

@@ -30,6 +30,8 @@ pub(crate) struct Gaps {
     pub(crate) malformed: u64,
     /// Records of AppArmor with an unknown verdict, or without one.
     pub(crate) unknown_verdict: u64,
+    /// Sources that ended while they were followed.
+    pub(crate) ended: u64,
     /// Events without a time, left out because only those since some time are wanted.
     pub(crate) undated: u64,
 }
@@ -86,6 +88,10 @@ impl Gaps {
                 "records of AppArmor with an unknown verdict, or without one",
             ),
             (
+                self.ended,
+                "sources that ended while they were followed: what was logged since then",
+            ),
+            (
                 self.undated,
                 "events without a time, which may be older than asked for",
             ),
@@ -128,6 +134,7 @@ mod tests {
             perhaps_suppressed: true,
             overwritten: 6,
             missed_by_journal: 7,
+            ended: 9,
             undated: 8,
             ..Gaps::default()
         };
@@ -136,12 +143,12 @@ mod tests {
         gaps.add_unread(Unread::Other);
         assert!(!gaps.is_none());
         assert_eq!((gaps.malformed, gaps.unknown_verdict), (1, 1));
-        assert_eq!(gaps.lines().len(), 10);
+        assert_eq!(gaps.lines().len(), 11);
         gaps.missing_serials = 4;
         // The serials say how many did not fit.
-        assert_eq!(gaps.lines().len(), 10);
+        assert_eq!(gaps.lines().len(), 11);
         // Each field says something.
         let fields = serde_json::to_value(gaps).unwrap();
-        assert_eq!(fields.as_object().unwrap().len(), 11);
+        assert_eq!(fields.as_object().unwrap().len(), 12);
     }
 }

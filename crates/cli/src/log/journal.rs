@@ -1,7 +1,9 @@
 //! The journal of systemd, by journalctl(1).
 
+use std::fs;
 use std::io::{self, PipeReader, Read};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -47,7 +49,7 @@ impl JournalReader {
     /// If there is no trusted journalctl, or it cannot be started.
     pub(super) fn open(since: Option<SystemTime>, follow: bool) -> Result<Self> {
         let program = program()?;
-        let oldest = oldest(&program);
+        let begin = begin(&program);
         let mut arguments = vec![
             "--output=json".to_owned(),
             "--all".to_owned(),
@@ -71,19 +73,28 @@ impl JournalReader {
         // What journald itself says: how much it missed.
         let matches = ["_TRANSPORT=kernel", "_TRANSPORT=audit", "_TRANSPORT=driver"];
         arguments.extend(matches.map(str::to_owned));
-        let (child, output, messages) = start(&program, &arguments)?;
-        Ok(Self {
+        let complete_since = match follow && since.is_none() {
+            true => Some(SystemTime::now()),
+            false => begin,
+        };
+        let started = start(&program, &arguments)?;
+        Ok(Self::of(started, follow, complete_since))
+    }
+
+    fn of(
+        (child, output, messages): Started,
+        follow: bool,
+        complete_since: Option<SystemTime>,
+    ) -> Self {
+        Self {
             child,
             messages,
             lines: LineReader::new(Polled(output), MAX_RECORD),
             heard: Instant::now(),
             follow,
             twice: Transports::default(),
-            complete_since: match follow && since.is_none() {
-                true => Some(SystemTime::now()),
-                false => oldest,
-            },
-        })
+            complete_since,
+        }
     }
 
     /// What to do with one record.
@@ -106,8 +117,13 @@ impl JournalReader {
         let mut said = String::new();
         let _ = (&self.messages).take(4096).read_to_string(&mut said);
         match status {
-            Ok(status) if status.success() || self.follow => Ok(Reading::End),
-            Ok(status) => Err(failed(&format!("{status}: {}", foreign(&said)))),
+            // One that follows does not end by itself.
+            Ok(status) if status.success() && !self.follow => Ok(Reading::End),
+            Ok(status) if said.trim().is_empty() => Err(failed(&format!("it ended with {status}"))),
+            Ok(status) => Err(failed(&format!(
+                "it ended with {status}: {}",
+                foreign(&said)
+            ))),
             Err(e) => Err(failed(&reason(&e))),
         }
     }
@@ -187,6 +203,8 @@ fn start(program: &Path, arguments: &[String]) -> Result<Started> {
     command
         .args(["--quiet", "--no-pager"])
         .args(arguments)
+        // A signal from the terminal ends this program, which then reads what is left.
+        .process_group(0)
         .env_clear()
         .env("LC_ALL", "C")
         .current_dir("/")
@@ -197,22 +215,54 @@ fn start(program: &Path, arguments: &[String]) -> Result<Started> {
     Ok((child, output, messages))
 }
 
-/// Whether there is a journal with records of the kernel.
+/// Whether the journal has records that the kernel wrote since boot. Without journald, it may still
+/// have those of an earlier boot: files of an image, or of a system that uses another logger now.
 pub(super) fn is_in_use() -> bool {
-    let has_files = ["/var/log/journal", "/run/log/journal"].map(Path::new);
-    has_files.iter().any(|directory| directory.is_dir())
-        && program().is_ok_and(|program| oldest(&program).is_some())
+    oldest_of_this_boot(&["_TRANSPORT=kernel", "_TRANSPORT=audit"]).is_some()
 }
 
-/// When the journal's oldest record of the kernel is.
-fn oldest(program: &Path) -> Option<SystemTime> {
-    let arguments = [
-        "--output=json",
-        "--output-fields=MESSAGE",
-        "_TRANSPORT=kernel",
-        "_TRANSPORT=audit",
-    ]
-    .map(str::to_owned);
+/// The first audit record since boot that journald got from the kernel itself, as auditd does. If
+/// there is none, the journal has nothing of the time in which auditd runs. systemd enables it by
+/// systemd-journald-audit.socket.
+pub(super) fn hears_audit_since() -> Option<SystemTime> {
+    oldest_of_this_boot(&["_TRANSPORT=audit"])
+        .as_ref()
+        .and_then(JournalRecord::time)
+}
+
+fn oldest_of_this_boot(transports: &[&str]) -> Option<JournalRecord> {
+    let directories = ["/var/log/journal", "/run/log/journal"].map(Path::new);
+    if !directories.iter().any(|directory| directory.is_dir()) {
+        return None;
+    }
+    let boot = format!("_BOOT_ID={}", boot_id());
+    oldest(&program().ok()?, &[transports, &[&boot]].concat())
+}
+
+/// As the journal writes it, without the dashes of the kernel's form (systemd.journal-fields(7)).
+fn boot_id() -> String {
+    let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    text.trim().replace('-', "")
+}
+
+/// Since when the journal has what the kernel logs.
+fn begin(program: &Path) -> Option<SystemTime> {
+    let first = oldest(program, &["_TRANSPORT=kernel", "_TRANSPORT=audit"])?;
+    match first.begins(&boot_id()) {
+        // journald starts later, and reads what was logged until then.
+        true => super::since::boot(),
+        false => first.time(),
+    }
+}
+
+/// The oldest record that matches.
+fn oldest(program: &Path, matches: &[&str]) -> Option<JournalRecord> {
+    let fields = "--output-fields=_TRANSPORT,_SOURCE_MONOTONIC_TIMESTAMP";
+    let arguments: Vec<String> = ["--output=json", fields]
+        .iter()
+        .chain(matches)
+        .map(ToString::to_string)
+        .collect();
     let (mut child, output, _messages) = start(program, &arguments).ok()?;
     let mut lines = LineReader::new(Polled(output), MAX_RECORD);
     let begun = Instant::now();
@@ -225,5 +275,38 @@ fn oldest(program: &Path) -> Option<SystemTime> {
     let record = is_line.then(|| JournalRecord::parse(lines.line()));
     let _ = child.kill();
     let _ = child.wait();
-    record??.time()
+    record?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_journalctl_that_does_not_follow_may_end() {
+        let end = |program: &str, follow: bool| {
+            let started = start(Path::new(program), &[]).unwrap();
+            let mut reader = JournalReader::of(started, follow, None);
+            loop {
+                match reader.read(&mut Gaps::default()) {
+                    Ok(Reading::End) => return String::new(),
+                    Ok(_) => thread::sleep(Duration::from_millis(5)),
+                    Err(e) => return e.without_remedy(),
+                }
+            }
+        };
+        assert_eq!(end("/bin/true", false), "");
+        for (program, follow, status) in [
+            ("/bin/true", true, 0),
+            ("/bin/false", true, 1),
+            ("/bin/false", false, 1),
+        ] {
+            assert_eq!(
+                end(program, follow),
+                format!(
+                    "cannot read the journal with journalctl: it ended with exit status: {status}"
+                )
+            );
+        }
+    }
 }

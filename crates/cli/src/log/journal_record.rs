@@ -24,6 +24,10 @@ pub(super) struct JournalRecord {
     source_time: Option<FieldValue>,
     #[serde(rename = "__REALTIME_TIMESTAMP")]
     time: Option<FieldValue>,
+    #[serde(rename = "_SOURCE_MONOTONIC_TIMESTAMP")]
+    since_boot: Option<FieldValue>,
+    #[serde(rename = "_BOOT_ID")]
+    boot: Option<FieldValue>,
 }
 
 /// The value of a field. One that occurs several times is a list of values.
@@ -118,6 +122,14 @@ impl JournalRecord {
         }
     }
 
+    /// Whether it is the first record of the kernel's log since the boot with this id: journald has
+    /// read that log from its beginning.
+    pub(super) fn begins(&self, boot: &str) -> bool {
+        let is_first = self.since_boot.as_ref().and_then(FieldValue::number) == Some(0);
+        let is_boot = self.boot.as_ref().map(FieldValue::bytes) == Some(boot.as_bytes());
+        self.is_by(b"kernel") && is_first && is_boot
+    }
+
     /// When it was received.
     pub(super) fn time(&self) -> Option<SystemTime> {
         let since = Duration::from_micros(self.time.as_ref()?.number()?);
@@ -163,6 +175,25 @@ mod tests {
         }
     }
 
+    /// Records of journald 257 on a kernel 6.12: of the kernel's log, and of the audit socket.
+    #[test]
+    fn records_of_a_real_journal() {
+        const PRINTED: &str = r#"{"__SEQNUM":"410","_SOURCE_BOOTTIME_TIMESTAMP":"9178919","_BOOT_ID":"0ba9aa23d1e44fcc9e207c4d073c9985","PRIORITY":"5","__CURSOR":"s=db64;i=19a","_HOSTNAME":"node","__MONOTONIC_TIMESTAMP":"9162230","MESSAGE":"audit: type=1400 audit(1795719603.493:5): apparmor=\"DENIED\" operation=\"open\" class=\"file\" profile=\"web\" name=2F6574632F6820C3A922 pid=204 comm=\"cat\" requested_mask=\"r\" denied_mask=\"r\" fsuid=0 ouid=0","_SOURCE_MONOTONIC_TIMESTAMP":"9178919","_RUNTIME_SCOPE":"system","SYSLOG_IDENTIFIER":"kernel","__REALTIME_TIMESTAMP":"1795719603502385","SYSLOG_FACILITY":"0","_TRANSPORT":"kernel"}"#;
+        const AUDIT: &str = r#"{"_AUDIT_FIELD_OPERATION":"\"open\"","_AUDIT_FIELD_OUID":"0","_AUDIT_ID":"5","_AUDIT_FIELD_PROFILE":"\"web\"","MESSAGE":"AVC apparmor=\"DENIED\" operation=\"open\" class=\"file\" profile=\"web\" name=2F6574632F6820C3A922 pid=204 comm=\"cat\" requested_mask=\"r\" denied_mask=\"r\" fsuid=0 ouid=0","_PID":"204","__MONOTONIC_TIMESTAMP":"9158476","__REALTIME_TIMESTAMP":"1795719603498630","__SEQNUM":"408","SYSLOG_FACILITY":"4","_AUDIT_FIELD_NAME":"/etc/h é\"","_TRANSPORT":"audit","_FSUID":"0","_AUDIT_TYPE_NAME":"AVC","_COMM":"cat","_AUDIT_FIELD_REQUESTED_MASK":"\"r\"","_AUDIT_TYPE":"1400","SYSLOG_IDENTIFIER":"audit","_BOOT_ID":"0ba9aa23d1e44fcc9e207c4d073c9985","__CURSOR":"s=db64;i=198","_SOURCE_REALTIME_TIMESTAMP":"1795719603493000","_HOSTNAME":"node"}"#;
+        // Syscall records of the same event; journald names the type, the kernel's log has a number.
+        const OTHERS: [&str; 2] = [
+            r#"{"MESSAGE":"audit: type=1327 audit(1795719603.493:5): proctitle=636174002F6574632F6820C3A922","__REALTIME_TIMESTAMP":"1795719603502942","_TRANSPORT":"kernel"}"#,
+            r#"{"MESSAGE":"PROCTITLE proctitle=636174002F6574632F6820C3A922","_AUDIT_ID":"5","_TRANSPORT":"audit","_SOURCE_REALTIME_TIMESTAMP":"1795719603493000"}"#,
+        ];
+        let parse = |line: &str| JournalRecord::parse(line.as_bytes()).unwrap();
+        let printed = parse(PRINTED).event().unwrap();
+        assert_eq!(parse(AUDIT).event().unwrap(), printed);
+        assert_eq!(printed.object(), "/etc/h é\"");
+        for line in OTHERS {
+            assert_eq!(parse(line).event(), Err(Unread::Other));
+        }
+    }
+
     #[test]
     fn numbers_of_what_is_missing() {
         let suppressed = "kauditd_printk_skb: 43 callbacks suppressed".into();
@@ -171,6 +202,18 @@ mod tests {
         let missed = "Missed 12 kernel messages".into();
         assert_eq!(record("driver", &missed).missed(), 12);
         assert_eq!(record("kernel", &missed).missed(), 0);
+        let begins = |line: &str| {
+            JournalRecord::parse(line.as_bytes())
+                .unwrap()
+                .begins("0ba9")
+        };
+        // As journald 257 has it.
+        let first =
+            r#"{"_TRANSPORT":"kernel","_SOURCE_MONOTONIC_TIMESTAMP":"0","_BOOT_ID":"0ba9"}"#;
+        assert!(begins(first));
+        for (part, other) in [("\"0\"", "\"12\""), ("0ba9", "0ba8"), ("kernel", "syslog")] {
+            assert!(!begins(&first.replace(part, other)), "{other}");
+        }
         let time = record("kernel", &missed).time().unwrap();
         let since = time.duration_since(UNIX_EPOCH).unwrap();
         assert_eq!(since, Duration::from_micros(1_795_342_738_899_123));

@@ -37,7 +37,7 @@ mod source;
 pub(crate) use coverage::Coverage;
 pub(crate) use event_log::EventLog;
 pub(crate) use gaps::Gaps;
-pub(crate) use owner::{Attribution, KnownBy, Owner, Owners};
+pub(crate) use owner::{Attribution, KnownBy, Owner, Owners, recorded};
 pub(crate) use reading::{Entry, time_of};
 pub(crate) use since::{Since, boot};
 pub(crate) use source::{LogOptions, SourceKind};

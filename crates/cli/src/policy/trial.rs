@@ -104,19 +104,22 @@ impl<'n> Trial<'n> {
 
 /// Removes what is left of earlier trials, if both the process and its guard were killed.
 pub(crate) fn remove_left(kernel: &Kernel) {
+    for name in left_behind(kernel) {
+        if let Err(e) = remove_unused(kernel, &name) {
+            log::warn!("{name} is still loaded, from a trial that was killed: {e}");
+        }
+    }
+}
+
+/// What is left of trials of processes that have ended.
+pub(crate) fn left_behind(kernel: &Kernel) -> BTreeSet<ProfileName> {
     let left = |name: &str| {
         let number = name.strip_prefix(ProfileName::TRIAL)?.split('.').next()?;
         let pid: u32 = number.parse().ok()?;
         let path = format!("/proc/{pid}");
         (!std::path::Path::new(&path).exists()).then(|| ProfileName::parse(name).ok())?
     };
-    let names: BTreeSet<String> = match kernel.all() {
-        Ok(all) => all.into_iter().map(|(name, _)| name).collect(),
-        Err(_) => return,
-    };
-    for name in names.iter().filter_map(|name| left(name)) {
-        if let Err(e) = remove_unused(kernel, &name) {
-            log::warn!("{name} is still loaded, from a trial that was killed: {e}");
-        }
-    }
+    // Without privileges, nothing is listed.
+    let all = kernel.all().unwrap_or_default();
+    all.iter().filter_map(|(name, _)| left(name)).collect()
 }

@@ -1,6 +1,5 @@
 //! How commands print: text and tables for people, JSON for programs.
 
-pub(crate) mod containers;
 pub(crate) mod outcome;
 pub(crate) mod output;
 pub(crate) mod progress;

@@ -62,7 +62,9 @@ impl Closing {
         {
             let sources = self.coverage.sources.join(", ");
             lines.push(match self.coverage.complete_since.and_then(rfc3339) {
-                Some(time) => format!("Not seen: what was before {time}, where {sources} begins."),
+                Some(time) => {
+                    format!("Not seen: some of what was before {time}, since when {sources} has everything.")
+                }
                 None => format!("It is not known since when {sources} has everything."),
             });
         }

@@ -125,14 +125,21 @@ pub(crate) fn run(arguments: &DenialsArguments, output: Output) -> Result<u8> {
     let mut collection = Collection::new(filter, owners, output, arguments.json, follow);
     let limit = follow.then_some(LOOK);
     let mut count: u64 = 0;
+    let mut failed = Ok(());
     loop {
         count = count.saturating_add(1);
         let mut look = count.is_multiple_of(100);
-        match events.next(limit)? {
-            Some(Entry::Event(event)) => collection.add(&event)?,
-            Some(Entry::Unread(cause)) => log::debug!("a line could not be read: {cause:?}"),
-            None if events.is_at_end() => break,
-            None => {
+        match events.next(limit) {
+            Ok(Some(Entry::Event(event))) => collection.add(&event)?,
+            Ok(Some(Entry::Unread(cause))) => log::debug!("a line could not be read: {cause:?}"),
+            // What was seen until then is shown before the error.
+            Err(e) if follow => {
+                failed = Err(e);
+                break;
+            }
+            Err(e) => return Err(e),
+            Ok(None) if events.is_at_end() => break,
+            Ok(None) => {
                 collection.update();
                 look = true;
             }
@@ -142,11 +149,11 @@ pub(crate) fn run(arguments: &DenialsArguments, output: Output) -> Result<u8> {
         }
     }
     let restored = guard.map_or(Ok(()), Guard::disarm);
-    if follow {
-        drain(&mut events, &mut collection)?;
+    if follow && failed.is_ok() {
+        failed = drain(&mut events, &mut collection);
     }
     collection.close(&mut events, options.since)?;
-    restored.map(|()| 0)
+    restored.and(failed).map(|()| 0)
 }
 
 /// Reads what the kernel has queued.

@@ -43,10 +43,16 @@ pub(crate) enum Attribution {
 }
 
 impl Owner {
-    /// Whether this is meant: by its id, the beginning of a long id, or its name.
-    pub(crate) fn is(&self, name: &str) -> bool {
-        let short = name.len() >= 8 && self.id.len() == 64 && self.id.starts_with(name);
-        self.id == name || short || self.name.as_deref() == Some(name)
+    /// Whether this is meant: by its id, at least four digits of the beginning of an id that an engine
+    /// made, or its name.
+    pub(crate) fn is(&self, word: &str) -> bool {
+        self.id == word || self.begins_with(word) || self.name.as_deref() == Some(word)
+    }
+
+    fn begins_with(&self, word: &str) -> bool {
+        // containerd's clients choose ids themselves: `web` is not the beginning of `web-2`.
+        let is_made = self.id.len() == 64 && self.id.bytes().all(|byte| byte.is_ascii_hexdigit());
+        is_made && word.len() >= 4 && self.id.starts_with(word)
     }
 
     /// Whether it is of this pod.

@@ -11,6 +11,8 @@ use serde::de::DeserializeOwned;
 use oci_apparmor::containers::record::Record;
 use oci_apparmor_audit::text::OutsideText;
 
+use super::attribution::Owner;
+
 /// The largest file that is read: what is larger has no names that are worth the memory.
 const MAX: u64 = 2 << 20;
 
@@ -40,9 +42,21 @@ pub(super) struct Description {
     pub(super) image: Option<String>,
 }
 
+/// A container with a record.
+pub(super) fn owner_of(record: &Record) -> Owner {
+    let Description { name, image } = Description::of(record);
+    Owner {
+        id: record.id.clone(),
+        name,
+        pod: record.pod.clone(),
+        namespace: record.namespace.clone(),
+        image,
+    }
+}
+
 impl Description {
     /// The names of a container with a record.
-    pub(super) fn of(record: &Record) -> Self {
+    fn of(record: &Record) -> Self {
         #[derive(Deserialize)]
         struct Config {
             #[serde(default)]

@@ -11,6 +11,7 @@ mod description;
 mod proc_events;
 mod process;
 mod process_table;
+mod recorded;
 mod roster;
 
 use std::os::fd::{AsFd, OwnedFd};
@@ -25,6 +26,7 @@ pub(crate) use attribution::{Attribution, KnownBy, Owner};
 use proc_events::{ProcessChange, ProcessEvents};
 use process::ProcessPlace;
 use process_table::ProcessTable;
+pub(crate) use recorded::recorded;
 use roster::Roster;
 
 /// Finds the containers of events.

@@ -12,7 +12,7 @@ use oci_apparmor::fs::run;
 use oci_apparmor_audit::text::OutsideText;
 
 use super::attribution::{Attribution, KnownBy, Owner};
-use super::description::Description;
+use super::description::{Description, owner_of};
 use super::process;
 
 /// How old what is known of records and processes may be.
@@ -127,17 +127,9 @@ impl Roster {
         {
             return;
         }
-        let Description { name, image } = Description::of(record);
-        let owner = Owner {
-            id: record.id.clone(),
-            name,
-            pod: record.pod.clone(),
-            namespace: record.namespace.clone(),
-            image,
-        };
         let names = record.components.iter().map(|c| c.name.root().to_string());
         self.insert(RosterEntry {
-            owner: Arc::new(owner),
+            owner: Arc::new(owner_of(record)),
             profiles: names.collect(),
             created,
         });

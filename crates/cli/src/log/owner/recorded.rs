@@ -1,35 +1,30 @@
-//! The container that a person names.
+//! The container that a person names, if it has a record.
 
 use oci_apparmor::containers::record::Record;
 use oci_apparmor::containers::records;
 use oci_apparmor::error::{Error, Kind, Result, quoted};
 
-/// The container with this id, an id that begins so, or this name in its pod.
+use super::description::owner_of;
+
+/// The record of the container that [`Owner::is`](super::Owner::is) is true of.
 ///
 /// # Errors
 /// [`Kind::NotFound`] if there is none, [`Kind::Usage`] if there are several.
-pub(crate) fn named(wanted: &str) -> Result<Record> {
-    one(records::all()?, wanted)
+pub(crate) fn recorded(word: &str) -> Result<Record> {
+    one(records::all()?, word)
 }
 
-fn one(all: Vec<Record>, wanted: &str) -> Result<Record> {
-    let exact = all.iter().position(|record| record.id == wanted);
-    let mut matching: Vec<Record> = match exact {
-        Some(place) => all.into_iter().skip(place).take(1).collect(),
-        None => {
-            let fits =
-                |r: &Record| r.id.starts_with(wanted) || r.container.as_deref() == Some(wanted);
-            all.into_iter().filter(fits).collect()
-        }
-    };
-    match (matching.pop(), matching.len()) {
+fn one(mut all: Vec<Record>, word: &str) -> Result<Record> {
+    // An exact id is meant, even if it is the name of another one.
+    if let Some(exact) = all.iter().position(|record| record.id == word) {
+        return Ok(all.swap_remove(exact));
+    }
+    all.retain(|record| owner_of(record).is(word));
+    match (all.pop(), all.len()) {
         (Some(record), 0) => Ok(record),
         (None, _) => Err(Error::new(
             Kind::NotFound,
-            format!(
-                "no container {} was made through the wrapper",
-                quoted(wanted)
-            ),
+            format!("no container {} was made through the wrapper", quoted(word)),
         )
         .with_remedy("run: oci-apparmor ps")),
         (Some(_), more) => Err(Error::new(
@@ -37,10 +32,10 @@ fn one(all: Vec<Record>, wanted: &str) -> Result<Record> {
             format!(
                 "{} containers match {}",
                 more.saturating_add(1),
-                quoted(wanted)
+                quoted(word)
             ),
         )
-        .with_remedy("give more of the id; run: oci-apparmor ps")),
+        .with_remedy("give the id of one; run: oci-apparmor ps")),
     }
 }
 
@@ -60,27 +55,34 @@ mod tests {
 
     #[test]
     fn a_container_is_found_by_its_id_or_name() {
+        let made = "cafe".to_owned() + &"0".repeat(60);
         let all = || {
             vec![
                 record("abc", Some("one")),
                 record("abcd", Some("web")),
                 record("f00", Some("web")),
+                record("web-2", Some("two")),
+                record(&made, Some("abc")),
             ]
         };
-        for (wanted, id) in [
+        for (word, id) in [
             ("abc", "abc"),
             ("abcd", "abcd"),
-            ("f", "f00"),
             ("one", "abc"),
+            ("cafe", &made),
+            ("cafe00", &made),
+            (&made, &made),
         ] {
-            assert_eq!(one(all(), wanted).unwrap().id, id);
+            assert_eq!(one(all(), word).unwrap().id, id);
         }
-        for (wanted, kind) in [
-            ("ab", Kind::Usage),
+        for (word, kind) in [
             ("web", Kind::Usage),
+            ("web-", Kind::NotFound),
+            ("caf", Kind::NotFound),
+            ("", Kind::NotFound),
             ("x", Kind::NotFound),
         ] {
-            assert_eq!(one(all(), wanted).unwrap_err().kind(), kind, "{wanted}");
+            assert_eq!(one(all(), word).unwrap_err().kind(), kind, "{word}");
         }
     }
 }
