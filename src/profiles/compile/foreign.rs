@@ -57,10 +57,12 @@ impl Compiler<'_> {
             let why = "the parser finds other includes in it than are written in plain sight";
             return Err(refused(why.to_owned(), "write each include on a line of its own").into());
         }
-        let compiled = parser.compile(text, complain).map_err(|e| match e.is_limit() {
-            true => Objection::Limit(e.into()),
-            false => Objection::Refused(e.into()),
-        })?;
+        let compiled = parser
+            .compile(text, complain)
+            .map_err(|e| match e.is_limit() {
+                true => Objection::Limit(e.into()),
+                false => Objection::Refused(e.into()),
+            })?;
         // The names alone do not tell whether it attaches to programs.
         let policy = match blob::compressed(&compiled.policy) {
             false => blob::plain(&compiled.policy).unwrap_or(&compiled.policy),
@@ -109,7 +111,10 @@ fn check_include(target: &str) -> Result<()> {
     match known && named && count > 0 {
         true => Ok(()),
         false => Err(refused(
-            format!("a profile of the cluster may not include {}", quoted(target)),
+            format!(
+                "a profile of the cluster may not include {}",
+                quoted(target)
+            ),
             "include only <abstractions/…>, <tunables/…> and <abi/…>",
         )),
     }
@@ -154,7 +159,13 @@ mod tests {
     #[test]
     fn texts_are_plain() {
         assert!(plain("profile cluster-a { \t/\u{e9} r,\r\n}".as_bytes()).is_ok());
-        for text in [&b"a\0b"[..], b"a\x1bb", b"a\x0cb", b"a\xffb", "a\u{85}b".as_bytes()] {
+        for text in [
+            &b"a\0b"[..],
+            b"a\x1bb",
+            b"a\x0cb",
+            b"a\xffb",
+            "a\u{85}b".as_bytes(),
+        ] {
             assert!(plain(text).is_err(), "{text:?}");
         }
     }
