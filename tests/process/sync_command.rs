@@ -301,7 +301,7 @@ fn hostile_files_are_refused_and_do_not_stop_the_others() {
         ("cluster-host", "it declares the profile \"docker-default\""),
         ("cluster-soft", "must enforce"),
         ("cluster-reads", "may not include"),
-        ("cluster-hides", "other includes"),
+        ("cluster-hides", "does not show"),
         ("cluster-bytes", "control characters"),
         ("cluster-yaml", "render"),
         ("cluster-name", "its manifest is that of \"cluster-good\""),

@@ -54,8 +54,11 @@ impl Compiler<'_> {
         // What is found in the text must be what the parser finds there. It only replaces includes
         // here, and quotes nothing of them.
         if !known.contains_all(&parser.includes(text)?) {
-            let why = "the parser finds other includes in it than are written in plain sight";
-            return Err(refused(why.to_owned(), "write each include on a line of its own").into());
+            let why = "the parser finds includes in it that its text does not show";
+            let e = Error::new(Kind::Policy, why);
+            return Err(e
+                .with_remedy("write each include on a line of its own")
+                .into());
         }
         let compiled = parser
             .compile(text, complain)
@@ -67,18 +70,14 @@ impl Compiler<'_> {
         let policy = match blob::compressed(&compiled.policy) {
             false => blob::plain(&compiled.policy).unwrap_or(&compiled.policy),
             true => {
-                let why = "the parser compresses its output, so what the text declares cannot be \
-                           checked";
+                let why = "the parser compresses its output, so what it declares cannot be checked";
+                let e = Error::new(Kind::Policy, why);
                 let remedy = "install a parser that knows --zstd-compress-level";
-                return Err(refused(why.to_owned(), remedy).into());
+                return Err(e.with_remedy(remedy).into());
             }
         };
         Ok(self.check_version(&declared_for(component, policy)?)?)
     }
-}
-
-fn refused(why: String, remedy: &str) -> Error {
-    Error::new(Kind::Policy, why).with_remedy(remedy)
 }
 
 /// The text, if it is UTF-8 without control characters.
@@ -86,14 +85,11 @@ fn plain(text: &[u8]) -> Result<&str> {
     let control = |c: char| c.is_control() && !matches!(c, '\n' | '\r' | '\t');
     match std::str::from_utf8(text) {
         Ok(text) if !text.contains(control) => Ok(text),
-        Ok(_) => Err(refused(
-            "it has control characters".to_owned(),
-            "remove them from the text",
-        )),
-        Err(_) => Err(refused(
-            "it is not UTF-8".to_owned(),
-            "save the text as UTF-8",
-        )),
+        Ok(_) => Err(Error::new(Kind::Policy, "it has control characters")
+            .with_remedy("remove them from the text")),
+        Err(_) => {
+            Err(Error::new(Kind::Policy, "it is not UTF-8").with_remedy("save the text as UTF-8"))
+        }
     }
 }
 
@@ -102,22 +98,18 @@ fn check_include(target: &str) -> Result<()> {
     let inside = target.strip_prefix('<').and_then(|t| t.strip_suffix('>'));
     let mut parts = inside.unwrap_or_default().split('/');
     let known = parts.next().is_some_and(|d| DIRECTORIES.contains(&d));
-    let mut count = 0_usize;
-    let named = parts.all(|part| {
-        count = count.saturating_add(1);
+    let named = |part: &str| {
         let named = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '+' | '-');
         !part.is_empty() && !part.starts_with('.') && part.chars().all(named)
-    });
-    match known && named && count > 0 {
-        true => Ok(()),
-        false => Err(refused(
-            format!(
-                "a profile of the cluster may not include {}",
-                quoted(target)
-            ),
-            "include only <abstractions/…>, <tunables/…> and <abi/…>",
-        )),
+    };
+    let mut parts = parts.peekable();
+    if known && parts.peek().is_some() && parts.all(named) {
+        return Ok(());
     }
+    let target = quoted(target);
+    let why = format!("a profile of the cluster may not include {target}");
+    Err(Error::new(Kind::Policy, why)
+        .with_remedy("include only <abstractions/…>, <tunables/…> and <abi/…>"))
 }
 
 #[cfg(test)]

@@ -48,24 +48,26 @@ pub(super) fn examine(
 
 /// The text of the only manifest; `None` if it disables the profile.
 fn of_manifest(profile: &ProfileName, manifests: Vec<RenderedManifest>) -> Result<Option<String>> {
-    let refused =
-        |why: String, remedy: &str| Err(Error::new(Kind::DoesNotCompile, why).with_remedy(remedy));
-    let remedy = "put one AppArmorProfile with the name of the file into it";
+    let refused = |why: String| {
+        Err(Error::new(Kind::DoesNotCompile, why)
+            .with_remedy("put one AppArmorProfile with the name of the file into it"))
+    };
     let count = manifests.len();
     let mut manifests = manifests.into_iter();
     let (Some(manifest), None) = (manifests.next(), manifests.next()) else {
-        return refused(format!("it has {count} manifests"), remedy);
+        return refused(format!("it has {count} manifests"));
     };
     if let Some(why) = manifest.refused {
-        return refused(foreign(&why), "correct the object in the cluster");
+        return Err(Error::new(Kind::DoesNotCompile, foreign(&why))
+            .with_remedy("correct the object in the cluster"));
     }
     match (manifest.name, manifest.text) {
         (Some(name), _) if name != profile.as_str() => {
-            refused(format!("its manifest is that of {}", quoted(&name)), remedy)
+            refused(format!("its manifest is that of {}", quoted(&name)))
         }
         (Some(_), Some(_)) if manifest.disabled == Some(true) => Ok(None),
         (Some(_), Some(text)) => Ok(Some(text)),
-        _ => refused("its manifest has no name".to_owned(), remedy),
+        _ => refused("its manifest has no name".to_owned()),
     }
 }
 

@@ -24,4 +24,4 @@ mod spool;
 mod status;
 
 pub(crate) use run::synchronise;
-pub(crate) use status::{ProfileStatus, SyncState, SyncStatus};
+pub(crate) use status::{SyncState, SyncStatus, SyncedProfile};

@@ -9,7 +9,7 @@ use oci_apparmor::apparmor::name::ProfileName;
 use oci_apparmor::decision::is_default_of_engine;
 use oci_apparmor::error::{Error, Kind, Result};
 use oci_apparmor::profiles::source::is_source;
-use oci_apparmor::settings::{self, ClusterSettings};
+use oci_apparmor::settings::ClusterSettings;
 
 /// What is to be done.
 #[derive(Debug, Default)]
@@ -92,36 +92,31 @@ fn may_be_taken(
     settings: &ClusterSettings,
     other: impl Fn(&ProfileName) -> Result<Option<PathBuf>>,
 ) -> Result<ProfileName> {
-    let refused =
-        |why: String, remedy: &str| Err(Error::new(Kind::Policy, why).with_remedy(remedy));
     if !settings.allows(name) {
-        return refused(
-            "allow of the section [cluster] has no pattern for its name".to_owned(),
+        let why = "allow of the section [cluster] has no pattern for its name";
+        return Err(Error::new(Kind::Policy, why).with_remedy(
             "use another name, or change the section [cluster] of /etc/oci-apparmor/config.toml",
-        );
+        ));
     }
     let profile = ProfileName::parse(name)?;
     if profile.is_trial() || profile.file_name() != name || !is_source(name.as_ref()) {
-        return refused(
-            format!("no source can have the file name {name}"),
-            "use another name",
-        );
+        let why = format!("no source can have the file name {name}");
+        return Err(Error::new(Kind::Policy, why).with_remedy("use another name"));
     }
     if is_default_of_engine(&profile) {
-        return refused(
-            format!("{name} is the default profile of an engine"),
-            "use another name",
-        );
+        let why = format!("{name} is the default profile of an engine");
+        return Err(Error::new(Kind::Policy, why).with_remedy("use another name"));
     }
     match other(&profile)? {
         None => Ok(profile),
-        Some(path) => refused(
+        Some(path) => Err(Error::new(
+            Kind::Policy,
             format!(
                 "this node has a source of the same name, {}",
                 path.display()
             ),
-            "use another name",
-        ),
+        )
+        .with_remedy("use another name")),
     }
 }
 
@@ -138,15 +133,16 @@ fn too_many(most: usize) -> Error {
         Kind::Policy,
         format!("this node takes at most {most} profiles from the cluster"),
     )
-    .with_remedy(format!(
-        "remove profiles, or raise max_profiles in the section [cluster] of {}",
-        settings::PATH
-    ))
+    .with_remedy(
+        "remove profiles, or raise max_profiles in the section [cluster] of \
+         /etc/oci-apparmor/config.toml",
+    )
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use oci_apparmor::settings::Pattern;
     use proptest::prelude::*;
     use std::path::Path;
 
@@ -164,7 +160,7 @@ mod tests {
     }
 
     fn settings(allow: &[&str], max_profiles: usize) -> ClusterSettings {
-        let pattern = |p: &&str| settings::Pattern::try_from((*p).to_owned()).unwrap();
+        let pattern = |p: &&str| Pattern::try_from((*p).to_owned()).unwrap();
         ClusterSettings {
             allow: allow.iter().map(pattern).collect(),
             max_profiles,

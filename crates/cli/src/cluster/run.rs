@@ -18,7 +18,7 @@ use oci_apparmor::error::{Error, Kind, Result};
 use oci_apparmor::node::Node;
 use oci_apparmor::profiles::compile::Objection;
 use oci_apparmor::profiles::{Drift, Reload, Source, Store, lock};
-use oci_apparmor::settings::{self, ClusterSettings};
+use oci_apparmor::settings::ClusterSettings;
 
 /// How long each new text may be compiled at first, so that a slow one does not stop the others.
 const SHORT: Duration = Duration::from_secs(5);
@@ -40,7 +40,7 @@ pub(crate) fn synchronise(node: &Node) -> Result<SyncStatus> {
             Kind::Configuration,
             "this node takes no profiles from a cluster",
         )
-        .with_remedy(format!("add the section [cluster] to {}", settings::PATH))
+        .with_remedy("add the section [cluster] to /etc/oci-apparmor/config.toml")
     })?;
     let _lock = lock::of_sync()?;
     let mut removed = BTreeSet::new();

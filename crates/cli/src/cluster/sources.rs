@@ -98,15 +98,15 @@ impl ClusterSources {
         let size = text.len() as u64;
         let others = self.files.iter().filter(|(other, _)| *other != name);
         let others = others.map(|(_, f)| f.size).fold(0, u64::saturating_add);
-        if size > MAX || others.saturating_add(size) > TOTAL {
-            let why = match size > MAX {
-                true => format!("its text is larger than {} MiB", MAX >> 20),
-                false => format!(
-                    "all profiles of the cluster are larger than {} MiB",
-                    TOTAL >> 20
-                ),
-            };
+        if size > MAX {
+            let why = "its text is larger than 4 MiB";
             return Err(Error::new(Kind::Policy, why).with_remedy("shorten the profile"));
+        }
+        if others.saturating_add(size) > TOTAL {
+            let why = "the profiles of the cluster are larger than 64 MiB together";
+            return Err(
+                Error::new(Kind::Policy, why).with_remedy("remove profiles from the cluster")
+            );
         }
         let path = Path::new(CLUSTER_PROFILES).join(name);
         let temporary = path.with_file_name(format!(".{name}.{}", temporary::mark()));

@@ -34,7 +34,7 @@ pub(super) struct SpoolListing {
     /// Whether a profile that is missing here is missing in the cluster, too.
     pub(super) complete: bool,
     /// The files whose name has the right form. They may still be anything.
-    pub(super) files: BTreeMap<SpoolFile, Version>,
+    pub(super) files: BTreeMap<SpoolFile, FileVersion>,
     /// How many other entries there are, without temporary files.
     pub(super) rejected: usize,
 }
@@ -58,7 +58,7 @@ pub(super) enum SpoolKind {
 }
 
 /// What changes when a file is replaced: device, inode, size, and the time of the last change.
-pub(super) type Version = (u64, u64, i64, i64, i64);
+pub(super) type FileVersion = (u64, u64, i64, i64, i64);
 
 impl SpoolFile {
     /// The file of this name, if the name has the right form.
@@ -205,7 +205,7 @@ impl Spool {
     }
 }
 
-fn version(stat: &FileStat) -> Version {
+fn version(stat: &FileStat) -> FileVersion {
     (
         stat.st_dev,
         stat.st_ino,

@@ -47,7 +47,7 @@ impl SyncState {
 
 /// A profile of the cluster.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(crate) struct ProfileStatus {
+pub(crate) struct SyncedProfile {
     /// Its name.
     pub(crate) name: String,
     /// Its state.
@@ -63,7 +63,7 @@ pub(crate) struct SyncStatus {
     /// When it was found, as RFC 3339 writes it.
     time: String,
     /// The profiles, sorted by name.
-    pub(crate) profiles: Vec<ProfileStatus>,
+    pub(crate) profiles: Vec<SyncedProfile>,
     /// How many files have no name that a profile's file can have.
     pub(crate) rejected: usize,
     /// Whether the spool had everything that the cluster has.
@@ -90,7 +90,7 @@ impl Outcomes {
 
     pub(super) fn status(&self) -> SyncStatus {
         let one =
-            |(name, (state, reason)): (&String, &(SyncState, Option<String>))| ProfileStatus {
+            |(name, (state, reason)): (&String, &(SyncState, Option<String>))| SyncedProfile {
                 name: name.clone(),
                 state: *state,
                 reason: reason.clone(),

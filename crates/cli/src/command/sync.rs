@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use crate::cluster::{self, ProfileStatus, SyncState, SyncStatus};
+use crate::cluster::{self, SyncState, SyncStatus, SyncedProfile};
 use crate::command::load::may_load;
 use crate::report::output::Output;
 use crate::report::table::{Cell, Fit, Row, Table, Tone};
@@ -67,7 +67,7 @@ fn table(status: &SyncStatus) -> Table {
         ("STATE", Fit::Whole),
         ("REASON", Fit::Wrap),
     ]);
-    for ProfileStatus {
+    for SyncedProfile {
         name,
         state,
         reason,
