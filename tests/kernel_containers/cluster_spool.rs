@@ -38,7 +38,7 @@ fn node_of_a_cluster() {
     let _ = fs::remove_dir_all(SOURCES);
     fs::create_dir_all(SPOOL).unwrap();
     chown(SPOOL, Some(AGENT), None).unwrap();
-    fs::write(CONFIG, "parser_timeout = 8\n[cluster]\n").unwrap();
+    fs::write(CONFIG, "parser_timeout = 6\n[cluster]\n").unwrap();
 }
 
 fn end() {

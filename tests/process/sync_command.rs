@@ -155,6 +155,14 @@ fn accepted_files_become_sources_and_are_loaded_once() {
     node.bundle(ASKS.replace("\"p\"", "\"cluster-a\""));
     node.done(&["create", "c1"]);
     assert_eq!(node.record("c1")["components"][0]["wanted"], "enforcing");
+    let plain = node.call_program("/run/libexec/oci-apparmor", &["sync"]);
+    let plain = plain.directory("/").outcome();
+    assert_eq!((plain.code, &*plain.stderr), (Some(0), ""));
+    let last = plain.stdout.lines().last().unwrap();
+    assert!(
+        last.starts_with("2 loaded, 0 refused, 0 removed; the spool"),
+        "{plain:?}"
+    );
     // Nothing has changed.
     let inode = node.inode(&format!("{SOURCES}/cluster-a"));
     node.remove("/run/parser/calls");
@@ -303,7 +311,7 @@ fn hostile_files_are_refused_and_do_not_stop_the_others() {
         ("cluster-reads", "may not include"),
         ("cluster-hides", "does not show"),
         ("cluster-bytes", "control characters"),
-        ("cluster-yaml", "render"),
+        ("cluster-yaml", "line 1: not valid YAML"),
         ("cluster-name", "its manifest is that of \"cluster-good\""),
     ] {
         refused(&status, name, why);

@@ -7,7 +7,7 @@
 //! in the message, and an include of a FIFO or a device would block the parser.
 
 use crate::apparmor::blob;
-use crate::error::{Error, Kind, Result, quoted};
+use crate::error::{Error, Kind, Result, foreign};
 use crate::profiles::compile::compiler::Compiler;
 use crate::profiles::compile::dependencies::Dependencies;
 use crate::profiles::compile::include::targets;
@@ -106,8 +106,10 @@ fn check_include(target: &str) -> Result<()> {
     if known && parts.peek().is_some() && parts.all(named) {
         return Ok(());
     }
-    let target = quoted(target);
-    let why = format!("a profile of the cluster may not include {target}");
+    let why = format!(
+        "a profile of the cluster may not include {}",
+        foreign(target)
+    );
     Err(Error::new(Kind::Policy, why)
         .with_remedy("include only <abstractions/…>, <tunables/…> and <abi/…>"))
 }

@@ -35,15 +35,29 @@ pub(super) fn examine(
     }
     let mut text = match kind {
         SpoolKind::Text => bytes.to_vec(),
-        SpoolKind::Manifest => match of_manifest(profile, render_bytes(bytes)?)? {
-            Some(text) => text.into_bytes(),
-            None => return Ok(Examined::Disabled),
-        },
+        SpoolKind::Manifest => {
+            let manifests = render_bytes(bytes).map_err(|e| not_rendered(&e))?;
+            match of_manifest(profile, manifests)? {
+                Some(text) => text.into_bytes(),
+                None => return Ok(Examined::Disabled),
+            }
+        }
     };
     text.extend_from_slice(format!("\n{origin}\n").as_bytes());
     let complain = forced_to_complain(profile.file_name().as_ref());
     store.check_cluster_text(profile, &text, complain)?;
     Ok(Examined::Text(text))
+}
+
+/// Why bytes cannot be rendered, without the names that the program that renders them has for itself
+/// and for its input.
+fn not_rendered(e: &Error) -> Error {
+    let why = e.without_remedy();
+    let known = ["oci-apparmor: ", "oci-apparmor: ", "standard input: "];
+    let why = known.iter().fold(why.as_str(), |why, prefix| {
+        why.strip_prefix(prefix).unwrap_or(why)
+    });
+    Error::new(e.kind(), why).with_remedy("correct the object in the cluster")
 }
 
 /// The text of the only manifest; `None` if it disables the profile.
@@ -84,6 +98,16 @@ mod tests {
             text: Some("profile cluster-a { }".to_owned()),
             refused: refused.map(str::to_owned),
         }
+    }
+
+    #[test]
+    fn a_program_that_fails_is_not_named() {
+        let e = "oci-apparmor: oci-apparmor: standard input: line 1: not valid YAML";
+        let e = not_rendered(&Error::new(Kind::DoesNotCompile, e));
+        assert_eq!(
+            e.to_string(),
+            "line 1: not valid YAML; correct the object in the cluster"
+        );
     }
 
     #[test]

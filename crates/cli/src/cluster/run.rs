@@ -44,9 +44,9 @@ pub(crate) fn synchronise(node: &Node) -> Result<SyncStatus> {
     })?;
     let _lock = lock::of_sync()?;
     let mut removed = BTreeSet::new();
-    let mut rounds = 0;
+    let mut rounds: usize = 0;
     loop {
-        rounds += 1;
+        rounds = rounds.saturating_add(1);
         let before = list(cluster);
         let mut round = Round::new(node, cluster)?;
         let mut status = round.carry_out(&before)?;

@@ -104,7 +104,7 @@ fn summary(status: &SyncStatus) -> String {
         line.push_str(&format!(", {} other files ignored", status.rejected));
     }
     if !status.complete {
-        line.push_str("; the spool is not complete, so no source is missed");
+        line.push_str("; the spool is not complete, so profiles that it lacks keep their sources");
     }
     line
 }
