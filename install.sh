@@ -39,7 +39,8 @@ Installed files:
   PREFIX/libexec/oci-apparmor/        oci-apparmor-hook; runc, crun, youki: links to the wrapper
   PREFIX/share/oci-apparmor/          hook files, none of them active; a dashboard for Grafana
   PREFIX/lib/systemd/system/          oci-apparmor-preload.service, oci-apparmor-gc.service and
-                                      oci-apparmor-metrics.service with their timers; not enabled
+                                      oci-apparmor-metrics.service with their timers,
+                                      oci-apparmor-sync.service and its path; not enabled
   PREFIX/share/man/, PREFIX/share/doc/oci-apparmor/
   PREFIX/share/                       completions for bash, zsh and fish, where these look for them
   /etc/oci-apparmor/config.toml       never overwritten; a newer version becomes config.toml.new
@@ -138,6 +139,8 @@ files() {
 0644 config/systemd/oci-apparmor-gc.timer $units/oci-apparmor-gc.timer
 0644 config/systemd/oci-apparmor-metrics.service $units/oci-apparmor-metrics.service
 0644 config/systemd/oci-apparmor-metrics.timer $units/oci-apparmor-metrics.timer
+0644 config/systemd/oci-apparmor-sync.service $units/oci-apparmor-sync.service
+0644 config/systemd/oci-apparmor-sync.path $units/oci-apparmor-sync.path
 0644 config/grafana/oci-apparmor.json $share/grafana/oci-apparmor.json
 0644 docs/man/oci-apparmor.8 $man/man8/oci-apparmor.8
 0644 docs/man/oci-apparmor-check.8 $man/man8/oci-apparmor-check.8
@@ -156,6 +159,7 @@ files() {
 0644 docs/man/oci-apparmor-report.8 $man/man8/oci-apparmor-report.8
 0644 docs/man/oci-apparmor-status.8 $man/man8/oci-apparmor-status.8
 0644 docs/man/oci-apparmor-suggest.8 $man/man8/oci-apparmor-suggest.8
+0644 docs/man/oci-apparmor-sync.8 $man/man8/oci-apparmor-sync.8
 0644 docs/man/oci-apparmor-unconfigure.8 $man/man8/oci-apparmor-unconfigure.8
 0644 docs/man/oci-apparmor-unload.8 $man/man8/oci-apparmor-unload.8
 0644 docs/man/oci-apparmor-why.8 $man/man8/oci-apparmor-why.8
@@ -453,7 +457,8 @@ callers() {
 
 # The enabled units of oci-apparmor.
 enabled() {
-    for unit in oci-apparmor-preload.service oci-apparmor-gc.timer oci-apparmor-metrics.timer; do
+    for unit in oci-apparmor-preload.service oci-apparmor-gc.timer oci-apparmor-metrics.timer \
+        oci-apparmor-sync.path oci-apparmor-sync.service; do
         for link in "$destdir"/etc/systemd/system/*/"$unit"; do
             [ ! -L "$link" ] || printf '%s ' "$unit"
         done

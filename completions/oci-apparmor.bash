@@ -64,6 +64,9 @@ _oci__apparmor() {
             oci__apparmor,suggest)
                 cmd="oci__apparmor__subcmd__suggest"
                 ;;
+            oci__apparmor,sync)
+                cmd="oci__apparmor__subcmd__sync"
+                ;;
             oci__apparmor,unconfigure)
                 cmd="oci__apparmor__subcmd__unconfigure"
                 ;;
@@ -80,7 +83,7 @@ _oci__apparmor() {
 
     case "${cmd}" in
         oci__apparmor)
-            opts="-v -h -V --verbose --color --help --version status ps check explain denials why report metrics load unload mode gc lint render configure unconfigure new suggest learn"
+            opts="-v -h -V --verbose --color --help --version status ps check explain denials why report metrics load unload mode gc lint render sync configure unconfigure new suggest learn"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -561,6 +564,24 @@ _oci__apparmor() {
                     COMPREPLY=($(compgen -W "diff profile manifest" -- "${cur}"))
                     return 0
                     ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        oci__apparmor__subcmd__sync)
+            opts="-v -h --json --verbose --color --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
                 --color)
                     COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
                     return 0

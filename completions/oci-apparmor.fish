@@ -44,6 +44,7 @@ complete -c oci-apparmor -n "__fish_oci_apparmor_needs_command" -f -a "mode" -d 
 complete -c oci-apparmor -n "__fish_oci_apparmor_needs_command" -f -a "gc" -d 'Remove old records, locks, temporary files and compiled policy'
 complete -c oci-apparmor -n "__fish_oci_apparmor_needs_command" -f -a "lint" -d 'Compile profiles without loading them, and report problems'
 complete -c oci-apparmor -n "__fish_oci_apparmor_needs_command" -f -a "render" -d 'Print AppArmorProfile manifests as AppArmor profiles'
+complete -c oci-apparmor -n "__fish_oci_apparmor_needs_command" -f -a "sync" -d 'Take the profiles that come from a Kubernetes cluster'
 complete -c oci-apparmor -n "__fish_oci_apparmor_needs_command" -f -a "configure" -d 'Let an engine call the wrapper'
 complete -c oci-apparmor -n "__fish_oci_apparmor_needs_command" -f -a "unconfigure" -d 'Take the wrapper out of an engine\'s configuration'
 complete -c oci-apparmor -n "__fish_oci_apparmor_needs_command" -f -a "new" -d 'Write a profile to start from, made from the configuration of a container'
@@ -167,6 +168,12 @@ never\t''"
 complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand render" -l json -d 'Print a JSON list, refusals included'
 complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand render" -s v -l verbose -d 'Report what is being done, on standard error'
 complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand render" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand sync" -l color -d 'When to use colours: always, never, or auto: on a terminal, unless NO_COLOR is set' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand sync" -l json -d 'Print one JSON object, as in the status file'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand sync" -s v -l verbose -d 'Report what is being done, on standard error'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand sync" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand configure" -l config -d 'The file to change, or the drop-in to make; by default the one that is in force here' -r -F
 complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand configure" -l root -d 'Work on the tree of a node\'s image in this directory, instead of this node' -r -f -a "(__fish_complete_directories)"
 complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand configure" -l runtime-name -d 'The runtime\'s name in the engine; a RuntimeClass has it as its handler' -r

@@ -15,7 +15,7 @@ use crate::request::{Key, Request, RequestedLabel};
 use crate::settings::Settings;
 use crate::wanted::{Component, ProfileFacts, Wanted, missing, not_enforcing};
 
-pub use eligible::{Asking, may_ask};
+pub use eligible::{Asking, is_default_of_engine, may_ask};
 
 /// What is known about the node.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,6 +4,7 @@
 //! every container start, because what the node demands is then unknown. `config/config.toml`
 //! describes every key.
 
+mod cluster;
 mod rule;
 mod runtimes;
 mod values;
@@ -18,6 +19,7 @@ use crate::child::Limits;
 use crate::error::{Error, Kind, Result};
 use crate::fs::trusted::{self, TrustError};
 
+pub use cluster::{CLUSTER_PROFILES, ClusterSettings};
 pub use rule::Rule;
 pub use runtimes::{RuntimeKind, RuntimeSettings};
 use values::paths;
@@ -91,6 +93,8 @@ pub struct Settings {
     pub parser_memory: u64,
     /// Where the OCI runtimes are.
     pub runtimes: RuntimeSettings,
+    /// The profiles that this node takes from a cluster; `None`: none.
+    pub cluster: Option<ClusterSettings>,
     /// What differs in some Kubernetes namespaces; the first match wins.
     pub rule: Vec<Rule>,
 }
@@ -119,6 +123,7 @@ impl Default for Settings {
             parser_timeout: 30,
             parser_memory: 1024,
             runtimes: RuntimeSettings::default(),
+            cluster: None,
             rule: Vec::new(),
         }
     }
@@ -161,8 +166,19 @@ impl Settings {
         };
         let text = std::str::from_utf8(bytes)
             .map_err(|e| refused(line_of(bytes, e.valid_up_to()), "it is not UTF-8"))?;
-        toml::from_str(text)
-            .map_err(|e| refused(line_of(bytes, e.span().map_or(0, |s| s.start)), e.message()))
+        let settings: Self = toml::from_str(text)
+            .map_err(|e| refused(line_of(bytes, e.span().map_or(0, |s| s.start)), e.message()))?;
+        Ok(settings.with_cluster_profiles())
+    }
+
+    /// With [`CLUSTER_PROFILES`] as the last profile directory, where there is a section
+    /// `[cluster]`.
+    fn with_cluster_profiles(mut self) -> Self {
+        let directory = AbsolutePath::of(CLUSTER_PROFILES);
+        if self.cluster.is_some() && !self.profile_directories.contains(&directory) {
+            self.profile_directories.push(directory);
+        }
+        self
     }
 
     /// What one run of the compiler may use.
@@ -300,6 +316,22 @@ mod tests {
                 Kind::Configuration
             );
         }
+    }
+
+    #[test]
+    fn profiles_of_a_cluster_have_the_last_directory_and_only_where_they_are_wanted() {
+        let directories = |text: &str| {
+            let settings = parse(text).unwrap();
+            let paths = settings.profile_directories.iter();
+            let paths: Vec<_> = paths.map(|d| d.as_path().to_owned()).collect();
+            paths
+        };
+        assert_eq!(directories("").len(), 3);
+        let all = directories("profile_directories = ['/a']\n[cluster]\n");
+        assert_eq!(all, [Path::new("/a"), Path::new(CLUSTER_PROFILES)]);
+        let cluster = parse("[cluster]\n").unwrap().cluster.unwrap();
+        assert!(cluster.allows("cluster-web") && !cluster.allows("web"));
+        assert!(parse("[cluster]\nallowed = []\n").is_err());
     }
 
     #[test]

@@ -50,6 +50,12 @@ impl ParserFailure {
     pub fn is_rejection(&self) -> bool {
         matches!(self.0.cause, Cause::Exit { .. })
     }
+
+    /// Whether the parser exceeded a limit.
+    #[must_use]
+    pub fn is_limit(&self) -> bool {
+        matches!(self.0.cause, Cause::Limit(_))
+    }
 }
 
 impl From<ParserFailure> for Error {

@@ -91,6 +91,13 @@ pub fn may_ask(
     Err(refused(rule, remedy(name, settings, facts)))
 }
 
+/// Whether an engine loads a profile of this name for all of its containers.
+#[must_use]
+pub fn is_default_of_engine(name: &ProfileName) -> bool {
+    let podmans = |rest: &str| rest.starts_with(|first: char| first.is_ascii_digit());
+    ENGINES.contains(&name.as_str()) || name.as_str().strip_prefix(PODMAN).is_some_and(podmans)
+}
+
 /// The rule that allows a profile where the list `allow` is empty.
 fn by_default(
     name: &ProfileName,
@@ -101,8 +108,7 @@ fn by_default(
     if let Some(source) = facts.source.as_ref().filter(|_| facts.for_containers) {
         return Some(format!("{} is for containers", source.display()));
     }
-    let podmans = |rest: &str| rest.starts_with(|first: char| first.is_ascii_digit());
-    if ENGINES.contains(&name.as_str()) || name.as_str().strip_prefix(PODMAN).is_some_and(podmans) {
+    if is_default_of_engine(name) {
         return Some("it is the default profile of an engine".to_owned());
     }
     // One profile of a stack confines less than the stack. The floor is stacked in any case.

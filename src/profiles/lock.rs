@@ -16,6 +16,9 @@ use crate::apparmor::name::ProfileName;
 use crate::error::{Error, Result};
 use crate::fs::{digest, own, run};
 
+/// How long one `oci-apparmor sync` waits for another.
+const SYNC_LIMIT: Duration = Duration::from_secs(600);
+
 /// A lock that is held. It is released when this value is dropped, when the process ends, and
 /// when the process executes another program.
 #[derive(Debug)]
@@ -157,6 +160,14 @@ impl LockFile {
     fn failed(&self, e: &io::Error) -> Error {
         Error::io("lock", &self.path, e)
     }
+}
+
+/// The lock of `oci-apparmor sync`; waits while another process holds it.
+///
+/// # Errors
+/// If another process holds it for too long, or if it cannot be locked.
+pub fn of_sync() -> Result<Lock> {
+    LockFile::named("sync", SYNC_LIMIT)?.exclusive()
 }
 
 /// Removes the lock files that no process holds. Returns how many.

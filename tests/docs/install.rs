@@ -222,7 +222,12 @@ fn what_is_installed_has_its_place_and_mode() {
             "/opt/oa/libexec/oci-apparmor/oci-apparmor-hook"
         );
     }
-    for (unit, command) in [("preload", "load"), ("gc", "gc"), ("metrics", "metrics")] {
+    for (unit, command) in [
+        ("preload", "load"),
+        ("gc", "gc"),
+        ("metrics", "metrics"),
+        ("sync", "sync"),
+    ] {
         let unit = format!("opt/oa/lib/systemd/system/oci-apparmor-{unit}.service");
         let unit = fs::read_to_string(at(&unit)).unwrap();
         assert!(!unit.contains("@BINDIR@"), "{unit}");
@@ -244,6 +249,13 @@ fn what_is_installed_has_its_place_and_mode() {
             "{timer}"
         );
     }
+    // So does a path. It watches the spool of the default configuration.
+    let path = at("opt/oa/lib/systemd/system/oci-apparmor-sync.path");
+    let path = fs::read_to_string(path).unwrap();
+    let spool = text("config/config.toml");
+    let spool = spool.lines().find_map(|l| l.strip_prefix("#spool = "));
+    let watched = format!("\nPathChanged={}\n", spool.unwrap().trim_matches('"'));
+    assert!(path.contains(&watched) && !path.contains("Unit="), "{path}");
     // Nothing is active, and nothing half-done is left.
     let all = files_below(&dir);
     assert!(

@@ -12,6 +12,8 @@ mount --bind "$programs" "$node/run/programs/bin"
 for name in etc sys usr/libexec; do
     mount --bind "$node/$name" "/$name"
 done
+# What the programs keep across boots, where a test needs it.
+[ ! -d "$node/var/lib" ] || mount --bind "$node/var/lib" /var/lib
 # The stand-ins are the only low-level runtimes in the usual places (/usr/libexec/crio).
 for name in bin sbin local/bin local/sbin; do
     for runtime in runc crun youki; do

@@ -49,6 +49,7 @@ mod runtime_choice;
 mod sandbox;
 mod start_faults;
 mod suggest_command;
+mod sync_command;
 mod system_call_faults;
 mod unload_and_gc;
 mod why_refusals;

@@ -7,7 +7,7 @@ use clap::Command;
 use clap::builder::StyledStr;
 
 /// The commands by what a person wants to do.
-const GROUPS: [(&str, &[&str]); 4] = [
+const GROUPS: [(&str, &[&str]); 5] = [
     (
         "Look",
         &[
@@ -20,6 +20,7 @@ const GROUPS: [(&str, &[&str]); 4] = [
     ),
     ("Learn", &["why", "new", "suggest", "learn"]),
     ("Engines", &["configure", "unconfigure"]),
+    ("Cluster", &["sync"]),
 ];
 
 /// Below the short help.
@@ -54,6 +55,10 @@ Files:
       Links named as the sources whose profiles are to complain.
   oci-apparmor-preload.service
       Runs oci-apparmor load --all --watch from boot on, if enabled.
+  /var/lib/oci-apparmor/cluster-profiles/
+      The sources of profiles that come from a cluster; sync writes them.
+  oci-apparmor-sync.path
+      Runs oci-apparmor sync whenever the spool changes, if enabled.
   oci-apparmor-gc.timer
       Runs oci-apparmor gc once a day, if enabled.
   oci-apparmor-metrics.timer

@@ -9,6 +9,7 @@
 //! | `help` | the parts of the help that belong to no single command | no |
 //! | `statistics` | what is known of this node: containers, profiles, denials, counts | reads; counts in `/run` |
 //! | `checks` | what `check` looks at: the node, engines, hooks, and what `configure` wrote | reads |
+//! | `cluster` | the profiles that come from a cluster | yes |
 //! | `watch` | what `load --all --watch` waits for | reads |
 //! | [`engine`] | the configuration of containerd, CRI-O, podman and docker | yes; its own table says which file |
 //! | [`lint`] | problems in profiles for containers | reads |
@@ -19,6 +20,7 @@
 //! | `report` | tables, JSON, colours and progress, for all commands | prints |
 
 mod checks;
+mod cluster;
 mod command;
 pub mod engine;
 mod guard;
@@ -38,8 +40,8 @@ use clap::{ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::command::{
     check, configure, denials, explain, gc, learn, lint as lint_command, living, load, metrics,
-    mode, new, ps, render, report as report_command, restore_at_end, status, suggest, unconfigure,
-    unload, watch as watch_command, why,
+    mode, new, ps, render, report as report_command, restore_at_end, status, suggest, sync,
+    unconfigure, unload, watch as watch_command, why,
 };
 use crate::report::output::Output;
 use oci_apparmor::error::Kind;
@@ -97,6 +99,7 @@ enum Command {
     Gc(gc::GcArguments),
     Lint(lint_command::LintArguments),
     Render(render::RenderArguments),
+    Sync(sync::SyncArguments),
     Configure(configure::ConfigureArguments),
     Unconfigure(unconfigure::UnconfigureArguments),
     New(new::NewArguments),
@@ -152,6 +155,7 @@ pub fn main() -> ExitCode {
         Command::Gc(arguments) => gc::run(arguments, output),
         Command::Lint(arguments) => lint_command::run(arguments, output),
         Command::Render(arguments) => render::run(arguments, output),
+        Command::Sync(arguments) => sync::run(arguments, output),
         Command::Configure(arguments) => configure::run(arguments, output),
         Command::Unconfigure(arguments) => unconfigure::run(arguments, output),
         Command::New(arguments) => new::run(arguments, output),

@@ -130,6 +130,22 @@ impl Compiler<'_> {
     }
 }
 
+/// What a policy declares, if it may be loaded for the component.
+///
+/// # Errors
+/// If it is malformed, or may not be loaded.
+pub(super) fn declared_for(component: &Component, policy: &[u8]) -> Result<Vec<Declared>> {
+    let declared = blob::walk(policy).map_err(|why| {
+        Error::new(
+            Kind::DoesNotCompile,
+            format!("the compiled policy is malformed: {why}"),
+        )
+        .with_remedy("reinstall apparmor_parser")
+    })?;
+    check(component, &declared)?;
+    Ok(declared)
+}
+
 /// The compilation of one source.
 struct Job<'j> {
     compiler: Compiler<'j>,
@@ -220,17 +236,8 @@ impl Job<'_> {
         Ok(Checked::plain(blob.to_vec(), self.loadable(blob)?))
     }
 
-    /// What a policy declares, if it may be loaded for the component.
     fn declared(&self, policy: &[u8]) -> Result<Vec<Declared>> {
-        let declared = blob::walk(policy).map_err(|why| {
-            Error::new(
-                Kind::DoesNotCompile,
-                format!("the compiled policy is malformed: {why}"),
-            )
-            .with_remedy("reinstall apparmor_parser")
-        })?;
-        check(self.component, &declared)?;
-        Ok(declared)
+        declared_for(self.component, policy)
     }
 
     /// What a policy declares, if it may be loaded and this kernel can load it.

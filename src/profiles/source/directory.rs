@@ -46,7 +46,8 @@ pub(super) fn files(directory: &Path) -> io::Result<Vec<PathBuf>> {
 }
 
 /// Whether apparmor_parser would load a file of this name.
-fn is_source(name: &OsStr) -> bool {
+#[must_use]
+pub fn is_source(name: &OsStr) -> bool {
     let name = name.to_string_lossy();
     !name.starts_with('.') && name != "README" && !SKIPPED.iter().any(|end| name.ends_with(end))
 }

@@ -10,15 +10,16 @@ use crate::profiles::source::manifest::{ManifestProfile, is_manifest};
 use crate::profiles::source::manifests::Manifests;
 use crate::profiles::source::overrides::{Disabled, disable_entry, is_forced_to_complain};
 use crate::profiles::source::text_file;
-use crate::settings::Settings;
+use crate::settings::{CLUSTER_PROFILES, Settings};
 
 /// The source of a profile, and what this node has decided about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Source {
     /// The file.
     pub path: PathBuf,
-    /// Whether it is in the first profile directory. Only there the loaded profile must have the
-    /// content of its source.
+    /// Whether the loaded profile must have the content of this source: it is in the first profile
+    /// directory, or comes from the cluster. Other programs own the profiles of the other
+    /// directories.
     pub ours: bool,
     /// Whether this node wants the profile in complain mode.
     pub complain: bool,
@@ -43,7 +44,7 @@ impl Source {
             .enumerate()
             .filter(|(index, path)| path.is_file() && !(*index == 0 && is_manifest(path)))
             .map(|(index, path)| Self {
-                ours: index == 0,
+                ours: index == 0 || is_from_cluster(&path),
                 complain: is_forced_to_complain(&file),
                 disabled: disable_entry(&file),
                 path,
@@ -56,7 +57,8 @@ impl Source {
         let Some(mut manifest) = Manifests::of(directory.as_path())?.profile(&name) else {
             return Ok(first);
         };
-        if let Some(text) = first.filter(|source| source.ours) {
+        let beside = |source: &Self| source.path.parent() == Some(directory.as_path());
+        if let Some(text) = first.filter(beside) {
             // Neither of them can be preferred.
             manifest.text = Err(format!("{} defines the same profile", text.path.display()));
         }
@@ -83,6 +85,12 @@ impl Source {
     pub fn is_for_containers(&self, name: &ProfileName) -> bool {
         let directory = self.path.parent().unwrap_or(Path::new("/"));
         (self.ours || !name.as_str().starts_with('/')) && !is_distribution(directory)
+    }
+
+    /// Whether it comes from the cluster: `oci-apparmor sync` writes it, and nothing else may.
+    #[must_use]
+    pub fn is_from_cluster(&self) -> bool {
+        is_from_cluster(&self.path)
     }
 
     /// Whether this node wants a profile in complain mode.
@@ -141,6 +149,10 @@ impl Source {
             .with_remedy(disabled.remedy())),
         }
     }
+}
+
+fn is_from_cluster(path: &Path) -> bool {
+    path.parent() == Some(Path::new(CLUSTER_PROFILES))
 }
 
 /// A manifest of the first profile directory that cannot be read, and why.

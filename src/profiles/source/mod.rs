@@ -10,7 +10,8 @@ mod overrides;
 mod render;
 mod text_file;
 
-pub use directory::DISTRIBUTION;
+pub use directory::{DISTRIBUTION, is_source};
 pub use lookup::Source;
 pub(crate) use lookup::broken_manifest;
 pub use overrides::{Disabled, FORCE_COMPLAIN, disabled, forced_to_complain};
+pub use render::{RenderedManifest, render_bytes};

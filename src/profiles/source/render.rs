@@ -21,14 +21,20 @@ pub(super) const LIMITS: Limits = Limits {
 };
 
 /// One manifest in the output of `oci-apparmor render --json` (docs/formats.md).
-#[derive(Deserialize)]
-struct RenderedManifest {
-    place: String,
-    name: Option<String>,
-    complain: Option<bool>,
-    disabled: Option<bool>,
-    text: Option<String>,
-    refused: Option<String>,
+#[derive(Debug, Deserialize)]
+pub struct RenderedManifest {
+    /// Where it is in the file.
+    pub place: String,
+    /// The profile's name, if it could be read.
+    pub name: Option<String>,
+    /// Whether it has `mode: Complain`.
+    pub complain: Option<bool>,
+    /// Whether it has `state: Disabled`.
+    pub disabled: Option<bool>,
+    /// The text of the profile.
+    pub text: Option<String>,
+    /// Why it has no text.
+    pub refused: Option<String>,
 }
 
 /// The profiles in a manifest file, and the fingerprint of the file.
@@ -37,11 +43,8 @@ struct RenderedManifest {
 /// If the file is not trusted, or cannot be rendered at all.
 pub(super) fn render(path: &Path) -> Result<(Fingerprint, Vec<(ProfileName, ManifestProfile)>)> {
     let (bytes, fingerprint) = text_file::read(path).map_err(|e| e.of(Kind::Policy))?;
-    let output = child::run(&program()?, &["render", "--json", "-"], &bytes, LIMITS)?;
-    let rendered: Vec<RenderedManifest> = serde_json::from_slice(&output.stdout)
-        .map_err(|e| Error::new(Kind::Internal, format!("oci-apparmor render: {e}")))?;
     let mut found = Vec::new();
-    for manifest in rendered {
+    for manifest in render_bytes(&bytes)? {
         let name = manifest.name.as_deref().map(ProfileName::parse);
         let Some(Ok(name)) = name else {
             let why = manifest.refused.unwrap_or_default();
@@ -67,6 +70,17 @@ pub(super) fn render(path: &Path) -> Result<(Fingerprint, Vec<(ProfileName, Mani
         found.push((name, profile));
     }
     Ok((fingerprint, found))
+}
+
+/// The manifests in these bytes. They may come from anywhere: another process reads them, under
+/// limits.
+///
+/// # Errors
+/// If they cannot be rendered at all.
+pub fn render_bytes(bytes: &[u8]) -> Result<Vec<RenderedManifest>> {
+    let output = child::run(&program()?, &["render", "--json", "-"], bytes, LIMITS)?;
+    serde_json::from_slice(&output.stdout)
+        .map_err(|e| Error::new(Kind::Internal, format!("oci-apparmor render: {e}")))
 }
 
 /// The path of `oci-apparmor`. It is installed with this program and is not checked: a user who

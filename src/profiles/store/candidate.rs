@@ -4,6 +4,7 @@
 use crate::apparmor::blob;
 use crate::apparmor::name::ProfileName;
 use crate::error::{Error, Kind, Result, quoted};
+use crate::profiles::compile::Objection;
 use crate::profiles::source::Source;
 use crate::profiles::store::view::Store;
 use crate::wanted::{Component, Wanted, missing};
@@ -19,6 +20,27 @@ impl Store<'_> {
             wanted: Wanted::Any,
         };
         self.compiler().check_text(&component, source, text)
+    }
+
+    /// Checks that a text from a cluster may become the source of this profile. It must enforce,
+    /// unless this node has set the profile to complain. Nothing is written or loaded.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn check_cluster_text(
+        &self,
+        name: &ProfileName,
+        text: &[u8],
+        complain: bool,
+    ) -> std::result::Result<(), Objection> {
+        let component = Component {
+            name: name.clone(),
+            wanted: match complain {
+                true => Wanted::Any,
+                false => Wanted::Enforcing,
+            },
+        };
+        self.compiler().check_foreign(&component, text, complain)
     }
 
     /// Loads the policy of a profile once more, under the name of a profile that the kernel has

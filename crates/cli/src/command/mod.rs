@@ -18,6 +18,7 @@ pub(crate) mod report;
 pub(crate) mod restore_at_end;
 pub(crate) mod status;
 pub(crate) mod suggest;
+pub(crate) mod sync;
 pub(crate) mod unconfigure;
 pub(crate) mod unload;
 pub(crate) mod watch;

@@ -50,7 +50,8 @@ impl SourceTarget {
         bytes: Vec<u8>,
         settings: &Settings,
     ) -> Result<Self> {
-        if source.ours {
+        // `sync` would write a source of the cluster again.
+        if source.ours && !source.is_from_cluster() {
             return Ok(Self {
                 path: source.path.clone(),
                 copy_of: None,
