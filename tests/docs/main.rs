@@ -13,6 +13,7 @@
 )]
 
 mod configuration;
+mod deploy;
 mod formats;
 mod hooks;
 mod install;
