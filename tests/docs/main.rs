@@ -14,6 +14,7 @@
 
 mod configuration;
 mod deploy;
+mod deploy_pods;
 mod formats;
 mod hooks;
 mod install;
