@@ -188,6 +188,7 @@ files() {
 0644 docs/configuration.md $doc/docs/configuration.md
 0644 docs/engines.md $doc/docs/engines.md
 0644 docs/formats.md $doc/docs/formats.md
+0644 docs/cluster.md $doc/docs/cluster.md
 0644 docs/kubernetes.md $doc/docs/kubernetes.md
 0644 docs/learning.md $doc/docs/learning.md
 0644 docs/limits.md $doc/docs/limits.md

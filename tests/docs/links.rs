@@ -75,6 +75,7 @@ fn each_file_that_is_named_exists() {
         "tests/",
         "docs/",
         "config/",
+        "deploy/",
         "hooks/",
         "examples/",
         "fuzz/",

@@ -13,6 +13,8 @@
 )]
 
 mod configuration;
+mod deploy;
+mod deploy_pods;
 mod formats;
 mod hooks;
 mod install;
