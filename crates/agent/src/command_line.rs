@@ -201,9 +201,10 @@ async fn follow_cluster(options: AgentOptions) -> Result<(), (u8, String)> {
     let namespace = options.namespace.as_deref();
     let namespace = namespace.unwrap_or(client.default_namespace()).to_owned();
     let spool = options.spool;
+    let kinds: Vec<String> = options.feeds.iter().map(Feed::to_string).collect();
     info!(
-        "follows {:?} objects; ConfigMaps in namespace {namespace}; spool {}",
-        options.feeds,
+        "follows {} objects (ConfigMaps in namespace {namespace}); spool {}",
+        kinds.join(" and "),
         spool.display()
     );
     // A new node needs its profiles now. Many agents start at the same time only where a cluster

@@ -8,6 +8,8 @@ use kube::client::ClientBuilder;
 use kube::{Client, Config};
 use tower::limit::RateLimitLayer;
 
+use crate::logging::chain;
+
 /// Whatever happens, an agent sends no more requests than these in a minute: a proxy that closes
 /// each watch at once would otherwise get the next one at once. A start needs four.
 const REQUESTS: u64 = 10;
@@ -26,8 +28,8 @@ pub const fn request_limit() -> RateLimitLayer {
 /// Where there is neither, or it cannot be read.
 pub(crate) async fn connect(node: Option<&str>) -> Result<Client, String> {
     let config = match std::env::var_os("KUBECONFIG") {
-        Some(_) => Config::infer().await.map_err(|e| e.to_string()),
-        None => Config::incluster().map_err(|e| e.to_string()),
+        Some(_) => Config::infer().await.map_err(|e| chain(&e)),
+        None => Config::incluster().map_err(|e| chain(&e)),
     };
     let mut config = config?;
     let agent = concat!("oci-apparmor-agent/", env!("CARGO_PKG_VERSION"));
@@ -38,6 +40,6 @@ pub(crate) async fn connect(node: Option<&str>) -> Result<Client, String> {
     if let Ok(agent) = HeaderValue::from_str(&agent) {
         config.headers.push((USER_AGENT, agent));
     }
-    let builder = ClientBuilder::try_from(config).map_err(|e| e.to_string())?;
+    let builder = ClientBuilder::try_from(config).map_err(|e| chain(&e))?;
     Ok(builder.with_layer(&request_limit()).build())
 }

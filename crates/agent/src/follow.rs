@@ -11,6 +11,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use kube::Client;
 use kube::api::{Api, DynamicObject};
+use kube::core::Status;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event, watcher};
 use log::{info, warn};
@@ -19,6 +20,7 @@ use tokio::time::sleep;
 
 use crate::api;
 use crate::backoff::Backoff;
+use crate::logging::chain;
 use crate::object::{Feed, LABEL};
 use crate::state::ApiChange;
 
@@ -70,16 +72,25 @@ pub(crate) async fn follow(
                 continue;
             }
             Err(e) => {
-                follower.failed(&e.to_string());
+                follower.failed(&said(&e));
                 sleep(after_failure.wait()).await;
                 continue;
             }
         };
         while_absent.reset();
-        match follower.watch(api).await {
+        let mut ended = follower.watch(api.clone()).await;
+        if let Ended::NoStreaming = ended {
+            info!(
+                "the API server does not stream lists of {feed} objects; they are read as a whole"
+            );
+            follower.streaming = false;
+            ended = follower.watch(api).await;
+        }
+        match ended {
             Ended::Closed => return,
-            Ended::NoStreaming => follower.streaming = false,
-            Ended::Lost | Ended::NotServed => sleep(after_failure.wait()).await,
+            Ended::NoStreaming | Ended::Lost | Ended::NotServed => {
+                sleep(after_failure.wait()).await;
+            }
         }
     }
 }
@@ -132,8 +143,11 @@ impl Follower {
                 }
                 Err(e) => {
                     unfinished = 0;
-                    self.failed(&e.to_string());
-                    match self.ended(&e, listing) {
+                    let ended = self.ended(&e, listing);
+                    if !matches!(ended, Some(Ended::NoStreaming)) {
+                        self.failed(&reason(&e));
+                    }
+                    match ended {
                         Some(ended) => return ended,
                         None => continue,
                     }
@@ -199,6 +213,28 @@ impl Follower {
             info!("follows {} objects again", self.feed);
         }
     }
+}
+
+/// What the API server said, or why it said nothing.
+fn reason(error: &watcher::Error) -> String {
+    use watcher::Error;
+    match error {
+        Error::InitialListFailed(e) | Error::WatchStartFailed(e) | Error::WatchFailed(e) => said(e),
+        Error::WatchError(status) => answer(status),
+        Error::NoResourceVersion => chain(error),
+    }
+}
+
+fn said(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => answer(status),
+        error => chain(error),
+    }
+}
+
+fn answer(status: &Status) -> String {
+    let (code, said) = (status.code, status.message.trim());
+    format!("the API server answered {code} {}: {said}", status.reason)
 }
 
 /// The version of the objects, as manifests have it.

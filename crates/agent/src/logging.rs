@@ -1,5 +1,6 @@
 //! Log lines on standard error: one for each message, without a time; the engine adds it.
 
+use std::error::Error;
 use std::io::{self, Write};
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
@@ -34,6 +35,20 @@ pub(crate) fn line(level: Level, text: &str) -> String {
     }
     line.push('\n');
     line
+}
+
+/// An error with its causes: kube's own text often says only that there was one.
+pub(crate) fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let why = error.to_string();
+        if !text.contains(&why) {
+            text = format!("{text}: {why}");
+        }
+        cause = error.source();
+    }
+    text
 }
 
 /// From now on, messages are printed.

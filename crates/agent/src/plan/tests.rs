@@ -1,4 +1,5 @@
 //! Random histories of an API: lists and watches that are cut, repeated and done again.
+#![allow(clippy::arithmetic_side_effects)]
 
 use proptest::prelude::*;
 use serde_json::json;

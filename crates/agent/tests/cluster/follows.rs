@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
+use oci_apparmor_agent::object::MAX_FILE;
 use tokio::time::{Instant, sleep};
 
 use crate::node::{Node, added, config_map, event, list, listed, profile, resources};
@@ -189,4 +190,25 @@ async fn an_idle_agent_asks_for_nothing_but_its_watches() {
         );
         assert!(!uri.contains("sendInitialEvents"), "{uri}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_left_out_comes_when_there_is_room() {
+    // 32 files of the largest size are all that fits; the first object is the oldest.
+    let text = "x".repeat(MAX_FILE);
+    let name = |n: usize| format!("c{n:02}");
+    let map = |n: usize| config_map(&name(n), 5, &name(n), &text);
+    let all: String = (0..33).map(|n| added(&map(n))).collect();
+    let node = Node::new();
+    node.api.then(Route::Profiles, 200, listed(6), OPEN);
+    let stream = all + &listed(6) + &event("DELETED", &map(0));
+    node.api.then(Route::ConfigMaps, 200, stream, OPEN);
+    let now: String = (1..33).map(|n| added(&map(n))).collect();
+    node.api.always(Route::Profiles, 200, &listed(8), OPEN);
+    node.api
+        .always(Route::ConfigMaps, 200, &(now + &listed(8)), OPEN);
+    let node = node.start();
+    let mut names = vec![".complete".to_owned()];
+    names.extend((1..33).map(|n| format!("{}.profile", name(n))));
+    node.until(|node| node.names() == names).await;
 }
