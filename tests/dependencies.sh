@@ -21,6 +21,11 @@ listed() { # section, key
     ' deny.toml
 }
 
+# Lines "crate|licence" of the exceptions in deny.toml.
+exceptions() {
+    sed -n 's/^ *{ crate = "\([^"]*\)", allow = \["\([^"]*\)"\] },$/\1|\2/p' deny.toml
+}
+
 # One line for each crate: name, version, and with a format what that has.
 tree() { # arguments of cargo tree…
     cargo tree --locked --quiet --prefix none "$@" || echo 'cargo-tree-failed'
@@ -30,7 +35,7 @@ tree() { # arguments of cargo tree…
 
 licences=$(listed licenses allow)
 refused=$(tree --workspace -e normal,build,dev --format '{p}|{l}' | sed 's/ (\*)$//; /^$/d' | sort -u |
-    awk -F'|' -v list="$licences" '
+    awk -F'|' -v list="$licences" -v others="$(exceptions)" '
         function flat(text, i, j, n, m, ways, parts, ok) {
             n = split(text, ways, / OR /)
             for (i = 1; i <= n; i++) {
@@ -41,16 +46,31 @@ refused=$(tree --workspace -e normal,build,dev --format '{p}|{l}' | sed 's/ (\*)
             }
             return "no"
         }
-        BEGIN { n = split(list, names, "\n"); for (i = 1; i <= n; i++) allowed[names[i]]; allowed["yes"] }
+        BEGIN { n = split(list, names, "\n"); for (i = 1; i <= n; i++) allowed[names[i]]; allowed["yes"]
+            n = split(others, pairs, "\n"); for (i = 1; i <= n; i++) excepted[pairs[i]] }
         {
+            name = $1
+            sub(/ .*/, "", name)
             text = $2
             gsub(/ ?\/ ?/, " OR ", text) # the form before SPDX expressions
             while (match(text, /\([^()]*\)/))
                 text = substr(text, 1, RSTART - 1) flat(substr(text, RSTART + 1, RLENGTH - 2)) substr(text, RSTART + RLENGTH)
+            for (pair in excepted) if (index(pair, name "|") == 1) {
+                licence = substr(pair, length(name) + 2)
+                extra = !(licence in allowed)
+                allowed[licence]
+                text = flat(text)
+                if (extra) delete allowed[licence]
+            }
             if (flat(text) == "no") print $1 ": " ($2 == "" ? "no licence" : $2)
         }')
 [ -z "$refused" ] || bad "licences that deny.toml does not allow:
 $refused"
+
+shared=$(tree --workspace --exclude oci-apparmor-agent -e normal,build,dev | sed 's/ .*//' | sort -u |
+    grep -xF "$(exceptions | sed 's/|.*//')")
+[ -z "$shared" ] || bad "licences are excepted in deny.toml for the agent only, but others need:
+$shared"
 
 # --- Sources: crates.io, and this workspace.
 
@@ -77,6 +97,13 @@ wrapper_links_nothing_heavy() {
 $heavy"
 }
 wrapper_links_nothing_heavy
+
+# Cargo builds a crate once for all packages of a call, with the features that any of them wants.
+# These would change what the wrapper reads or writes.
+features=$(tree --workspace -e normal --format '{p}|{f}' | sed -n 's/^serde_json v[^|]*|//p' | tr ',' '\n' |
+    grep -xE 'arbitrary_precision|float_roundtrip|preserve_order|unbounded_depth' | sort -u)
+[ -z "$features" ] || bad "features of serde_json that a package wants, and the wrapper would have:
+$features"
 
 # --- The oldest Rust: one in all packages, and the documents name it.
 

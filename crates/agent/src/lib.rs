@@ -1,0 +1,35 @@
+//! `oci-apparmor-agent`: AppArmor profiles of a Kubernetes cluster as files of this node.
+//!
+//! It watches `AppArmorProfile` objects and labelled ConfigMaps, and keeps one file for each
+//! profile in the spool. It has no privileges: `oci-apparmor sync`, which root runs, decides what
+//! of the spool becomes a profile of the node.
+//!
+//! | module | what | touches |
+//! |---|---|---|
+//! | `command_line` | options, and what the program prints | |
+//! | `logging` | log lines on standard error | standard error |
+//! | `connection` | the client of the API server, which never asks too often | network |
+//! | [`run`](mod@run) | the loop | |
+//! | `follow` | one kind of objects, for ever: discovery, lists, watches, errors | network |
+//! | `api` | which versions are served; objects as kube has them | network |
+//! | [`backoff`] | waiting | |
+//! | [`spool`] | the directory | files |
+//! | [`plan`] | from the API's state and the spool's files to steps. Pure | |
+//! | [`state`] | events of the API, folded. Pure | |
+//! | [`object`] | objects, reduced to files. Pure | |
+//! | [`file`] | names of files. Pure | |
+
+mod api;
+pub mod backoff;
+mod command_line;
+pub mod connection;
+pub mod file;
+mod follow;
+mod logging;
+pub mod object;
+pub mod plan;
+pub mod run;
+pub mod spool;
+pub mod state;
+
+pub use command_line::main;

@@ -1,0 +1,16 @@
+//! The agent against an API server in this process that replays recorded bytes, with everything
+//! that goes wrong between a node and its cluster. Time is tokio's paused clock: days pass in
+//! milliseconds.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::string_slice,
+    missing_docs
+)]
+
+mod faults;
+mod follows;
+mod node;
+mod replay;
