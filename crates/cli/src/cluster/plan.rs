@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use super::spool::{SpoolFile, SpoolListing};
+use super::spool::{SpoolEntry, SpoolListing};
 use oci_apparmor::apparmor::name::ProfileName;
 use oci_apparmor::decision::is_default_of_engine;
 use oci_apparmor::error::{Error, Kind, Result};
@@ -15,7 +15,7 @@ use oci_apparmor::settings::ClusterSettings;
 #[derive(Debug, Default)]
 pub(super) struct SyncPlan {
     /// The files that are examined, sorted by name.
-    pub(super) candidates: Vec<(ProfileName, SpoolFile)>,
+    pub(super) candidates: Vec<(ProfileName, SpoolEntry)>,
     /// The profiles that are not taken whatever their files contain.
     pub(super) refused: BTreeMap<String, Error>,
     /// The sources that go.
@@ -147,7 +147,7 @@ mod tests {
     use std::path::Path;
 
     fn listing(complete: bool, files: &[&str]) -> SpoolListing {
-        let parsed = files.iter().map(|f| SpoolFile::parse(f).unwrap());
+        let parsed = files.iter().map(|f| SpoolEntry::parse(f).unwrap());
         SpoolListing {
             complete,
             files: parsed.map(|f| (f, Default::default())).collect(),

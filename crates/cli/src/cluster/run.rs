@@ -11,7 +11,7 @@ use super::examine::{Examined, examine};
 use super::limits::KnownLimits;
 use super::plan::plan;
 use super::sources::{ClusterSources, origin};
-use super::spool::{Spool, SpoolFile, SpoolListing};
+use super::spool::{SpoolDirectory, SpoolEntry, SpoolListing};
 use super::status::{Outcomes, SyncState, SyncStatus};
 use oci_apparmor::apparmor::name::ProfileName;
 use oci_apparmor::error::{Error, Kind, Result};
@@ -65,7 +65,7 @@ pub(crate) fn synchronise(node: &Node) -> Result<SyncStatus> {
 
 /// What is in the spool. A spool that does not exist is empty, and not complete.
 fn list(cluster: &ClusterSettings) -> Result<SpoolListing> {
-    match Spool::open(cluster.spool.as_path())? {
+    match SpoolDirectory::open(cluster.spool.as_path())? {
         Some(spool) => spool.list(cluster.max_profiles),
         None => Ok(SpoolListing::default()),
     }
@@ -133,8 +133,8 @@ impl<'n> Round<'n> {
 
     /// Examines the files, first each for a short time, then the slow ones for as long as a profile
     /// of this node may take.
-    fn files(&mut self, candidates: &[(ProfileName, SpoolFile)]) -> Result<()> {
-        let Some(spool) = Spool::open(self.cluster.spool.as_path())? else {
+    fn files(&mut self, candidates: &[(ProfileName, SpoolEntry)]) -> Result<()> {
+        let Some(spool) = SpoolDirectory::open(self.cluster.spool.as_path())? else {
             return Ok(());
         };
         let whole = self.node.settings.parser_limits().time;
@@ -173,9 +173,9 @@ impl<'n> Round<'n> {
     /// it exceeds, if it does.
     fn file(
         &mut self,
-        spool: &Spool,
+        spool: &SpoolDirectory,
         name: &ProfileName,
-        file: &SpoolFile,
+        file: &SpoolEntry,
         time: Duration,
     ) -> Option<(String, Error)> {
         let bytes = match spool.read(file, self.cluster.max_bytes()) {

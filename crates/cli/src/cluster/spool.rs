@@ -22,7 +22,7 @@ const OTHERS: usize = 1000;
 
 /// An open spool.
 #[derive(Debug)]
-pub(super) struct Spool {
+pub(super) struct SpoolDirectory {
     path: PathBuf,
     directory: File,
     owner: u32,
@@ -34,14 +34,14 @@ pub(super) struct SpoolListing {
     /// Whether a profile that is missing here is missing in the cluster, too.
     pub(super) complete: bool,
     /// The files whose name has the right form. They may still be anything.
-    pub(super) files: BTreeMap<SpoolFile, FileVersion>,
+    pub(super) files: BTreeMap<SpoolEntry, FileVersion>,
     /// How many other entries there are, without temporary files.
     pub(super) rejected: usize,
 }
 
 /// The name of a file in the spool.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct SpoolFile {
+pub(super) struct SpoolEntry {
     /// The name of its profile.
     pub(super) profile: String,
     /// What is in it.
@@ -60,7 +60,7 @@ pub(super) enum SpoolKind {
 /// What changes when a file is replaced: device, inode, size, and the time of the last change.
 pub(super) type FileVersion = (u64, u64, i64, i64, i64);
 
-impl SpoolFile {
+impl SpoolEntry {
     /// The file of this name, if the name has the right form.
     pub(super) fn parse(name: &str) -> Option<Self> {
         let (profile, kind) = match (name.strip_suffix(".yaml"), name.strip_suffix(".profile")) {
@@ -86,7 +86,7 @@ impl SpoolFile {
     }
 }
 
-impl Spool {
+impl SpoolDirectory {
     /// Opens the spool; `None` if there is none.
     ///
     /// # Errors
@@ -137,7 +137,7 @@ impl Spool {
                     .with_remedy("remove files, or raise max_profiles in the section [cluster]"));
             }
             let name = name.to_string_lossy();
-            match SpoolFile::parse(&name) {
+            match SpoolEntry::parse(&name) {
                 Some(file) => match self.stat(&name) {
                     Ok(stat) => drop(found.files.insert(file, version(&stat))),
                     // It was removed meanwhile.
@@ -157,7 +157,7 @@ impl Spool {
     ///
     /// # Errors
     /// If it is not a regular file of the spool's owner with one name, or larger than `max` bytes.
-    pub(super) fn read(&self, file: &SpoolFile, max: u64) -> Result<Vec<u8>> {
+    pub(super) fn read(&self, file: &SpoolEntry, max: u64) -> Result<Vec<u8>> {
         let name = file.file_name();
         let failed = |e: io::Error| Error::io("read", &self.path.join(&name), &e);
         // Looked at before it is opened: to open a device can have effects.
@@ -220,22 +220,22 @@ mod tests {
     use super::*;
     use std::os::unix::fs::symlink;
 
-    fn spool() -> (tempfile::TempDir, Spool) {
+    fn spool() -> (tempfile::TempDir, SpoolDirectory) {
         let parent = tempfile::Builder::new().tempdir_in("/run").unwrap();
         let path = parent.path().join("spool");
         fs::create_dir(&path).unwrap();
-        let spool = Spool::open(&path).unwrap().unwrap();
+        let spool = SpoolDirectory::open(&path).unwrap().unwrap();
         (parent, spool)
     }
 
-    fn text(profile: &str) -> SpoolFile {
-        SpoolFile::parse(&format!("{profile}.profile")).unwrap()
+    fn text(profile: &str) -> SpoolEntry {
+        SpoolEntry::parse(&format!("{profile}.profile")).unwrap()
     }
 
     #[test]
     fn names_have_one_form() {
         for name in ["a.yaml", "a.profile", "cluster-a.b_c+d.yaml"] {
-            assert_eq!(SpoolFile::parse(name).unwrap().file_name(), name);
+            assert_eq!(SpoolEntry::parse(name).unwrap().file_name(), name);
         }
         let long = format!("{}.yaml", "a".repeat(201));
         for name in [
@@ -253,7 +253,7 @@ mod tests {
             "&a.profile",
             &long,
         ] {
-            assert_eq!(SpoolFile::parse(name), None, "{name}");
+            assert_eq!(SpoolEntry::parse(name), None, "{name}");
         }
     }
 
@@ -281,22 +281,29 @@ mod tests {
     #[test]
     fn a_spool_is_a_directory_that_root_put_there() {
         let (parent, spool) = spool();
-        assert!(Spool::open(&parent.path().join("none")).unwrap().is_none());
         assert!(
-            Spool::open(&parent.path().join("none/none"))
+            SpoolDirectory::open(&parent.path().join("none"))
+                .unwrap()
+                .is_none()
+        );
+        assert!(
+            SpoolDirectory::open(&parent.path().join("none/none"))
                 .unwrap()
                 .is_none()
         );
         symlink("spool", parent.path().join("link")).unwrap();
         fs::write(parent.path().join("file"), "").unwrap();
         for other in ["link", "file"] {
-            assert!(Spool::open(&parent.path().join(other)).is_err(), "{other}");
+            assert!(
+                SpoolDirectory::open(&parent.path().join(other)).is_err(),
+                "{other}"
+            );
         }
         // Another user could replace it.
         std::os::unix::fs::chown(&spool.path, Some(1234), None).unwrap();
-        assert!(Spool::open(&spool.path).unwrap().is_some());
+        assert!(SpoolDirectory::open(&spool.path).unwrap().is_some());
         fs::create_dir(spool.path.join("inner")).unwrap();
-        assert!(Spool::open(&spool.path.join("inner")).is_err());
+        assert!(SpoolDirectory::open(&spool.path.join("inner")).is_err());
     }
 
     #[test]
