@@ -15,7 +15,7 @@ use crate::apparmor::kernel::securityfs::Kernel;
 use crate::error::{Error, Kind, Result};
 use crate::user_namespace;
 
-/// A user that owns no file that is asked about; the usual id of `nobody`.
+/// A user that owns no file that is asked about; the usual id of the user `nobody`.
 const OTHER_USER: u32 = 65534;
 
 /// More than the kernel's answer, which has 67 bytes.

@@ -79,8 +79,8 @@ impl fmt::Display for Keyword {
     }
 }
 
-/// include/uapi/linux/capability.h
-const CAPABILITIES: [&str; 41] = [
+/// The capabilities, at their numbers (include/uapi/linux/capability.h).
+pub const CAPABILITIES: [&str; 41] = [
     "chown",
     "dac_override",
     "dac_read_search",

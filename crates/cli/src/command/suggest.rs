@@ -37,8 +37,8 @@ use oci_apparmor_audit::suggestion::{Generalise, SuggestionOptions};
 /// open files that the engine passes on, and what the runtime does before the program of the
 /// container runs make no rules.
 ///
-/// A profile that nobody ran in complain mode has an event only for the first access that fails; see
-/// oci-apparmor-learn(8).
+/// If no container ran under the profile in complain mode, there is usually an event only for the
+/// first access that failed; see oci-apparmor-learn(8).
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

@@ -1,6 +1,8 @@
 //! The numbers of socket families, types of sockets, signals, capabilities and flags of mounts, by
 //! the names that AppArmor uses for them.
 
+use oci_apparmor_audit::rule::keyword::CAPABILITIES;
+
 /// The families of sockets (`AF_…`, include/linux/socket.h), at their numbers.
 const FAMILIES: [&str; 46] = [
     "unspec",
@@ -79,51 +81,6 @@ const SIGNALS: [&str; 36] = [
 
 /// The number of the first real-time signal (`SIGRT_BASE`).
 const REAL_TIME: u8 = 128;
-
-/// The capabilities, at their numbers (include/uapi/linux/capability.h).
-const CAPABILITIES: [&str; 41] = [
-    "chown",
-    "dac_override",
-    "dac_read_search",
-    "fowner",
-    "fsetid",
-    "kill",
-    "setgid",
-    "setuid",
-    "setpcap",
-    "linux_immutable",
-    "net_bind_service",
-    "net_broadcast",
-    "net_admin",
-    "net_raw",
-    "ipc_lock",
-    "ipc_owner",
-    "sys_module",
-    "sys_rawio",
-    "sys_chroot",
-    "sys_ptrace",
-    "sys_pacct",
-    "sys_admin",
-    "sys_boot",
-    "sys_nice",
-    "sys_resource",
-    "sys_time",
-    "sys_tty_config",
-    "mknod",
-    "lease",
-    "audit_write",
-    "audit_control",
-    "setfcap",
-    "mac_override",
-    "mac_admin",
-    "syslog",
-    "wake_alarm",
-    "block_suspend",
-    "audit_read",
-    "perfmon",
-    "bpf",
-    "checkpoint_restore",
-];
 
 /// `MS_REC`, which has no name of its own.
 const RECURSIVE: u32 = 0x4000;

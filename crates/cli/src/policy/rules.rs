@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::policy::question::Question;
 use oci_apparmor::apparmor::text::{Include, ProfileRule, ProfileText};
 use oci_apparmor::fs::trusted;
+use oci_apparmor::profiles::source::is_source;
 
 /// The largest included file, as for sources.
 const MAX: u64 = 4 << 20;
@@ -93,7 +94,7 @@ impl<'d> RuleReader<'d> {
             .flatten()
             .flatten()
             .map(|entry| entry.path())
-            .filter(|path| path.is_file() && !is_skipped(path))
+            .filter(|path| path.is_file() && path.file_name().is_some_and(is_source))
             .collect();
         entries.sort();
         for entry in entries {
@@ -158,26 +159,6 @@ fn on_one_line(rule: &str) -> String {
         true => rule.trim().to_owned(),
         false => Vec::from_iter(rule.split_whitespace()).join(" "),
     }
-}
-
-/// Files that the parser skips in an included directory (`is_blacklisted()`, parser_misc.c).
-fn is_skipped(path: &Path) -> bool {
-    const ENDINGS: [&str; 12] = [
-        ".dpkg-new",
-        ".dpkg-old",
-        ".dpkg-dist",
-        ".dpkg-bak",
-        ".dpkg-remove",
-        ".pacsave",
-        ".pacnew",
-        ".rpmnew",
-        ".rpmsave",
-        ".orig",
-        ".rej",
-        "~",
-    ];
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    name.starts_with('.') || name == "README" || ENDINGS.iter().any(|end| name.ends_with(end))
 }
 
 /// The words that begin a rule which is not about files.
@@ -281,13 +262,5 @@ mod tests {
                 .read(Path::new("/p"), text, "none")
                 .is_none()
         );
-    }
-
-    #[test]
-    fn files_that_the_parser_skips_are_skipped() {
-        for name in ["a.dpkg-old", "b~", ".c", "README"] {
-            assert!(is_skipped(Path::new(name)), "{name}");
-        }
-        assert!(!is_skipped(Path::new("/etc/apparmor.d/local/web")));
     }
 }
