@@ -116,6 +116,24 @@ fn what_a_job_does_is_learnt_and_nothing_else() {
     assert!(!done.out.contains("reached"), "{done:?}");
     assert_eq!(denials().len(), others.len(), "{:?}", denials());
 
+    // Why, with the line of the source that decides.
+    let line = text.lines().position(|l| l == "  /etc/learnt r,").unwrap() + 1;
+    let asked = ["--path", "/etc/learnt", "--path", "/etc/shadow"];
+    let why = run(CLI, [&["why", "--profile", "learnt"], &asked[..]].concat());
+    assert_eq!(why.code, 5, "{why:?}");
+    for said in [
+        "/etc/learnt r: allowed by learnt".to_owned(),
+        format!("/etc/oci-apparmor/profiles/learnt:{line}: /etc/learnt r,"),
+        "/etc/shadow r: denied: no rule of learnt allows it".to_owned(),
+    ] {
+        assert!(why.out.contains(&said), "{said}: {why:?}");
+    }
+    let denied = denials();
+    let event = denied.iter().find(|l| l.contains("/etc/shadow")).unwrap();
+    let why = run(CLI, ["why", "--profile", "learnt", "--event", event]);
+    assert_eq!(why.code, 5, "{why:?}");
+    assert!(why.out.contains("/etc/shadow r: denied"), "{why:?}");
+
     // From the log, what was just denied; nothing of it is put into force.
     let suggested = run(CLI, ["suggest", "learnt", "--source", "kmsg"]);
     assert_eq!(suggested.code, 0, "{suggested:?}");
