@@ -22,6 +22,7 @@ configured unless --engine names it.
   --dry-run       print what would be done, and change nothing
   --uninstall     remove what was installed, and revert the configuration of engines; your
                   configuration and profiles are kept
+  --list          print what is installed: mode, file of this checkout, place
   --force         uninstall even if containers or engines still need the wrapper
   --demo [learn]  build, and demonstrate it with real containers, in a virtual machine if the
                   kernel has no AppArmor; installs only the Debian packages of podman, runc,
@@ -37,10 +38,12 @@ Examples:
 Installed files:
   PREFIX/bin/                         oci-apparmor, oci-apparmor-runtime
   PREFIX/libexec/oci-apparmor/        oci-apparmor-hook; runc, crun, youki: links to the wrapper
-  PREFIX/share/oci-apparmor/          hook files, none of them active; a dashboard for Grafana
+  PREFIX/share/oci-apparmor/          hook files, none of them active; a dashboard for Grafana; the
+                                      profile of the agent of a cluster, not active
   PREFIX/lib/systemd/system/          oci-apparmor-preload.service, oci-apparmor-gc.service and
                                       oci-apparmor-metrics.service with their timers,
                                       oci-apparmor-sync.service and its path; not enabled
+  PREFIX/lib/tmpfiles.d/              the directories for profiles from a Kubernetes cluster
   PREFIX/share/man/, PREFIX/share/doc/oci-apparmor/
   PREFIX/share/                       completions for bash, zsh and fish, where these look for them
   /etc/oci-apparmor/config.toml       never overwritten; a newer version becomes config.toml.new
@@ -82,6 +85,7 @@ while [ $# -gt 0 ]; do
         --set-default) option=$1 set_default=$1 ;;
         --prefix=* | --destdir=* | --bindir=*) option=${1%%=*} value=${1#*=} ;;
         --dry-run) option=$1 dry_run=1 ;;
+        --list) option=$1 action=list ;;
         --force) option=$1 force=$1 ;;
         --uninstall) option=$1 action=uninstall ;;
         --demo)
@@ -122,6 +126,7 @@ doc=$prefix/share/doc/oci-apparmor
 man=$prefix/share/man
 completions=$prefix/share/bash-completion/completions
 units=$prefix/lib/systemd/system
+tmpfiles=$prefix/lib/tmpfiles.d
 etc=/etc/oci-apparmor
 
 # --- What is installed: MODE FILE PLACE. `PROGRAMS` is the directory of the built programs.
@@ -141,7 +146,9 @@ files() {
 0644 config/systemd/oci-apparmor-metrics.timer $units/oci-apparmor-metrics.timer
 0644 config/systemd/oci-apparmor-sync.service $units/oci-apparmor-sync.service
 0644 config/systemd/oci-apparmor-sync.path $units/oci-apparmor-sync.path
+0644 config/tmpfiles.d/oci-apparmor.conf $tmpfiles/oci-apparmor.conf
 0644 config/grafana/oci-apparmor.json $share/grafana/oci-apparmor.json
+0644 deploy/node/oci-apparmor-agent $share/profiles/oci-apparmor-agent
 0644 docs/man/oci-apparmor.8 $man/man8/oci-apparmor.8
 0644 docs/man/oci-apparmor-check.8 $man/man8/oci-apparmor-check.8
 0644 docs/man/oci-apparmor-configure.8 $man/man8/oci-apparmor-configure.8
@@ -211,6 +218,7 @@ $share/hooks.d
 $share/always-hooks.d
 $share/podman-hooks.d
 $share/grafana
+$share/profiles
 $share
 $doc/docs
 $doc/hooks
@@ -391,6 +399,8 @@ judge() {
 
 # Sets `bindir` to the directory of the programs, and builds them if necessary.
 programs() {
+    # A release archive has them, and no source.
+    if [ -z "$bindir" ] && [ ! -e Cargo.toml ]; then bindir=$here/bin; fi
     if [ -n "$bindir" ]; then
         for name in oci-apparmor oci-apparmor-runtime oci-apparmor-hook; do
             [ -x "$bindir/$name" ] || die "$bindir has no program $name"
@@ -555,8 +565,8 @@ END
     program=$bin/oci-apparmor
     if [ "$(command -v oci-apparmor || :)" = "$program" ]; then program=oci-apparmor; fi
     # systemd finds units below these two prefixes (systemd.unit(5)); others need the path.
-    below='' known='systemctl daemon-reload' metrics='systemctl daemon-reload'
-    case $prefix in /usr | /usr/local) ;; *) below=$units/ known="systemctl link $units/oci-apparmor-gc.service" metrics="systemctl link $units/oci-apparmor-metrics.service" ;; esac
+    below='' spool=oci-apparmor.conf known='systemctl daemon-reload' metrics='systemctl daemon-reload'
+    case $prefix in /usr | /usr/local) ;; *) below=$units/ known="systemctl link $units/oci-apparmor-gc.service" metrics="systemctl link $units/oci-apparmor-metrics.service" spool=$tmpfiles/oci-apparmor.conf ;; esac
     cat <<END
 
 Installed. Check this node:
@@ -571,6 +581,8 @@ Remove old records, locks and compiled policy once a day:
   $known && systemctl enable --now ${below}oci-apparmor-gc.timer
 Write metrics for node_exporter once a minute:
   $metrics && systemctl enable --now ${below}oci-apparmor-metrics.timer
+Make the directories for profiles from a Kubernetes cluster (docs/cluster.md):
+  systemd-tmpfiles --create $spool
 END
 }
 
@@ -602,6 +614,7 @@ uninstall() {
 
 demo() {
     [ -z "$destdir" ] || die '--demo installs nothing, so it takes no --destdir'
+    [ -e tests/vm/setup ] || die '--demo needs a checkout of the source, with its tests'
     if [ -n "$dry_run" ]; then
         echo "would build, prepare this machine (tests/vm/setup) and run examples/$demo.sh"
         return
@@ -642,6 +655,7 @@ nginx() {
 
 case $action in
     install) install_all ;;
+    list) files ;;
     uninstall) uninstall ;;
     demo) demo ;;
 esac
