@@ -6,10 +6,10 @@ use std::process::{Child, Command, Stdio};
 use crate::support::containers::*;
 
 /// containerd itself, for the time of one test.
-struct Containerd(Child);
+pub(crate) struct Containerd(Child);
 
 impl Containerd {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let log = File::create("/run/containerd.log").unwrap();
         let child = Command::new("containerd")
             .stdin(Stdio::null())

@@ -32,6 +32,7 @@ mod crio_real;
 mod crio_recorded;
 mod ctr;
 mod debian_release;
+mod debian_upgrade;
 mod docker;
 mod learning;
 mod podman;

@@ -16,5 +16,6 @@
 pub(crate) mod containers;
 pub(crate) mod installed;
 pub(crate) mod kubernetes;
+pub(crate) mod made_packages;
 pub(crate) mod programs;
 pub(crate) mod root_trees;
