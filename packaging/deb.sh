@@ -1,7 +1,7 @@
 # shellcheck shell=sh disable=SC2154 # packaging/build sets the variables
 # The Debian package: what install.sh stages for /usr, in the form that Debian's policy wants, with
 # maintainer scripts that leave engines and loaded profiles alone. dpkg-deb makes it: cargo-deb would
-# need a second list of the files, and a tool of 200 crates to be built first.
+# need a second list of the files, and is a tool of 70 crates that has to be built first.
 
 # The text of a function of install.sh, so that both ask the same.
 function_of_install() { # name

@@ -146,6 +146,10 @@ need runc runc
 need crun crun
 need shellcheck shellcheck
 need jq jq
+need dpkg-deb dpkg
+need strip binutils
+need lintian lintian
+need skopeo skopeo
 need flock util-linux
 
 if [ "$kernel" = yes ]; then
@@ -158,13 +162,14 @@ fi
 # Cargo runs one of these at a time, and is not held up by a guest yet.
 step build build
 count build
+# What the suites install, while clippy looks.
+step packages tests/packages/prepare.sh &
 step clippy cargo clippy --locked --workspace --all-targets -- -D warnings
 # Nothing else has to be built before a suite (tests/vm/cargo-runner).
 export OCI_APPARMOR_BUILT=1
-if [ "$kernel" = yes ]; then
-    wait
-    count roots
-fi
+wait
+count packages
+[ "$kernel" = no ] || count roots
 
 cargo_test() { # arguments of cargo test…
     cargo test --locked --workspace --no-fail-fast "$@"

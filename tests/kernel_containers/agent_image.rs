@@ -13,11 +13,9 @@ const AGENT: &str = "/usr/bin/oci-apparmor-agent";
 const ANNOTATION: &str = "oci-apparmor/profile=oci-apparmor-agent";
 const ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 const SPOOL: &str = "/var/lib/oci-apparmor/spool";
-/// No API server is there, and none answers.
-const KUBECONFIG: &str = r#"{"apiVersion": "v1", "kind": "Config", "current-context": "none",
-"clusters": [{"name": "none", "cluster": {"server": "http://127.0.0.1:9"}}],
-"users": [{"name": "none", "user": {"token": "none"}}],
-"contexts": [{"name": "none", "context": {"cluster": "none", "user": "none"}}]}"#;
+/// Where a pod is told that the API server is. None is there.
+const HOST: &str = "KUBERNETES_SERVICE_HOST=127.0.0.1";
+const PORT: &str = "KUBERNETES_SERVICE_PORT=9";
 
 /// The node of an agent: its profile, its spool, and how it finds the API server. Nothing where the
 /// image was not made.
@@ -36,7 +34,14 @@ fn node() -> Option<(String, [String; 2])> {
         fs::set_permissions(directory, Permissions::from_mode(0o755)).unwrap();
     }
     chown(&spool, Some(65532), Some(65532)).unwrap();
-    fs::write(account.join("config"), KUBECONFIG).unwrap();
+    let certificate = include_str!("../data/api_server/ca.crt");
+    for (name, text) in [
+        ("token", "none"),
+        ("namespace", "oci-apparmor"),
+        ("ca.crt", certificate),
+    ] {
+        fs::write(account.join(name), text).unwrap();
+    }
     let [spool, account] = [spool, account].map(|path| path.to_str().unwrap().to_owned());
     run(
         "podman",
@@ -61,8 +66,19 @@ fn waits_confined(pid: &str, said: impl Fn() -> String) {
     ] {
         assert!(status.lines().any(|is| is == line), "{status}");
     }
-    wait_for(|| said().contains("cannot follow AppArmorProfile objects"));
-    assert!(said().contains(SPOOL), "{}", said());
+    wait_for(|| {
+        let said = said();
+        assert!(
+            !said.lines().any(|line| line.starts_with("error: ")),
+            "{said}"
+        );
+        said.contains("cannot follow AppArmorProfile objects")
+    });
+    assert!(
+        said().contains("ConfigMaps in namespace oci-apparmor"),
+        "{}",
+        said()
+    );
 }
 
 #[test]
@@ -76,7 +92,6 @@ fn podman_runs_the_image_under_the_agents_own_profile() {
         format!("{account}:{ACCOUNT}:ro"),
     ];
     let wrapper = wrapper("crun");
-    let kubeconfig = format!("KUBECONFIG={ACCOUNT}/config");
     let podman = |words: &[&str]| {
         let first = ["--runtime", wrapper.to_str().unwrap()];
         run("podman", [&first[..], words].concat())
@@ -93,7 +108,9 @@ fn podman_runs_the_image_under_the_agents_own_profile() {
         "--annotation",
         ANNOTATION,
         "--env",
-        &kubeconfig,
+        HOST,
+        "--env",
+        PORT,
     ];
     let volumes = ["--volume", &mounts[0], "--volume", &mounts[1], &tag];
     podman(&[&options[..], &volumes].concat()).ok();
@@ -135,7 +152,6 @@ fn containerd_runs_the_image_under_the_agents_own_profile() {
     };
     let mounts = [mount(&spool, SPOOL, "rw"), mount(&account, ACCOUNT, "ro")];
     let wrapper = wrapper("runc");
-    let kubeconfig = format!("KUBECONFIG={ACCOUNT}/config");
     let log = "/run/agent.log";
     let logged = format!("file://{log}");
     let words = [
@@ -149,7 +165,9 @@ fn containerd_runs_the_image_under_the_agents_own_profile() {
         "--log-uri",
         &logged,
         "--env",
-        &kubeconfig,
+        HOST,
+        "--env",
+        PORT,
         "--mount",
         &mounts[0],
         "--mount",

@@ -75,6 +75,15 @@ fn a_container_outlives_an_upgrade_of_the_package_and_stops_its_removal() {
     run("ctr", ["container", "rm", "packaged"]).ok();
     assert_eq!(record_of("packaged"), None);
 
+    // It takes back what `configure` wrote, and containerd has to know before the programs go.
+    let refused = dpkg(&["--remove", "oci-apparmor"]);
+    assert!(
+        refused
+            .out
+            .contains("now run: systemctl restart containerd")
+            && refused.err.contains("not removed: restart the engines"),
+        "{refused:?}"
+    );
     dpkg(&["--remove", "oci-apparmor"]).ok();
     assert!(!std::path::Path::new(WRAPPER).exists());
     // What runs under it, would run unconfined for ever.

@@ -1,13 +1,14 @@
 #!/bin/sh
 # prepare.sh [PROGRAMS]: makes the packages that the tests install, of the programs in the directory
-# PROGRAMS (default: target/TRIPLE/debug), in PROGRAMS/test-packages. What is current stays.
+# PROGRAMS (default: where `cargo build` puts them), in PROGRAMS/test-packages. What is current stays.
 #
 # The programs are stripped, as a release has them. light-1.deb and light-2.deb are the same package
 # as one and as the next revision, without compression: an emulated guest unpacks them.
 set -eu
 
 cd "$(dirname "$0")/../.."
-programs=${1:-$(ls -d target/*/debug | grep -v '^target/packages/' | head -n 1)}
+host=$(rustc -vV | sed -n 's/^host: //p')
+programs=${1:-${CARGO_TARGET_DIR:-target}/$host/debug}
 programs=$(cd "$programs" && pwd)
 ready=$programs/test-packages
 
