@@ -18,7 +18,8 @@ configured unless --engine names it.
   --set-default   with --engine: for all containers, not only for those that request it
   --destdir DIR   install everything below DIR, for packages and node images; nothing outside DIR
                   is changed, and no service has to run
-  --bindir DIR    take existing programs from DIR instead of building them
+  --bindir DIR    take existing programs from DIR instead of building them (default in a release
+                  archive: bin)
   --dry-run       print what would be done, and change nothing
   --uninstall     remove what was installed, and revert the configuration of engines; your
                   configuration and profiles are kept

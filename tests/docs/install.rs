@@ -196,6 +196,8 @@ fn what_is_installed_has_its_place_and_mode() {
         "opt/oa/share/man/man8/oci-apparmor-runtime.8",
         "opt/oa/share/man/man8/oci-apparmor-hook.8",
         "opt/oa/share/man/man5/oci-apparmor.toml.5",
+        "opt/oa/share/oci-apparmor/profiles/oci-apparmor-agent",
+        "opt/oa/lib/tmpfiles.d/oci-apparmor.conf",
         "opt/oa/share/doc/oci-apparmor/LICENSE",
         "opt/oa/share/doc/oci-apparmor/docs/formats.md",
         "etc/oci-apparmor/config.toml",
@@ -256,6 +258,15 @@ fn what_is_installed_has_its_place_and_mode() {
     let spool = spool.lines().find_map(|l| l.strip_prefix("#spool = "));
     let watched = format!("\nPathChanged={}\n", spool.unwrap().trim_matches('"'));
     assert!(path.contains(&watched) && !path.contains("Unit="), "{path}");
+    // Which belongs to the user of the agent's pod.
+    let made = fs::read_to_string(at("opt/oa/lib/tmpfiles.d/oci-apparmor.conf")).unwrap();
+    let spool = format!(
+        "\nd {} 0750 65532 65532 -\n",
+        spool.unwrap().trim_matches('"')
+    );
+    assert!(made.replace("  ", " ").contains(&spool), "{made}");
+    let pod = text("deploy/base/daemonset.yaml");
+    assert!(pod.contains("runAsUser: 65532") && pod.contains("runAsGroup: 65532"));
     // Nothing is active, and nothing half-done is left.
     let all = files_below(&dir);
     assert!(

@@ -111,10 +111,10 @@ fn each_program_has_the_crates_that_are_linked_into_it() {
         assert!(component["licenses"][0]["expression"].is_string(), "{of}");
         let (name, version) = (word(&component["name"]), word(&component["version"]));
         let entry = format!("name = \"{name}\"\nversion = \"{version}\"\n");
-        let entry = &lock[lock
-            .find(&entry)
-            .unwrap_or_else(|| panic!("{of} is not in Cargo.lock"))..];
-        let sum = entry.split("\n\n").next().unwrap();
+        let (_, rest) = lock
+            .split_once(&entry)
+            .unwrap_or_else(|| panic!("{of} is not in Cargo.lock"));
+        let sum = rest.split("\n\n").next().unwrap();
         let sum = sum
             .lines()
             .find_map(|line| line.strip_prefix("checksum = "));
@@ -163,12 +163,12 @@ fn the_copyright_file_has_each_crate_and_its_licence() {
         let name = words.next().unwrap();
         let version = words.next().unwrap().strip_prefix('v').unwrap();
         let line = format!("\n{name} {version}: ");
-        let at = text
-            .find(&line)
+        let (_, rest) = text
+            .split_once(&line)
             .unwrap_or_else(|| panic!("{name} {version} is missing"));
-        let licence = text[at + line.len()..].lines().next().unwrap();
-        let copied = text[at + line.len()..].contains(&format!("{name} {version}:\n"))
-            || text.contains(&format!("{name} {version}, "));
+        let licence = rest.lines().next().unwrap();
+        let copied = rest.contains(&format!("{name} {version}:\n"))
+            || rest.contains(&format!("{name} {version}, "));
         assert!(
             licence.contains("Apache-2.0") || copied,
             "{name}: no text of {licence}"
