@@ -21,6 +21,7 @@ mod containerd_client;
 mod engine_annotations;
 mod faulty_runtimes;
 mod hook_without_wrapper;
+mod hostile_spools;
 mod killed_during_start;
 mod killed_wrapper;
 mod leaks;
