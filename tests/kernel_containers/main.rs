@@ -16,6 +16,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod agent_confined;
 mod cluster_spool;
 mod containerd_client;
 mod engine_annotations;
