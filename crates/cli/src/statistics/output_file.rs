@@ -35,7 +35,7 @@ impl OutputFile {
     /// If its directory cannot be opened.
     pub(crate) fn private(path: &Path) -> Result<Self> {
         let opened = open(parent(path), DIRECTORY, Mode::empty());
-        Self::new(path, 0o600, opened)
+        Self::within(path, 0o600, opened)
     }
 
     /// A file for node_exporter's textfile collector, which everyone can read.
@@ -54,7 +54,7 @@ impl OutputFile {
             )
             .with_remedy(format!("name a file that ends in {COLLECTED}")));
         }
-        let file = Self::new(path, 0o644, open_without_links(parent(path)))?;
+        let file = Self::within(path, 0o644, open_without_links(parent(path)))?;
         let meta = fs::metadata(file.in_directory(Path::new("")));
         let meta = meta.map_err(|e| Error::io("look at", file.parent(), &e))?;
         if meta.uid() != 0 || meta.mode() & 0o022 != 0 {
@@ -73,7 +73,7 @@ impl OutputFile {
         Ok(file)
     }
 
-    fn new(path: &Path, mode: u32, opened: nix::Result<OwnedFd>) -> Result<Self> {
+    fn within(path: &Path, mode: u32, opened: nix::Result<OwnedFd>) -> Result<Self> {
         let name = path.file_name().ok_or_else(|| {
             Error::new(Kind::Usage, format!("{} names no file", path.display()))
                 .with_remedy("name a file to write")
