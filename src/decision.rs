@@ -15,6 +15,7 @@ use crate::request::{Key, Request, RequestedLabel};
 use crate::settings::Settings;
 use crate::wanted::{Component, ProfileFacts, Wanted, missing, not_enforcing};
 
+use eligible::repeats_engine;
 pub use eligible::{Asking, is_default_of_engine, may_ask};
 
 /// What is known about the node.
@@ -181,6 +182,16 @@ fn own(
                 Some(label.clone()),
                 Origin::Annotation(key.as_str().to_owned()),
             ))
+        }
+        Some((key, RequestedLabel::Label(label)))
+            if repeats_engine(key, label, request, settings) =>
+        {
+            trail.push(format!(
+                "{}: the annotation requests {label}, as {} does, so it counts as the engine's request",
+                key.as_str(),
+                Key::Bundle.as_str()
+            ));
+            Ok((request.engine_label.clone(), Origin::Engine))
         }
         Some((key, RequestedLabel::Label(label))) => {
             trail.push(format!("{}: the annotation requests {label}", key.as_str()));

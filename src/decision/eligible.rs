@@ -7,6 +7,7 @@
 
 use crate::apparmor::name::{Label, ProfileName};
 use crate::error::{Error, Kind, Result, quoted};
+use crate::request::{EngineFamily, Key, Request};
 use crate::settings::{self, Settings};
 use crate::wanted::ProfileFacts;
 
@@ -51,11 +52,7 @@ pub fn may_ask(
         );
         Error::new(Kind::Policy, format!("{what}: {rule}")).with_remedy(hint)
     };
-    let denies = |pattern: &&settings::Pattern| {
-        let mut lineage = name.lineage();
-        lineage.any(|name| pattern.matches_text(name))
-    };
-    if let Some(pattern) = settings.deny.iter().find(denies) {
+    if let Some(pattern) = denied_by(name, settings) {
         return Err(refused(
             format!("deny has the pattern {:?}", pattern.as_str()),
             "use another profile, or change deny in /etc/oci-apparmor/config.toml".to_owned(),
@@ -89,6 +86,41 @@ pub fn may_ask(
         }
     };
     Err(refused(rule, remedy(name, settings, facts)))
+}
+
+/// Whether an annotation only repeats what the engine requests. Kubernetes copies its field into the
+/// beta annotation (1.30 to 1.33), and deploy/policies/field-to-annotation copies it into ours. Such a
+/// copy must not be refused where the field alone is accepted, unless `deny` has the name.
+///
+/// It gives a pod author nothing: without the annotation, or with `runtime/default`, the container gets
+/// the same. Nothing copies the field into [`Key::Plain`], and only the engines of Kubernetes make a
+/// new bundle for each container: elsewhere the label in the bundle may be that of its last run.
+pub(super) fn repeats_engine(
+    key: &Key,
+    label: &Label,
+    request: &Request,
+    settings: &Settings,
+) -> bool {
+    let is_copied = matches!(key, Key::Container(_) | Key::Beta(_));
+    let of_kubernetes = matches!(
+        request.engine,
+        EngineFamily::CriO | EngineFamily::Containerd
+    );
+    let mut names = label.components().iter();
+    let engine = request.engine_label.iter().flat_map(Label::components);
+    let engine = engine.filter(|name| Some(*name) != settings.floor.as_ref());
+    is_copied
+        && of_kubernetes
+        && engine.eq(label.components())
+        && names.all(|name| denied_by(name, settings).is_none())
+}
+
+/// The pattern of `deny` that forbids annotations to name a profile, or one of its parents.
+fn denied_by<'s>(name: &ProfileName, settings: &'s Settings) -> Option<&'s settings::Pattern> {
+    settings.deny.iter().find(|pattern| {
+        let mut lineage = name.lineage();
+        lineage.any(|name| pattern.matches_text(name))
+    })
 }
 
 /// Whether an engine loads a profile of this name for all of its containers.

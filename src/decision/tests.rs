@@ -3,7 +3,7 @@ use std::path::Path;
 use super::*;
 use crate::apparmor::loaded::Mode;
 use crate::bundle::Annotations;
-use crate::request::{self, Caller};
+use crate::request::{self, Caller, EngineFamily};
 
 const ONE: &str = "container.oci-apparmor/app";
 const TWO: &str = "oci-apparmor/profile";
@@ -671,7 +671,12 @@ fn annotations_name_what_is_meant_for_containers() {
             "Policy",
         ),
     ] {
-        for key in [ONE, TWO, BETA] {
+        // With the other keys it would be a copy of the engine's request.
+        let keys = match spec {
+            Some("p" | "p//&floor") => &[TWO][..],
+            _ => &[ONE, TWO, BETA],
+        };
+        for key in keys {
             let request = asking(key, &format!("localhost/{name}"), spec);
             let outcome_now = node.outcome(&request);
             assert_eq!(outcome_now, outcome, "{name} {spec:?} {:?}", node.settings);
@@ -856,4 +861,112 @@ fn an_engines_unconfined_sheds_no_default_where_its_word_must_enforce() {
         let request = asking(key, "unconfined", Some("unconfined"));
         assert_eq!(strict.outcome(&request), "Policy");
     }
+}
+
+/// Kubernetes and deploy/policies/field-to-annotation copy the field into an annotation. The container
+/// gets what it would get by its field alone, unless the node denies the name.
+#[test]
+fn a_copy_of_the_engines_request_changes_nothing() {
+    use Mode::{Complain, Enforce, Kill, Unconfined};
+    let origins: [fn(TestNode) -> TestNode; 4] = [
+        |node| node,
+        |node| node.source("p"),
+        |node| node.hosts("p"),
+        |node| node.complaining("p"),
+    ];
+    let modes = [Enforce, Kill, Complain, Unconfined].map(Some);
+    let all = |toml: &str| {
+        let mut nodes = Vec::new();
+        for origin in origins {
+            for mode in modes.into_iter().chain([None]) {
+                let mut node = origin(node(toml).source("floor").source("default"));
+                node.fact("p").loaded = mode;
+                nodes.push(node);
+            }
+        }
+        nodes
+    };
+    for (toml, spec) in [
+        ("", "p"),
+        ("allow = ['x']", "p"),
+        ("deny = ['q', 'p?']", "p"),
+        ("require_enforcing = true", "p"),
+        ("allow_unconfined = true", "p"),
+        ("default_profile = 'default'", "p"),
+        ("default_profile = 'p'", "p"),
+        ("floor = 'floor'", "p"),
+        ("floor = 'floor'", "p//&floor"),
+        ("floor = 'floor'", "floor//&p"),
+        ("floor = 'floor'\nrequire_enforcing = true", "p//&floor"),
+        (
+            "[[rule]]\nnamespaces = ['team']\nrequire_enforcing = true",
+            "p",
+        ),
+    ] {
+        for (number, node) in all(toml).iter().enumerate() {
+            let alone = node.outcome(&silent(Some(spec)));
+            for key in [ONE, BETA] {
+                let copied = node.outcome(&asking(key, "localhost/p", Some(spec)));
+                assert_eq!(copied, alone, "{toml} {spec} {key} {number}");
+            }
+        }
+    }
+    for toml in [
+        "deny = ['p']",
+        "deny = ['*']\nallow = ['p']",
+        "floor = 'p'\ndeny = ['q']\n[[rule]]\nnamespaces = ['team']\ndeny = ['p']\nfloor = 'floor'",
+    ] {
+        for node in all(toml) {
+            for key in [ONE, TWO, BETA] {
+                let copied = node.outcome(&asking(key, "localhost/p", Some("p")));
+                assert_eq!(copied, "Policy", "{toml} {key}");
+            }
+        }
+    }
+}
+
+#[test]
+fn an_annotation_that_is_no_copy_must_be_allowed_and_enforce() {
+    let complaining = || {
+        node("allow = ['p']")
+            .loaded("p", Mode::Complain)
+            .source("x")
+    };
+    let outcome = |request: Request| complaining().outcome(&request);
+    assert_eq!(outcome(asking(ONE, "localhost/p", Some("p"))), "p: p?");
+    assert_eq!(outcome(asking(BETA, "localhost/x", Some("x"))), "x: x?");
+    for request in [
+        // Nothing copies the field there.
+        asking(TWO, "localhost/p", Some("p")),
+        asking(TWO, "localhost/x", Some("x")),
+        // Another profile, a part of a stack, or no request of the engine.
+        asking(ONE, "localhost/p", Some("q")),
+        asking(ONE, "localhost/p", Some("p//&q")),
+        asking(ONE, "localhost/p", Some("p//c")),
+        asking(ONE, "localhost/p", Some("unconfined")),
+        asking(ONE, "localhost/p", None),
+        asking(BETA, "localhost/x", None),
+        // Not of Kubernetes: the bundle may carry the label of its last run.
+        Request {
+            engine: EngineFamily::Podman,
+            ..asking(ONE, "localhost/p", Some("p"))
+        },
+        Request {
+            engine: EngineFamily::Other,
+            ..asking(BETA, "localhost/p", Some("p"))
+        },
+    ] {
+        assert_eq!(outcome(request.clone()), "Policy", "{request:?}");
+    }
+    let decided = complaining().decide(&asking(ONE, "localhost/p", Some("p")));
+    let decided = decided.unwrap();
+    assert!(
+        decided.trail[0].contains("counts as the engine's request"),
+        "{:?}",
+        decided.trail
+    );
+    assert_eq!(
+        decided.reports,
+        ["the profile p, requested by the engine, is in complain mode"]
+    );
 }

@@ -1,5 +1,5 @@
-//! Profiles of a cluster: from a file in the spool to a container that is confined, and texts that
-//! try to be more than the profile of a container.
+//! Profiles of a cluster: from a file in the spool to a container that is confined, and what the node
+//! itself decides about such a profile.
 
 use std::fs;
 use std::os::unix::fs::chown;
@@ -10,38 +10,39 @@ use serde_json::Value;
 
 use crate::support::containers::*;
 
-const SPOOL: &str = "/var/lib/oci-apparmor/spool";
-const SOURCES: &str = "/var/lib/oci-apparmor/cluster-profiles";
+pub(crate) const SPOOL: &str = "/var/lib/oci-apparmor/spool";
+pub(crate) const SOURCES: &str = "/var/lib/oci-apparmor/cluster-profiles";
 
 /// The user of the agent.
-const AGENT: u32 = 1234;
+pub(crate) const AGENT: u32 = 1234;
 
-fn put(file: &str, text: &str) {
+pub(crate) fn put(file: &str, text: &str) {
     let path = Path::new(SPOOL).join(file);
     fs::write(&path, text).unwrap();
     chown(&path, Some(AGENT), None).unwrap();
 }
 
-fn sync() -> Value {
+pub(crate) fn sync() -> Value {
     serde_json::from_str(&run(CLI, ["sync", "--json"]).ok()).unwrap()
 }
 
-/// State and reason of a profile.
-fn state(status: &Value, name: &str) -> String {
+/// State and reason of a profile, as JSON.
+pub(crate) fn state(status: &Value, name: &str) -> String {
     let all = status["profiles"].as_array().unwrap();
     let found = all.iter().find(|p| p["name"] == name).unwrap();
     format!("{} {}", found["state"], found["reason"])
 }
 
-fn node_of_a_cluster() {
+pub(crate) fn node_of_a_cluster(keys: &str) {
     let _ = fs::remove_dir_all(SPOOL);
     let _ = fs::remove_dir_all(SOURCES);
     fs::create_dir_all(SPOOL).unwrap();
     chown(SPOOL, Some(AGENT), None).unwrap();
-    fs::write(CONFIG, "parser_timeout = 6\n[cluster]\n").unwrap();
+    let text = format!("parser_timeout = 6\n[cluster]\n{keys}\n");
+    fs::write(CONFIG, text).unwrap();
 }
 
-fn end() {
+pub(crate) fn end() {
     for directory in [SPOOL, SOURCES] {
         fs::remove_dir_all(directory).unwrap();
     }
@@ -50,7 +51,7 @@ fn end() {
 #[test]
 fn a_container_runs_under_a_profile_that_came_from_the_cluster() {
     let _world = world();
-    node_of_a_cluster();
+    node_of_a_cluster("");
     unload("cluster-web");
     put("cluster-web.profile", &profile_text("cluster-web", ""));
     let started = Instant::now();
@@ -104,110 +105,61 @@ fn a_container_runs_under_a_profile_that_came_from_the_cluster() {
 }
 
 #[test]
-fn texts_of_a_cluster_confine_nothing_but_containers() {
+fn what_a_node_decides_about_a_profile_of_the_cluster_stays() {
     let _world = world();
-    node_of_a_cluster();
-    let rules = "{\n file,\n}\n";
-    load(&profile_text("cluster-victim", ""));
-    let before = loaded_profiles();
-    let shadow = "include \"/etc/shadow\"";
-    let slow = format!("/**a{}b r,", "?".repeat(40));
-    let texts = [
-        (
-            "attached",
-            format!("profile cluster-attached /usr/bin/sleep {rules}"),
-            "attaches",
-        ),
-        (
-            "path",
-            format!("/usr/bin/sleep {rules}"),
-            "it declares the profile",
-        ),
-        (
-            "victim2",
-            format!("profile cluster-victim {rules}"),
-            "it declares the profile",
-        ),
-        (
-            "second",
-            format!("profile cluster-second {rules}profile cluster-victim {rules}"),
-            "it declares the profile \\\"cluster-victim\\\"",
-        ),
-        (
-            "variable",
-            format!("@{{n}}=cluster-victim\nprofile @{{n}} {rules}"),
-            "it declares",
-        ),
-        (
-            "several",
-            format!("profile {{cluster-several,cluster-victim}} {rules}"),
-            "declare",
-        ),
-        (
-            "namespace",
-            format!("profile :other:cluster-namespace {rules}"),
-            "namespace",
-        ),
-        (
-            "complain",
-            format!("profile cluster-complain flags=(complain) {rules}"),
-            "must enforce",
-        ),
-        (
-            "reads",
-            format!("{shadow}\nprofile cluster-reads {rules}"),
-            "may not include",
-        ),
-        (
-            "inside",
-            format!("profile cluster-inside {{ file, #{shadow}\n}}\n"),
-            "may not include",
-        ),
-        (
-            "folded",
-            "profile cluster-folded {\n file,\n include\\\n \"/etc/shadow\"\n}\n".to_owned(),
-            "",
-        ),
-        (
-            "host",
-            format!("include <usr.sbin.sshd>\nprofile cluster-host {rules}"),
-            "may not include",
-        ),
-        (
-            "broken",
-            "profile cluster-broken {".to_owned(),
-            "apparmor_parser",
-        ),
-        ("slow", format!("profile cluster-slow {{\n{slow}\n}}\n"), ""),
-    ];
-    for (name, text, _) in &texts {
-        put(&format!("cluster-{name}.profile"), text);
-    }
-    let good = profile_text("cluster-zebra", "");
-    put("cluster-zebra.profile", &good);
-    let status = sync();
-    assert_eq!(state(&status, "cluster-zebra"), "\"Loaded\" null");
-    for (name, _, why) in &texts {
-        let state = state(&status, &format!("cluster-{name}"));
-        println!("{name}: {state}");
-        assert!(
-            state.starts_with("\"Refused\"") && state.contains(why),
-            "{name}: {state}"
-        );
-        assert!(!state.contains("root:"), "{state}");
-    }
-    unload("cluster-zebra");
-    assert_eq!(loaded_profiles(), before);
-    let sources: Vec<_> = fs::read_dir(SOURCES).unwrap().collect();
-    assert_eq!(sources.len(), 1);
-    unload("cluster-victim");
-    end();
-}
+    node_of_a_cluster("");
+    unload("cluster-job");
+    let text = profile_text("cluster-job", "")
+        .replace(" file,", " /** rmixkl,")
+        .replace("deny /data/** w,\n", "");
+    put("cluster-job.profile", &text);
+    sync();
+    // A mode of the node.
+    run(CLI, ["mode", "cluster-job", "complain"]).ok();
+    assert_eq!(loaded("cluster-job").unwrap(), "cluster-job (complain)");
+    put("cluster-job.profile", &text.replace("rmixkl", "rmixk"));
+    assert_eq!(
+        state(&sync(), "cluster-job"),
+        "\"Loaded\" \"this node has set it to complain mode\""
+    );
+    assert_eq!(loaded("cluster-job").unwrap(), "cluster-job (complain)");
+    run(CLI, ["mode", "cluster-job", "enforce"]).ok();
+    assert_eq!(state(&sync(), "cluster-job"), "\"Loaded\" null");
 
-/// The kernel's list, sorted.
-fn loaded_profiles() -> Vec<String> {
-    let list = fs::read_to_string("/sys/kernel/security/apparmor/profiles").unwrap();
-    let mut names: Vec<String> = list.lines().map(str::to_owned).collect();
-    names.sort();
-    names
+    // What is learnt goes into a source of the node.
+    let words = ["/bin/sh", "-c", "echo x >/data/learnt"];
+    let annotation = [("oci-apparmor/profile", "cluster-job")];
+    let bundle = Bundle::annotated("cluster-job", &words, &annotation);
+    let bundle = bundle.path.to_str().unwrap();
+    let program = wrapper("runc");
+    let program = program.to_str().unwrap();
+    let job = [program, "run", "--bundle", bundle, "cluster-job"];
+    assert_ne!(run(job[0], &job[1..]).code, 0);
+    let learn = ["learn", "cluster-job", "--apply", "--"];
+    let learnt = run(CLI, [&learn[..], &job].concat());
+    assert_eq!(learnt.code, 0, "{learnt:?}");
+    let copy = Path::new(PROFILES).join("cluster-job");
+    let undo = format!("rm {} && oci-apparmor sync", copy.display());
+    for said in [
+        "a changed copy that comes before /var/lib/oci-apparmor/cluster-profiles/cluster-job",
+        "changes in the cluster have no effect on this node while it is there",
+        &undo,
+    ] {
+        assert!(learnt.err.contains(said), "{said}: {learnt:?}");
+    }
+    for _ in 0..2 {
+        let state = state(&sync(), "cluster-job");
+        assert!(
+            state.starts_with("\"Refused\"") && state.contains(copy.to_str().unwrap()),
+            "{state}"
+        );
+        assert_eq!(fs::read_dir(SOURCES).unwrap().count(), 0);
+        assert_eq!(run(job[0], &job[1..]).code, 0);
+    }
+    // As it says.
+    fs::remove_file(&copy).unwrap();
+    assert_eq!(state(&sync(), "cluster-job"), "\"Loaded\" null");
+    assert_ne!(run(job[0], &job[1..]).code, 0);
+    unload("cluster-job");
+    end();
 }

@@ -16,12 +16,17 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+<<<<<<< HEAD
 mod agent_image;
+=======
+mod agent_confined;
+>>>>>>> b14-node
 mod cluster_spool;
 mod containerd_client;
 mod engine_annotations;
 mod faulty_runtimes;
 mod hook_without_wrapper;
+mod hostile_spools;
 mod killed_during_start;
 mod killed_wrapper;
 mod leaks;

@@ -16,6 +16,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod cluster_pods;
 mod containerd;
 mod containerd_pods;
 mod containerd_restarts;
@@ -36,4 +37,5 @@ mod debian_upgrade;
 mod docker;
 mod learning;
 mod podman;
+mod systemd_boot;
 mod terminal;

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use nix::sys::stat::Mode;
@@ -115,9 +116,15 @@ fn sources(node: &Node) -> Vec<String> {
 }
 
 fn in_kernel(node: &Node, name: &str) -> bool {
+    directory(node, name).is_some()
+}
+
+/// The directory of a profile in the kernel.
+fn directory(node: &Node, name: &str) -> Option<PathBuf> {
     let profiles = fs::read_dir(node.path("/sys/kernel/security/apparmor/policy/profiles"));
-    profiles.unwrap().any(|entry| {
-        let found = fs::read_to_string(entry.unwrap().path().join("name"));
+    let mut profiles = profiles.unwrap().map(|entry| entry.unwrap().path());
+    profiles.find(|path| {
+        let found = fs::read_to_string(path.join("name"));
         found.is_ok_and(|found| found.trim() == name)
     })
 }
@@ -241,9 +248,9 @@ fn hostile_files_are_refused_and_do_not_stop_the_others() {
     // Texts that are something else.
     put(&node, "cluster-other.profile", profile("cluster-good"));
     put(&node, "cluster-host.profile", profile("cluster-host"));
-    node.prepare_parser("cluster-host", "-Q", &blob("docker-default"));
+    node.prepare_parser("cluster-host", "never", &blob("docker-default"));
     put(&node, "cluster-soft.profile", profile("cluster-soft"));
-    node.prepare_parser("cluster-soft", "-Q", &blob_with("cluster-soft", 1, b""));
+    node.prepare_parser("cluster-soft", "never", &blob_with("cluster-soft", 1, b""));
     let reads = profile("cluster-reads").replace("<abstractions/base>", "\"/etc/shadow\"");
     put(&node, "cluster-reads.profile", reads);
     prepare(&node, "cluster-reads");
@@ -389,6 +396,31 @@ fn a_flood_changes_nothing_and_is_reported() {
 }
 
 #[test]
+fn a_spool_that_is_something_else_changes_nothing_and_is_reported() {
+    let Some(node) = cluster_node("") else { return };
+    prepare(&node, "cluster-a");
+    put(&node, "cluster-a.profile", profile("cluster-a"));
+    put(&node, ".complete", "");
+    sync(&node, 0);
+    let elsewhere = node.path("/var/lib/oci-apparmor/elsewhere");
+    fs::rename(node.path(SPOOL), &elsewhere).unwrap();
+    let makes: [fn(&Node); 3] = [
+        |node| node.link("elsewhere", SPOOL),
+        |node| node.write(SPOOL, ""),
+        |node| nix::unistd::mkfifo(&node.path(SPOOL), Mode::S_IRWXU).unwrap(),
+    ];
+    for make in makes {
+        make(&node);
+        let status = sync(&node, 8);
+        let why = status["refused"].as_str().unwrap();
+        assert!(why.contains(SPOOL), "{why}");
+        loaded(&status, "cluster-a");
+        assert_eq!(sources(&node), ["cluster-a"]);
+        node.remove(SPOOL);
+    }
+}
+
+#[test]
 fn more_profiles_than_a_node_takes_do_not_displace_others() {
     let Some(node) = cluster_node("max_profiles = 2") else {
         return;
@@ -458,6 +490,15 @@ fn a_run_that_was_killed_is_made_up_for() {
         std::thread::sleep(Duration::from_millis(delay));
         child.kill().unwrap();
         child.wait().unwrap();
+    }
+    // Here a profile appears when it is compiled, and in a kernel after its source is written. A
+    // compiler may have gone on.
+    std::thread::sleep(Duration::from_millis(500));
+    for name in names {
+        let source = format!("{SOURCES}/{name}");
+        if let Some(loaded) = directory(&node, name).filter(|_| !node.exists(&source)) {
+            fs::remove_dir_all(loaded).unwrap();
+        }
     }
     let left = format!("{SOURCES}/.cluster-a.1-2");
     node.write(&left, "half of a text");

@@ -121,6 +121,16 @@ impl<'s> Store<'s> {
         self.find(name.as_str(), Remembered::of(name).as_ref(), revision)
     }
 
+    /// Whether a profile of this name is loaded that this program did not load from a source, as far as
+    /// is known since boot.
+    ///
+    /// # Errors
+    /// As for [`Kernel::loaded`].
+    pub fn is_loaded_by_another(&self, name: &ProfileName) -> Result<bool> {
+        let is_ours = Remembered::of(name).is_some_and(|r| r.build.is_some());
+        Ok(!is_ours && self.loaded(name)?.is_some())
+    }
+
     /// Whether a profile is loaded, with all children that it had when it was last found correct.
     ///
     /// # Errors

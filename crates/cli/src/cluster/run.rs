@@ -47,14 +47,14 @@ pub(crate) fn synchronise(node: &Node) -> Result<SyncStatus> {
     let mut rounds: usize = 0;
     loop {
         rounds = rounds.saturating_add(1);
-        let before = list(cluster);
+        let before = open_and_list(cluster);
         let mut round = Round::new(node, cluster)?;
         let mut status = round.carry_out(&before)?;
         removed.extend(status.removed.iter().cloned());
         status.removed = removed.iter().cloned().collect();
         status.write()?;
-        let is_same = match (&before, &list(cluster)) {
-            (Ok(before), Ok(now)) => before == now,
+        let is_same = match (&before, &open_and_list(cluster)) {
+            (Ok((_, before)), Ok((_, now))) => before == now,
             _ => true,
         };
         if is_same || rounds == ROUNDS {
@@ -63,12 +63,15 @@ pub(crate) fn synchronise(node: &Node) -> Result<SyncStatus> {
     }
 }
 
-/// What is in the spool. A spool that does not exist is empty, and not complete.
-fn list(cluster: &ClusterSettings) -> Result<SpoolListing> {
-    match SpoolDirectory::open(cluster.spool.as_path())? {
-        Some(spool) => spool.list(cluster.max_profiles),
-        None => Ok(SpoolListing::default()),
-    }
+/// The spool, and what is in it.
+type OpenSpool = (Option<SpoolDirectory>, SpoolListing);
+
+/// Opens the spool and lists it. One that does not exist is empty, and not complete.
+fn open_and_list(cluster: &ClusterSettings) -> Result<OpenSpool> {
+    let spool = SpoolDirectory::open(cluster.spool.as_path())?;
+    let listing = spool.as_ref().map(|s| s.list(cluster.max_profiles));
+    let listing = listing.transpose()?.unwrap_or_default();
+    Ok((spool, listing))
 }
 
 struct Round<'n> {
@@ -92,10 +95,10 @@ impl<'n> Round<'n> {
         })
     }
 
-    fn carry_out(&mut self, listed: &Result<SpoolListing>) -> Result<SyncStatus> {
+    fn carry_out(&mut self, spool: &Result<OpenSpool>) -> Result<SyncStatus> {
         // A spool that cannot be used changes nothing.
-        let unusable = SpoolListing::default();
-        let listing = listed.as_ref().unwrap_or(&unusable);
+        let unusable = (None, SpoolListing::default());
+        let (directory, listing) = spool.as_ref().unwrap_or(&unusable);
         let other = |name: &ProfileName| self.source_of_the_node(name);
         let plan = plan(listing, &self.sources.names(), self.cluster, other);
         let mut removed = Vec::new();
@@ -111,14 +114,16 @@ impl<'n> Round<'n> {
         for name in &plan.kept {
             self.load(name);
         }
-        self.files(&plan.candidates)?;
+        if let Some(directory) = directory {
+            self.files(directory, &plan.candidates);
+        }
         self.known.keep();
         let mut status = self.outcomes.status();
         status.complete = listing.complete;
         status.rejected = listing.rejected;
         status.removed = removed;
         status.failure = self.failure;
-        if let Err(e) = listed {
+        if let Err(e) = spool {
             status.refused = Some(e.to_string());
             status.failure = Some(e.kind().exit_code());
         }
@@ -133,15 +138,12 @@ impl<'n> Round<'n> {
 
     /// Examines the files, first each for a short time, then the slow ones for as long as a profile
     /// of this node may take.
-    fn files(&mut self, candidates: &[(ProfileName, SpoolEntry)]) -> Result<()> {
-        let Some(spool) = SpoolDirectory::open(self.cluster.spool.as_path())? else {
-            return Ok(());
-        };
+    fn files(&mut self, spool: &SpoolDirectory, candidates: &[(ProfileName, SpoolEntry)]) {
         let whole = self.node.settings.parser_limits().time;
         let first = whole.min(SHORT);
         let mut slow = Vec::new();
         for (name, file) in candidates {
-            match self.file(&spool, name, file, first) {
+            match self.file(spool, name, file, first) {
                 Some(exceeded) if first == whole => self.exceeded(name, &exceeded),
                 Some((_, e)) => {
                     self.refused(name.as_str(), &e);
@@ -156,11 +158,10 @@ impl<'n> Round<'n> {
                 let why = "other slow profiles have taken all the time for compiling";
                 let e = Error::new(Kind::DoesNotCompile, why).with_remedy("run: oci-apparmor sync");
                 self.refused(name.as_str(), &e);
-            } else if let Some(exceeded) = self.file(&spool, name, file, whole) {
+            } else if let Some(exceeded) = self.file(spool, name, file, whole) {
                 self.exceeded(name, &exceeded);
             }
         }
-        Ok(())
     }
 
     /// A file with this content exceeds a limit, and will do so again.
@@ -190,6 +191,10 @@ impl<'n> Round<'n> {
             self.load(name);
             return None;
         }
+        if let Err(e) = self.may_replace(name) {
+            self.refused(name.as_str(), &e);
+            return None;
+        }
         let store = Store::new(self.node).with_limit(time);
         match examine(&store, name, file.kind, &bytes, &mut self.known) {
             Ok(Examined::Text(text)) => {
@@ -217,6 +222,19 @@ impl<'n> Round<'n> {
         }
     }
 
+    /// Checks that a new source does not replace a profile of other programs: the file of a profile
+    /// in `/etc/apparmor.d` may have another name than the profile.
+    fn may_replace(&self, name: &ProfileName) -> Result<()> {
+        let is_new = !self.sources.contains(name.as_str());
+        match is_new && Store::new(self.node).is_loaded_by_another(name)? {
+            false => Ok(()),
+            true => {
+                let why = "a profile of this name is loaded, and oci-apparmor did not load it";
+                Err(Error::new(Kind::Policy, why).with_remedy("use another name"))
+            }
+        }
+    }
+
     /// Loads an accepted source, unless the kernel has it already.
     fn load(&mut self, name: &ProfileName) {
         let state = self.loaded(name);
@@ -235,11 +253,13 @@ impl<'n> Round<'n> {
         if let Some(why) = &source.disabled {
             return Ok((SyncState::Disabled, Some(why.to_string())));
         }
+        let note = "this node has set it to complain mode";
+        let note = source.complain.then(|| note.to_owned());
         if store.is_up_to_date(name, &source) {
-            return Ok((SyncState::Loaded, None));
+            return Ok((SyncState::Loaded, note));
         }
         match store.load(name, Reload::AsConfigured) {
-            Ok(_) => Ok((SyncState::Loaded, None)),
+            Ok(_) => Ok((SyncState::Loaded, note)),
             Err(e) => {
                 let loaded = store.loaded(name)?;
                 match store.drift(name, &source, loaded.as_ref()) {

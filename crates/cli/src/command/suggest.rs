@@ -334,14 +334,7 @@ fn applied_notes(
     state: &str,
     output: Output,
 ) {
-    let path = target.path.display();
-    match &target.copy_of {
-        Some(original) => output.note(format!(
-            "wrote {path}, a changed copy that comes before {}",
-            original.display()
-        )),
-        None => output.note(format!("replaced {path}")),
-    }
+    output.note(target.said());
     if let Some(kept) = &replaced.kept {
         output.note(format!("kept the old source as {}", kept.display()));
     }

@@ -10,7 +10,7 @@ use oci_apparmor::error::{Error, Kind, Result};
 use oci_apparmor::fs::replace::{self, Options};
 use oci_apparmor::fs::{own, temporary, trusted};
 use oci_apparmor::profiles::Source;
-use oci_apparmor::settings::Settings;
+use oci_apparmor::settings::{CLUSTER_PROFILES, Settings};
 
 /// Where replaced sources are kept. No profile directory, so nothing loads them.
 const KEPT: &str = "/var/lib/oci-apparmor/replaced";
@@ -77,6 +77,28 @@ impl SourceTarget {
         })
     }
 
+    /// What was done when it was replaced.
+    pub(crate) fn said(&self) -> String {
+        let path = self.path.display();
+        let Some(original) = &self.copy_of else {
+            return format!("replaced {path}");
+        };
+        let original = original.display();
+        let copy = format!("wrote {path}, a changed copy that comes before {original}");
+        match self.is_of_cluster() {
+            true => format!(
+                "{copy}; changes in the cluster have no effect on this node while it is there"
+            ),
+            false => copy,
+        }
+    }
+
+    /// Whether the file is a changed copy of a source that comes from the cluster.
+    fn is_of_cluster(&self) -> bool {
+        let original = self.copy_of.as_deref();
+        original.is_some_and(|path| path.starts_with(CLUSTER_PROFILES))
+    }
+
     /// Writes the new contents in one step. The file keeps its owner and its mode.
     ///
     /// # Errors
@@ -108,6 +130,10 @@ impl SourceTarget {
             (None, None) => {
                 self.write(new, Options::with_mode(0o644))?;
                 let undo = match &self.copy_of {
+                    // `sync` has removed the original, because the copy has the same name.
+                    Some(_) if self.is_of_cluster() => {
+                        format!("rm {shown} && oci-apparmor sync")
+                    }
                     Some(_) => format!("rm {shown} && oci-apparmor load {name}"),
                     None => format!("oci-apparmor unload {name} && rm {shown}"),
                 };

@@ -3,9 +3,11 @@
 use std::fs;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
-use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat2};
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag, open, openat};
+use nix::sys::stat::{Mode, SFlag, fstatat};
 
 use oci_apparmor::error::{Error, Kind, Result};
 use oci_apparmor::fs::replace::{self, Options};
@@ -13,6 +15,8 @@ use oci_apparmor::fs::temporary;
 
 /// How the names of files end that node_exporter reads.
 const COLLECTED: &str = ".prom";
+
+const DIRECTORY: OFlag = OFlag::O_DIRECTORY.union(OFlag::O_CLOEXEC);
 
 /// Where a command writes.
 #[derive(Debug)]
@@ -30,7 +34,8 @@ impl OutputFile {
     /// # Errors
     /// If its directory cannot be opened.
     pub(crate) fn private(path: &Path) -> Result<Self> {
-        Self::open(path, 0o600, ResolveFlag::empty())
+        let opened = open(parent(path), DIRECTORY, Mode::empty());
+        Self::within(path, 0o600, opened)
     }
 
     /// A file for node_exporter's textfile collector, which everyone can read.
@@ -49,7 +54,7 @@ impl OutputFile {
             )
             .with_remedy(format!("name a file that ends in {COLLECTED}")));
         }
-        let file = Self::open(path, 0o644, ResolveFlag::RESOLVE_NO_SYMLINKS)?;
+        let file = Self::within(path, 0o644, open_without_links(parent(path)))?;
         let meta = fs::metadata(file.in_directory(Path::new("")));
         let meta = meta.map_err(|e| Error::io("look at", file.parent(), &e))?;
         if meta.uid() != 0 || meta.mode() & 0o022 != 0 {
@@ -68,19 +73,16 @@ impl OutputFile {
         Ok(file)
     }
 
-    fn open(path: &Path, mode: u32, resolve: ResolveFlag) -> Result<Self> {
+    fn within(path: &Path, mode: u32, opened: nix::Result<OwnedFd>) -> Result<Self> {
         let name = path.file_name().ok_or_else(|| {
             Error::new(Kind::Usage, format!("{} names no file", path.display()))
                 .with_remedy("name a file to write")
         })?;
-        let how = OpenHow::new()
-            .flags(OFlag::O_DIRECTORY | OFlag::O_RDONLY | OFlag::O_CLOEXEC)
-            .resolve(resolve);
         let parent = parent(path);
-        let opened = openat2(AT_FDCWD, parent, how).map_err(|errno| {
+        let directory = opened.map_err(|errno| {
             let error = match errno {
                 // The directory, or one above it.
-                nix::errno::Errno::ELOOP => Error::new(
+                Errno::ELOOP => Error::new(
                     Kind::Configuration,
                     format!("there is a symbolic link on the way to {}", parent.display()),
                 ),
@@ -90,7 +92,7 @@ impl OutputFile {
         })?;
         Ok(Self {
             path: path.to_owned(),
-            directory: opened,
+            directory,
             name: PathBuf::from(name),
             mode,
         })
@@ -124,6 +126,35 @@ impl OutputFile {
         replace::replace(&target, &temporary, text.as_bytes(), options)
             .map_err(|e| Error::io("write", &self.path, &e))
     }
+}
+
+/// Opens a directory. `ELOOP` if it, or one above it, is a symbolic link.
+///
+/// Not by openat2(2): a service with `RestrictSUIDSGID=yes` gets `ENOSYS` from it, because systemd's
+/// filter cannot see its flags (`seccomp_restrict_suid_sgid`).
+fn open_without_links(path: &Path) -> nix::Result<OwnedFd> {
+    let start = if path.is_absolute() { "/" } else { "." };
+    let mut directory = open(start, DIRECTORY, Mode::empty())?;
+    for part in path.components() {
+        let name = match part {
+            Component::Normal(name) => Path::new(name),
+            Component::ParentDir => Path::new(".."),
+            Component::RootDir | Component::CurDir | Component::Prefix(_) => continue,
+        };
+        // Searching is enough on the way, and the last one is only written to.
+        let flags = DIRECTORY | OFlag::O_PATH | OFlag::O_NOFOLLOW;
+        directory = match openat(&directory, name, flags, Mode::empty()) {
+            // What a link is for both flags.
+            Err(Errno::ENOTDIR) if is_link(&directory, name) => return Err(Errno::ELOOP),
+            opened => opened?,
+        };
+    }
+    Ok(directory)
+}
+
+fn is_link(directory: &OwnedFd, name: &Path) -> bool {
+    let stat = fstatat(directory, name, AtFlags::AT_SYMLINK_NOFOLLOW);
+    stat.is_ok_and(|s| SFlag::from_bits_truncate(s.st_mode) & SFlag::S_IFMT == SFlag::S_IFLNK)
 }
 
 fn parent(path: &Path) -> &Path {
@@ -180,8 +211,13 @@ mod tests {
         assert!(name.contains("ends in .prom"), "{name}");
         let link = dir.path().join("link");
         symlink(&directory, &link).unwrap();
-        let linked = refused(&link.join("a.prom"));
-        assert!(linked.contains("symbolic link"), "{linked}");
+        fs::create_dir(directory.join("inner")).unwrap();
+        for linked in ["a.prom", "inner/a.prom", "../link/a.prom"] {
+            let linked = refused(&link.join(linked));
+            assert!(linked.contains("symbolic link"), "{linked}");
+        }
+        let missing = refused(&directory.join("none/a.prom"));
+        assert!(missing.contains("cannot open"), "{missing}");
         fs::set_permissions(&directory, fs::Permissions::from_mode(0o775)).unwrap();
         let shared = refused(&path);
         assert!(shared.contains("chmod go-w"), "{shared}");
