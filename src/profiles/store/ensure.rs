@@ -140,11 +140,12 @@ impl Store<'_> {
             }
             return Some(loaded.clone());
         };
+        let revision = snapshot.revision;
+        let is_current =
+            remembered.is_some_and(|r| self.is_remembered_as_current(name, source, r, revision));
         // A process that may not load profiles cannot read compiled policy either. It accepts
         // what is loaded.
-        let is_current = kernel::may_load().is_err()
-            || remembered.is_some_and(|r| self.is_remembered_as_current(name, source, r));
-        is_current.then(|| loaded.clone())
+        (is_current || kernel::may_load().is_err()).then(|| loaded.clone())
     }
 }
 

@@ -157,7 +157,9 @@ impl<'s> Store<'s> {
     /// neither the kernel nor a file has changed. Reads only the kernel's files and stat(2).
     #[must_use]
     pub fn is_up_to_date(&self, name: &ProfileName, source: &Source) -> bool {
-        Remembered::of(name).is_some_and(|r| self.is_remembered_as_current(name, source, &r))
+        let remembered = Remembered::of(name);
+        let revision = self.kernel.revision();
+        remembered.is_some_and(|r| self.is_remembered_as_current(name, source, &r, revision))
     }
 
     pub(super) fn is_remembered_as_current(
@@ -165,10 +167,11 @@ impl<'s> Store<'s> {
         name: &ProfileName,
         source: &Source,
         remembered: &Remembered,
+        revision: Option<u64>,
     ) -> bool {
         let build = remembered.build.as_ref();
         remembered.declares(name)
-            && remembered.is_unchanged(self.kernel)
+            && remembered.is_unchanged(self.kernel, revision)
             && build.is_some_and(|build| build.is_current(source))
     }
 
