@@ -94,14 +94,6 @@ fn system_calls(contender: &Contender) -> u64 {
     );
     assert!(done.status.success(), "{done:?}");
     let trace = fs::read_to_string("/run/trace").unwrap();
-    fs::write(
-        format!(
-            "/tmp/b14/perf/tr.{}",
-            contender.name.replace([' ', ','], "_")
-        ),
-        &trace,
-    )
-    .unwrap();
     trace.lines().filter(|line| line.contains('(')).count() as u64
 }
 

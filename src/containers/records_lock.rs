@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::error::{Error, Result};
-use crate::fs::run;
+use crate::fs::{own, run};
 
 /// How often a writer tries to get the lock, every 10 ms, while `gc` has it.
 const WRITER_ATTEMPTS: u32 = 200;
@@ -34,8 +34,8 @@ fn locked(
     attempts: u32,
 ) -> Result<Option<File>> {
     let path = directory()?;
-    let opened = run::opened(&path, || File::open(&path))?;
-    let directory = opened.map_err(|e| Error::io("open", &path, &e))?;
+    own::directory(&path, 0o700)?;
+    let directory = File::open(&path).map_err(|e| Error::io("open", &path, &e))?;
     for _ in 0..attempts {
         match lock(&directory) {
             Ok(()) => return Ok(Some(directory)),

@@ -5,7 +5,7 @@ use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::Mutex;
 
 use crate::error::{Error, Kind, Result};
 use crate::fs::replace::{self, Options};
@@ -66,9 +66,13 @@ fn no_directory() -> Error {
 /// could have written it or put it there.
 #[must_use]
 pub fn read(path: &Path, max: u64) -> Option<Vec<u8>> {
-    // In a directory that others can write, our file may have been renamed or replaced. If the
-    // uppermost directory is ours, so is everything below it.
-    if !is_own(&self::path().ok()?) {
+    // In a directory that others can write, our file may have been renamed or replaced.
+    let base = self::path().ok()?;
+    let mut directories = path
+        .ancestors()
+        .skip(1)
+        .take_while(|d| d.starts_with(&base));
+    if !directories.all(is_own) {
         return None;
     }
     let file = File::options()
@@ -79,37 +83,20 @@ pub fn read(path: &Path, max: u64) -> Option<Vec<u8>> {
     own::read(&file, max)
 }
 
-/// Whether our directory is there and ours. Only its owner can change that, so once is enough.
-fn is_own(base: &Path) -> bool {
-    static OWN: OnceLock<PathBuf> = OnceLock::new();
-    if OWN.get().is_some_and(|own| own == base) {
+/// Whether a directory is there and ours. Only its owner can change that, so once is enough.
+fn is_own(directory: &Path) -> bool {
+    static OWN: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+    let Ok(mut known) = OWN.lock() else {
+        return own::check_directory(directory).is_ok();
+    };
+    if known.iter().any(|own| own == directory) {
         return true;
     }
-    let is_own = own::check_directory(base).is_ok();
+    let is_own = own::check_directory(directory).is_ok();
     if is_own {
-        // Another thread has looked at the same directory.
-        let _ = OWN.set(base.to_owned());
+        known.push(directory.to_owned());
     }
     is_own
-}
-
-/// A directory directly below ours, which is created where `open` finds none.
-///
-/// # Errors
-/// [`Kind::Internal`] if another user can write our directory, or if it cannot be created.
-pub fn opened<T>(directory: &Path, open: impl Fn() -> io::Result<T>) -> Result<io::Result<T>> {
-    let base = self::path()?;
-    if !is_own(&base) {
-        own::directory(&base, 0o700)?;
-    }
-    match open() {
-        // It usually exists, so it is only created after a failure.
-        Err(e) if e.kind() == io::ErrorKind::NotFound => {
-            own::directory(directory, 0o700)?;
-            Ok(open())
-        }
-        done => Ok(done),
-    }
 }
 
 /// The entries of one of our directories; none if it does not exist.

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use crate::apparmor::name::ProfileName;
 use crate::error::{Error, Result};
-use crate::fs::{digest, run};
+use crate::fs::{digest, own, run};
 
 /// How long one `oci-apparmor sync` waits for another.
 const SYNC_LIMIT: Duration = Duration::from_secs(600);
@@ -54,8 +54,10 @@ impl LockFile {
 
     /// The lock file with this name.
     pub(crate) fn named(name: &str, limit: Duration) -> Result<Self> {
+        let directory = run::path()?.join("locks");
+        own::directory(&directory, 0o700)?;
         Ok(Self {
-            path: run::path()?.join("locks").join(name),
+            path: directory.join(name),
             deadline: Instant::now().checked_add(limit),
         })
     }
@@ -134,10 +136,13 @@ impl LockFile {
             .read(true)
             .mode(0o600)
             .custom_flags(libc::O_NOFOLLOW);
-        let mut creating = options.clone();
-        creating.write(true).create(true).truncate(false);
-        let directory = self.path.parent().unwrap_or(&self.path);
-        match run::opened(directory, || creating.open(&self.path))? {
+        let opened = options
+            .clone()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&self.path);
+        match opened {
             // An existing file can be locked without write access, and `exec` writes nothing else.
             Err(e) if e.kind() == io::ErrorKind::ReadOnlyFilesystem => options.open(&self.path),
             opened => opened,
