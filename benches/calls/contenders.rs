@@ -24,6 +24,11 @@ impl Contender {
         }
     }
 
+    /// Whether it is a call of the wrapper, and not one to compare with.
+    pub(crate) fn is_ours(&self) -> bool {
+        self.program == RUNC
+    }
+
     /// The command for this round, ready to run.
     pub(crate) fn prepare(&self, round: usize) -> Command {
         (self.before)();

@@ -18,60 +18,77 @@ const BUDGET: &str = "benches/budget.json";
 const SLACK: u64 = 5;
 
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-struct Cost {
-    system_calls: u64,
+pub(crate) struct Cost {
+    pub(crate) system_calls: u64,
     /// `None` without valgrind.
-    instructions: Option<u64>,
+    pub(crate) instructions: Option<u64>,
 }
 
-/// Counts; with [`Action::Check`], compares with the budget. Returns the exit code.
+/// The costs of all calls.
+pub(crate) type Costs = BTreeMap<String, Cost>;
+
+/// Counts and prints; with [`Action::Check`], compares with the budget. Returns the exit code.
 pub(crate) fn count(options: &Options) -> i32 {
-    node::load();
-    let mut costs = BTreeMap::new();
+    let costs = costs();
     println!(
         "{:<36} {:>12} {:>12}",
         "call", "system calls", "instructions"
     );
-    for contender in ALL.iter().skip(1) {
-        let cost = Cost {
-            system_calls: system_calls(contender),
-            instructions: instructions(contender),
-        };
+    for (call, cost) in &costs {
         let shown = cost.instructions.map_or("-".to_owned(), |n| n.to_string());
-        println!(
-            "{:<36} {:>12} {shown:>12}",
-            contender.name, cost.system_calls
-        );
-        costs.insert(contender.name.to_owned(), cost);
+        println!("{call:<36} {:>12} {shown:>12}", cost.system_calls);
     }
     if let Some(path) = &options.json {
         let text = serde_json::to_string_pretty(&costs).unwrap();
         fs::write(node::in_checkout(path), text + "\n").unwrap();
     }
-    if options.action != Action::Check {
-        return 0;
+    match options.action {
+        Action::Check => i32::from(!is_within_budget(&costs)),
+        _ => 0,
     }
+}
+
+/// Counts all calls but those to compare with.
+pub(crate) fn costs() -> Costs {
+    node::load();
+    let cost = |contender: &Contender| Cost {
+        system_calls: system_calls(contender),
+        instructions: instructions(contender),
+    };
+    let ours = ALL.iter().filter(|contender| contender.is_ours());
+    ours.map(|contender| (contender.name.to_owned(), cost(contender)))
+        .collect()
+}
+
+/// Whether no call costs more than the budget allows; says which does.
+fn is_within_budget(costs: &Costs) -> bool {
     let budget = fs::read(node::in_checkout(Path::new(BUDGET))).unwrap();
-    let budget: BTreeMap<String, Cost> = serde_json::from_slice(&budget).unwrap();
-    let mut status = 0;
-    for (call, cost) in &costs {
+    let budget: Costs = serde_json::from_slice(&budget).unwrap();
+    let mut is_within = true;
+    for (call, cost) in costs {
         let Some(budget) = budget.get(call) else {
-            println!("{call}: {BUDGET} does not have it");
-            status = 1;
+            println!("{call}: it is not in {BUDGET}; run: benches/run.sh --budget");
+            is_within = false;
             continue;
         };
-        let mut check = |what: &str, now: u64, budget: u64| {
-            if now * 100 > budget * (100 + SLACK) {
+        let pairs = [
+            (
+                "system calls",
+                Some(cost.system_calls),
+                Some(budget.system_calls),
+            ),
+            ("instructions", cost.instructions, budget.instructions),
+        ];
+        for (what, now, budget) in pairs {
+            if let (Some(now), Some(budget)) = (now, budget)
+                && now * 100 > budget * (100 + SLACK)
+            {
                 println!("{call}: {now} {what}, but the budget is {budget}");
-                status = 1;
+                is_within = false;
             }
-        };
-        check("system calls", cost.system_calls, budget.system_calls);
-        if let (Some(now), Some(budget)) = (cost.instructions, budget.instructions) {
-            check("instructions", now, budget);
         }
     }
-    status
+    is_within
 }
 
 /// Runs a call under another program.

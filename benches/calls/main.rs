@@ -5,6 +5,7 @@
 //! cargo bench --bench calls -- --rounds 101 --json times.json
 //! cargo bench --bench calls -- --count             # system calls and instructions
 //! cargo bench --bench calls -- --check             # the same, compared with benches/budget.json
+//! cargo bench --bench calls -- --document          # both, into docs/performance.md
 //! ```
 //!
 //! In each round every contender runs once, so that what else the machine does is shared by all. What
@@ -28,6 +29,7 @@
 
 mod contenders;
 mod count;
+mod document;
 mod node;
 mod times;
 
@@ -47,6 +49,7 @@ pub(crate) enum Action {
     Time,
     Count,
     Check,
+    Document,
 }
 
 fn main() {
@@ -59,8 +62,9 @@ fn main() {
     {
         let options = options(rest);
         match options.action {
-            Action::Time => times::measure(&options),
+            Action::Time => times::measure(&options).print(),
             Action::Count | Action::Check => exit(count::count(&options)),
+            Action::Document => document::write(&options),
         }
         return;
     }
@@ -102,6 +106,7 @@ fn options(words: &[&str]) -> Options {
             "--json" => options.json = Some(value().into()),
             "--count" => options.action = Action::Count,
             "--check" => options.action = Action::Check,
+            "--document" => options.action = Action::Document,
             // Of `cargo bench`.
             "--bench" => {}
             _ => usage(word),
@@ -111,6 +116,8 @@ fn options(words: &[&str]) -> Options {
 }
 
 fn usage(word: &str) -> ! {
-    eprintln!("cannot use {word}; usage: calls [--rounds N] [--json FILE] [--count | --check]");
+    eprintln!(
+        "cannot use {word}; usage: calls [--rounds N] [--json FILE] [--count | --check | --document]"
+    );
     exit(2);
 }
