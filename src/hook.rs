@@ -9,7 +9,6 @@
 use std::env;
 use std::io::Write;
 use std::path::Path;
-use std::process::ExitCode;
 
 use crate::admission::{self, Admission};
 use crate::apparmor::name::Label;
@@ -36,9 +35,9 @@ Options:
   --version      show the version
 ";
 
-/// Runs the program.
+/// Runs the program. Returns its exit code.
 #[must_use]
-pub fn main() -> ExitCode {
+pub fn main() -> u8 {
     report::on_panic();
     let words: Vec<_> = env::args_os().skip(1).collect();
     let stage = match words.as_slice() {
@@ -60,10 +59,10 @@ pub fn main() -> ExitCode {
         }
     };
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => 0,
         Err(e) => {
             report::refusal(&what, &e, &EngineLog::default());
-            ExitCode::from(e.kind().exit_code())
+            e.kind().exit_code()
         }
     }
 }

@@ -17,7 +17,7 @@ use serde::Deserialize;
 use crate::apparmor::name::ProfileName;
 use crate::child::Limits;
 use crate::error::{Error, Kind, Result};
-use crate::fs::trusted::{self, TrustError};
+use crate::fs::trusted::{self, CheckedDirectories, TrustError};
 
 pub use cluster::{CLUSTER_PROFILES, ClusterSettings};
 pub use rule::Rule;
@@ -143,7 +143,7 @@ impl Settings {
     /// # Errors
     /// As for [`Settings::load`].
     pub fn load_from(path: &Path) -> Result<Self> {
-        match read(path)? {
+        match read(path, &mut CheckedDirectories::default())? {
             Some(bytes) => Self::parse(path, &bytes),
             None => Ok(Self::default()),
         }
@@ -202,14 +202,14 @@ pub struct Configuration {
 }
 
 impl Configuration {
-    /// Reads it.
+    /// Reads it, without checking a directory in `checked` again.
     #[must_use]
-    pub fn load() -> Self {
-        Self::load_from(Path::new(PATH))
+    pub fn load(checked: &mut CheckedDirectories) -> Self {
+        Self::load_from(Path::new(PATH), checked)
     }
 
-    fn load_from(path: &Path) -> Self {
-        let bytes = read(path);
+    fn load_from(path: &Path, checked: &mut CheckedDirectories) -> Self {
+        let bytes = read(path, checked);
         let settings = match &bytes {
             Ok(Some(bytes)) => Settings::parse(path, bytes),
             Ok(None) => Ok(Settings::default()),
@@ -225,8 +225,8 @@ impl Configuration {
 }
 
 /// The bytes of a configuration; `None` where there is none, so that the defaults hold.
-fn read(path: &Path) -> Result<Option<Vec<u8>>> {
-    match trusted::read(path, MAX) {
+fn read(path: &Path, checked: &mut CheckedDirectories) -> Result<Option<Vec<u8>>> {
+    match trusted::read_with(path, MAX, checked) {
         Ok(bytes) => Ok(Some(bytes)),
         Err(TrustError::Missing) if !is_dangling(path) => Ok(None),
         Err(refusal) => Err(refusal

@@ -150,6 +150,7 @@ need dpkg-deb dpkg
 need strip binutils
 need lintian lintian
 need skopeo skopeo
+need valgrind valgrind
 need flock util-linux
 
 if [ "$kernel" = yes ]; then
@@ -190,6 +191,7 @@ run_format() { step format cargo fmt --all --check; }
 run_shellcheck() { step shellcheck scripts; }
 run_dependencies() { step dependencies tests/dependencies.sh; }
 run_names() { step names names; }
+run_budget() { step budget benches/run.sh --check; }
 run_fuzz() { step fuzz fuzz/run.sh --seconds 3; }
 
 # The longest first, so that no lane is left with one at the end.
@@ -199,7 +201,7 @@ if [ "$kernel" = yes ] && [ "$failed" -eq 0 ]; then
 fi
 count clippy
 # shellcheck disable=SC2086 # a word for each
-lanes format names shellcheck dependencies $guests tests ${guests:+labelled} fuzz
+lanes format names shellcheck dependencies $guests tests ${guests:+labelled} budget fuzz
 
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]

@@ -1,4 +1,3 @@
 //! The OCI hook; see [`oci_apparmor::hook`].
-fn main() -> std::process::ExitCode {
-    oci_apparmor::hook::main()
-}
+#![cfg_attr(target_env = "gnu", no_main)]
+oci_apparmor_entry::entry!(oci_apparmor::hook::main);

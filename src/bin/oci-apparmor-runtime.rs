@@ -1,4 +1,3 @@
 //! The runtime wrapper; see [`oci_apparmor::runtime`].
-fn main() -> std::process::ExitCode {
-    oci_apparmor::runtime::main()
-}
+#![cfg_attr(target_env = "gnu", no_main)]
+oci_apparmor_entry::entry!(oci_apparmor::runtime::main);

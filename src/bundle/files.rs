@@ -62,7 +62,7 @@ impl BundleFile {
         if !meta.is_file() {
             return Err(failed(&io::Error::other("it is not a regular file")));
         }
-        let bytes = bounded::read(&file, MAX)
+        let bytes = bounded::read_sized(&file, meta.len(), MAX)
             .map_err(|e| failed(&e))?
             .ok_or_else(|| failed(&too_large()))?;
         Ok(Self { path, file, bytes })

@@ -20,6 +20,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use crate::bundle::files::{BundleFile, MAX, cannot_read, too_large};
 use crate::error::{Error, Kind, Result};
 use crate::fs::bounded;
+use crate::user_namespace;
 
 /// How long reading a pipe may take. The process that writes it is started together with this one.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -107,7 +108,7 @@ fn unfit(path: &Path, why: &str) -> Error {
 
 /// Refuses a file that another user could change.
 fn changeable(path: &Path, meta: &Metadata) -> Result<()> {
-    if meta.uid() != nix::unistd::geteuid().as_raw() {
+    if meta.uid() != user_namespace::effective_uid() {
         return Err(unfit(path, &format!("it belongs to uid {}", meta.uid())));
     }
     if meta.mode() & 0o022 != 0 {

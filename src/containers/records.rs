@@ -82,15 +82,50 @@ pub fn all() -> Result<Vec<Record>> {
 /// # Errors
 /// If it cannot be written. The container must then not be created.
 pub fn write(record: &Record) -> Result<()> {
-    let path = file(record.container_key())?;
-    let text = serde_json::to_vec(record).map_err(|e| Error::io("write", &path, &e.into()))?;
-    // `gc` must not take this record for an old one of the same name. If the lock is not to be had in
-    // time, the record is written without it.
-    let _lock = records_lock::shared()?;
-    run::replace(&path, &text).map_err(|e| {
-        e.about("the record of the container")
-            .with_remedy("free space in /run, or make it writable")
-    })
+    RecordFile::of(record.container_key())?.write(record)
+}
+
+/// Where the record of a container is, or will be.
+#[derive(Debug)]
+pub struct RecordFile(PathBuf);
+
+impl RecordFile {
+    /// That of this container.
+    ///
+    /// # Errors
+    /// If the run-time directory is unknown.
+    pub fn of(key: ContainerKey<'_>) -> Result<Self> {
+        file(key).map(Self)
+    }
+
+    /// Writes the record atomically.
+    ///
+    /// # Errors
+    /// If it cannot be written. The container must then not be created.
+    pub fn write(&self, record: &Record) -> Result<()> {
+        let path = &self.0;
+        let text = serde_json::to_vec(record).map_err(|e| Error::io("write", path, &e.into()))?;
+        // `gc` must not take this record for an old one of the same name. If the lock is not to be had
+        // in time, the record is written without it.
+        let _lock = records_lock::shared()?;
+        run::replace(path, &text).map_err(|e| {
+            e.about("the record of the container")
+                .with_remedy("free space in /run, or make it writable")
+        })
+    }
+
+    /// Removes the record of an earlier container with this id, if there is one.
+    ///
+    /// # Errors
+    /// If there is one and it cannot be removed.
+    pub fn remove(&self) -> Result<()> {
+        if remove_file(&self.0)?
+            && let Some(root) = self.0.parent()
+        {
+            remove_if_empty(root);
+        }
+        Ok(())
+    }
 }
 
 /// Whether the container of this record is known not to exist any more: it was deleted, or a later
@@ -109,14 +144,8 @@ pub fn is_outdated(record: &Record) -> bool {
 /// # Errors
 /// If there is one and it cannot be removed.
 pub fn remove(key: ContainerKey<'_>) -> Result<()> {
-    let Ok(path) = file(key) else {
-        return Ok(());
-    };
-    remove_file(&path)?;
-    if let Some(root) = path.parent() {
-        remove_if_empty(root);
-    }
-    Ok(())
+    // Without a run-time directory there are no records.
+    RecordFile::of(key).map_or(Ok(()), |file| file.remove())
 }
 
 /// Removes this record, unless the file is that of a later container with the same id.
@@ -147,12 +176,12 @@ pub fn forget(record: &Record) -> Result<()> {
     Ok(())
 }
 
-fn remove_file(path: &Path) -> Result<()> {
+/// Removes a file; whether it was there.
+fn remove_file(path: &Path) -> Result<bool> {
     match fs::remove_file(path) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => {
-            Err(Error::io("remove the record", path, &e))
-        }
-        _ => Ok(()),
+        Ok(()) => Ok(true),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(e) => Err(Error::io("remove the record", path, &e)),
     }
 }
 

@@ -35,7 +35,7 @@ pub fn root(runtime: RuntimeKind, given: Option<&OsStr>) -> PathBuf {
 
 /// Whether the default root of `runtime` is below `$XDG_RUNTIME_DIR`.
 fn honours_user_directory(runtime: RuntimeKind) -> bool {
-    let root = nix::unistd::geteuid().is_root();
+    let root = user_namespace::is_root();
     match runtime {
         // runc main.go, shouldHonorXDGRuntimeDir(): root in a user namespace, unless $USER says so.
         RuntimeKind::Runc if root => {

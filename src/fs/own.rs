@@ -7,6 +7,7 @@ use std::path::Path;
 
 use crate::error::{Error, Kind, Result};
 use crate::fs::bounded;
+use crate::user_namespace;
 
 /// The contents of an open regular file of this user, at most `max` bytes.
 ///
@@ -14,7 +15,7 @@ use crate::fs::bounded;
 #[must_use]
 pub fn read(file: &File, max: u64) -> Option<Vec<u8>> {
     let meta = file.metadata().ok()?;
-    let own = meta.uid() == nix::unistd::geteuid().as_raw() && meta.mode() & 0o022 == 0;
+    let own = meta.uid() == user_namespace::effective_uid() && meta.mode() & 0o022 == 0;
     if !meta.is_file() || !own {
         return None;
     }
@@ -42,7 +43,7 @@ pub fn directory(path: &Path, mode: u32) -> Result<()> {
 /// [`Kind::Internal`] if it is missing, or if another user can write it.
 pub fn check_directory(path: &Path) -> Result<()> {
     let meta = fs::symlink_metadata(path).map_err(|e| Error::io("look at", path, &e))?;
-    let me = nix::unistd::geteuid().as_raw();
+    let me = user_namespace::effective_uid();
     if meta.is_dir() && meta.uid() == me && meta.mode() & 0o022 == 0 {
         return Ok(());
     }

@@ -5,6 +5,7 @@ use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
 use crate::error::{Error, Kind, Result};
 use crate::fs::replace::{self, Options};
@@ -26,7 +27,7 @@ pub fn path() -> Result<PathBuf> {
     let xdg = env::var_os("XDG_RUNTIME_DIR")
         .map(PathBuf::from)
         .filter(|p| p.is_absolute());
-    let root = nix::unistd::geteuid().is_root();
+    let root = user_namespace::is_root();
     // An engine that runs as root may have inherited XDG_RUNTIME_DIR from its caller; records
     // must not depend on that.
     if root && user_namespace::is_initial() {
@@ -50,7 +51,7 @@ fn no_directory() -> Error {
     // For root of a user namespace, the uid outside of it is needed.
     let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
     let outside = map.split_whitespace().nth(1).unwrap_or_default();
-    let user = match nix::unistd::geteuid().as_raw() {
+    let user = match user_namespace::effective_uid() {
         0 => outside.to_owned(),
         user => user.to_string(),
     };
@@ -67,9 +68,11 @@ fn no_directory() -> Error {
 pub fn read(path: &Path, max: u64) -> Option<Vec<u8>> {
     // In a directory that others can write, our file may have been renamed or replaced.
     let base = self::path().ok()?;
-    let is_own = |directory: &Path| own::check_directory(directory).is_ok();
-    let directories = path.ancestors().skip(1);
-    if !directories.take_while(|d| d.starts_with(&base)).all(is_own) {
+    let mut directories = path
+        .ancestors()
+        .skip(1)
+        .take_while(|d| d.starts_with(&base));
+    if !directories.all(is_own) {
         return None;
     }
     let file = File::options()
@@ -78,6 +81,22 @@ pub fn read(path: &Path, max: u64) -> Option<Vec<u8>> {
         .open(path)
         .ok()?;
     own::read(&file, max)
+}
+
+/// Whether a directory is there and ours. Only its owner can change that, so once is enough.
+fn is_own(directory: &Path) -> bool {
+    static OWN: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+    let Ok(mut known) = OWN.lock() else {
+        return own::check_directory(directory).is_ok();
+    };
+    if known.iter().any(|own| own == directory) {
+        return true;
+    }
+    let is_own = own::check_directory(directory).is_ok();
+    if is_own {
+        known.push(directory.to_owned());
+    }
+    is_own
 }
 
 /// The entries of one of our directories; none if it does not exist.
@@ -129,8 +148,9 @@ pub fn put_back(aside: &Path, path: &Path) -> Result<()> {
 /// [`Kind::Internal`] if it cannot be written; the old contents are then still there.
 pub fn replace(target: &Path, bytes: &[u8]) -> Result<()> {
     let base = path()?;
-    // If this directory is ours, so is everything below it.
-    own::directory(&base, 0o700)?;
+    if !is_own(&base) {
+        own::directory(&base, 0o700)?;
+    }
     let directory = base.join("tmp");
     let temporary = directory.join(temporary::mark());
     let write = || replace::replace(target, &temporary, bytes, Options::private());

@@ -19,6 +19,7 @@ use std::path::{Component, Path, PathBuf};
 
 use crate::fs::bounded;
 use crate::fs::trust::{TrustError, Trusted, owned_by_root, written_only_by_root};
+use crate::user_namespace;
 
 /// How many symbolic links are followed for one path: the kernel's own limit (`MAXSYMLINKS`).
 const MAX_LINKS: usize = 40;
@@ -120,6 +121,16 @@ impl<'p> Tree<'p> {
         path: &Path,
         checked: &mut CheckedDirectories,
     ) -> Trusted<PathBuf> {
+        Ok(self.walk(path, checked)?.0)
+    }
+
+    /// Like [`Tree::resolve_with`], with what lstat(2) said of the end of the path, unless that is a
+    /// directory in `checked`.
+    pub(super) fn walk(
+        &self,
+        path: &Path,
+        checked: &mut CheckedDirectories,
+    ) -> Trusted<(PathBuf, Option<Metadata>)> {
         if !path.is_absolute() {
             return Err(TrustError::untrusted("it is not an absolute path"));
         }
@@ -130,7 +141,9 @@ impl<'p> Tree<'p> {
         }
         let mut pending = steps(path);
         let mut links: usize = 0;
+        let mut end = None;
         while let Some(step) = pending.pop() {
+            end = None;
             if step == OsStr::new("..") {
                 if at != self.root {
                     at.pop();
@@ -162,14 +175,16 @@ impl<'p> Tree<'p> {
                     return Err(TrustError::Missing);
                 }
                 at = next;
+                end = Some(meta);
             }
         }
-        Ok(at)
+        Ok((at, end))
     }
 
     fn is_own(&self, meta: &Metadata) -> bool {
-        let me = nix::unistd::geteuid();
-        self.allow_own && !me.is_root() && meta.uid() == me.as_raw()
+        self.allow_own
+            && !user_namespace::is_root()
+            && meta.uid() == user_namespace::effective_uid()
     }
 
     /// Checks that only the owner of the tree can replace that owner's files in a directory.

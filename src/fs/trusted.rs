@@ -5,9 +5,10 @@ use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use crate::fs::tree::{CheckedDirectories, Tree};
+use crate::fs::tree::Tree;
 use crate::fs::trust::written_only_by_root;
 
+pub use crate::fs::tree::CheckedDirectories;
 pub use crate::fs::trust::{Distrust, TrustError, Trusted};
 
 /// Reads a trusted regular file of at most `max` bytes.
@@ -15,7 +16,16 @@ pub use crate::fs::trust::{Distrust, TrustError, Trusted};
 /// # Errors
 /// [`TrustError`]; a larger file is untrusted.
 pub fn read(path: &Path, max: u64) -> Trusted<Vec<u8>> {
-    Ok(read_with_metadata(path, max)?.0)
+    read_with(path, max, &mut CheckedDirectories::default())
+}
+
+/// Like [`read`], without checking a directory in `checked` again.
+///
+/// # Errors
+/// As for [`read`].
+pub fn read_with(path: &Path, max: u64, checked: &mut CheckedDirectories) -> Trusted<Vec<u8>> {
+    let (bytes, _) = read_or_directory(path, max, checked)?;
+    bytes.ok_or_else(|| TrustError::untrusted("it is not a regular file"))
 }
 
 /// Like [`read`], with the metadata from before the first byte was read.
@@ -48,13 +58,24 @@ pub fn read_or_directory(
 /// # Errors
 /// [`TrustError`].
 pub fn program(path: &Path) -> Trusted<PathBuf> {
-    let resolved = Tree::node().resolve(path)?;
-    let meta = fs::metadata(&resolved)?;
+    Ok(program_with_metadata(path, &mut CheckedDirectories::default())?.0)
+}
+
+/// Like [`program`], with its metadata, and without checking a directory in `checked` again.
+///
+/// # Errors
+/// As for [`program`].
+pub fn program_with_metadata(
+    path: &Path,
+    checked: &mut CheckedDirectories,
+) -> Trusted<(PathBuf, Metadata)> {
+    let (resolved, meta) = Tree::node().walk(path, checked)?;
+    let meta = meta.map_or_else(|| fs::metadata(&resolved), Ok)?;
     if !meta.is_file() || meta.mode() & 0o111 == 0 {
         return Err(TrustError::untrusted("it is not an executable file"));
     }
     written_only_by_root("it", &meta)?;
-    Ok(resolved)
+    Ok((resolved, meta))
 }
 
 /// Checks that only root can add, remove or change entries of the directory `path`.

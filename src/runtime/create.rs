@@ -10,7 +10,8 @@ use crate::apparmor::name::Label;
 use crate::bundle::files::BundleFile;
 use crate::bundle::preflight;
 use crate::containers::record::{ContainerKey, RecordedProfile};
-use crate::containers::{pods, records, runtime_state};
+use crate::containers::records::{self, RecordFile};
+use crate::containers::{pods, runtime_state};
 use crate::error::{Error, Kind, Result};
 use crate::fs::run;
 use crate::node::Node;
@@ -42,7 +43,10 @@ pub(super) fn prepare(
     if runtime_state::exists(key)? {
         return Err(already_exists(runtime, &line));
     }
-    records::remove(key)?;
+    let record_file = RecordFile::of(key);
+    if let Ok(earlier) = &record_file {
+        earlier.remove()?;
+    }
 
     let bundle = bundle(&line)?;
     let file = BundleFile::config(&configuration(&line, &bundle))?;
@@ -66,7 +70,7 @@ pub(super) fn prepare(
         // directory.
         if request.is_sandbox && !(record.annotations.is_empty() && run::path().is_err()) {
             pods::store(request)?;
-            records::write(&record)?;
+            record_file?.write(&record)?;
         }
         return Ok(Handoff::Unchanged);
     };
@@ -95,7 +99,7 @@ pub(super) fn prepare(
     if request.is_sandbox {
         pods::store(request)?;
     }
-    records::write(&record)?;
+    record_file?.write(&record)?;
     // `unload` now finds the record, so the locks of the profiles are no longer needed.
     drop(ensured);
     match line.subcommand {

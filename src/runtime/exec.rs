@@ -80,10 +80,8 @@ fn ensure(store: &Store<'_>, node: &Node, record: &mut Record, has_record: bool)
         let mut component = recorded.component();
         // The node may have been configured to let the profile complain since the container was
         // created. The record keeps the wanted mode, since the node may change back.
-        let may_complain = match store.loaded(&recorded.name)? {
-            Some(loaded) => loaded.mode == Mode::Complain,
-            None => true,
-        };
+        let mode = store.mode_of(&recorded.name)?;
+        let may_complain = mode.is_none_or(|mode| mode == Mode::Complain);
         if may_complain && Source::complains(&recorded.name, &node.settings) {
             component.wanted = Wanted::Any;
         }

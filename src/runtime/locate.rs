@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::containers::record::ContainerKey;
 use crate::error::{Error, Kind, Result};
-use crate::fs::trusted::{self, TrustError};
+use crate::fs::trusted::{self, CheckedDirectories, TrustError};
 use crate::runtime::own_binary;
 use crate::settings::{self, RuntimeKind, RuntimeSettings};
 
@@ -37,11 +37,25 @@ impl RuntimeProgram {
 /// # Errors
 /// [`Kind::NotFound`] if there is none, [`Kind::Configuration`] if the configured one is this program.
 pub fn locate(argv0: &OsStr, settings: &RuntimeSettings) -> Result<RuntimeProgram> {
+    locate_with(argv0, settings, &mut CheckedDirectories::default())
+}
+
+/// Like [`locate`], without checking a directory in `checked` again.
+///
+/// # Errors
+/// As for [`locate`].
+pub(super) fn locate_with(
+    argv0: &OsStr,
+    settings: &RuntimeSettings,
+    checked: &mut CheckedDirectories,
+) -> Result<RuntimeProgram> {
     match named(argv0, settings) {
-        Some(kind) => program(kind, settings)?.ok_or_else(|| missing(kind.name(), settings)),
+        Some(kind) => {
+            program_with(kind, settings, checked)?.ok_or_else(|| missing(kind.name(), settings))
+        }
         None => {
             for kind in RuntimeKind::ALL {
-                if let Some(found) = program(kind, settings)? {
+                if let Some(found) = program_with(kind, settings, checked)? {
                     return Ok(found);
                 }
             }
@@ -62,9 +76,18 @@ pub(super) fn named(argv0: &OsStr, settings: &RuntimeSettings) -> Option<Runtime
 /// # Errors
 /// If the configured program cannot be used.
 pub fn program(kind: RuntimeKind, settings: &RuntimeSettings) -> Result<Option<RuntimeProgram>> {
+    program_with(kind, settings, &mut CheckedDirectories::default())
+}
+
+fn program_with(
+    kind: RuntimeKind,
+    settings: &RuntimeSettings,
+    checked: &mut CheckedDirectories,
+) -> Result<Option<RuntimeProgram>> {
     let found = |program| RuntimeProgram { kind, program };
     if let Some(path) = settings.program(kind) {
-        let program = trusted::program(path).map_err(|refusal| {
+        let resolved = trusted::program_with_metadata(path, checked);
+        let (program, meta) = resolved.map_err(|refusal| {
             let exit = match refusal {
                 TrustError::Missing => Kind::NotFound,
                 _ => Kind::Configuration,
@@ -73,7 +96,7 @@ pub fn program(kind: RuntimeKind, settings: &RuntimeSettings) -> Result<Option<R
                 .about(path, exit)
                 .or_remedy(format!("correct runtimes.{} in {CONFIG}", kind.name()))
         })?;
-        if own_binary::is_own(&program) {
+        if own_binary::is_own(&program, &meta) {
             return Err(Error::new(
                 Kind::Configuration,
                 format!(
@@ -91,8 +114,9 @@ pub fn program(kind: RuntimeKind, settings: &RuntimeSettings) -> Result<Option<R
     }
     for directory in &settings.directories {
         // A link to this program, or a file that others can write, is not the runtime.
-        if let Ok(program) = trusted::program(&directory.as_path().join(kind.name()))
-            && !own_binary::is_own(&program)
+        let path = directory.as_path().join(kind.name());
+        if let Ok((program, meta)) = trusted::program_with_metadata(&path, checked)
+            && !own_binary::is_own(&program, &meta)
         {
             return Ok(Some(found(program)));
         }
@@ -113,6 +137,7 @@ pub(super) fn others(
         None => RuntimeKind::ALL.to_vec(),
     };
     let mut all: Vec<RuntimeProgram> = Vec::new();
+    let mut checked = CheckedDirectories::default();
     for kind in kinds {
         let paths: Vec<PathBuf> = match settings.program(kind) {
             Some(path) => vec![path.to_owned()],
@@ -125,10 +150,10 @@ pub(super) fn others(
             // Usually the file does not exist, and this one system call is enough.
             if path != found.program
                 && let Ok(true) = path.try_exists()
-                && let Ok(program) = trusted::program(&path)
+                && let Ok((program, meta)) = trusted::program_with_metadata(&path, &mut checked)
                 && program != found.program
                 && !all.iter().any(|other| other.program == program)
-                && !own_binary::is_own(&program)
+                && !own_binary::is_own(&program, &meta)
             {
                 all.push(RuntimeProgram { kind, program });
             }

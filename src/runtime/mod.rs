@@ -24,9 +24,9 @@ mod watcher;
 
 use std::env;
 use std::ffi::{OsStr, OsString};
-use std::process::ExitCode;
 
 use crate::error::Result;
+use crate::fs::trusted::CheckedDirectories;
 use crate::node::Node;
 use crate::report::{self, EngineLog};
 use crate::runtime::argv::Scanned;
@@ -40,10 +40,9 @@ struct Context {
     what: String,
 }
 
-/// Runs the program.
+/// Runs the program. Returns its exit code.
 #[must_use]
-pub fn main() -> ExitCode {
-    own_binary::keep_marker();
+pub fn main() -> u8 {
     report::on_panic();
     let mut words = env::args_os();
     let argv0 = words.next().unwrap_or_default();
@@ -56,19 +55,20 @@ pub fn main() -> ExitCode {
         what: "the call".to_owned(),
     };
     match run(&argv0, &words, &mut context) {
-        Ok(code) => ExitCode::from(code),
+        Ok(code) => code,
         Err(e) => {
             report::refusal(&context.what, &e, &context.log);
             // runc and crun exit with 1.
-            ExitCode::from(1)
+            1
         }
     }
 }
 
 /// Handles the call. Returns only if the runtime was run as a child, or cannot be run.
 fn run(argv0: &OsStr, words: &[OsString], context: &mut Context) -> Result<u8> {
-    let Configuration { settings, runtimes } = Configuration::load();
-    let found = locate::locate(argv0, &runtimes);
+    let mut checked = CheckedDirectories::default();
+    let Configuration { settings, runtimes } = Configuration::load(&mut checked);
+    let found = locate::locate_with(argv0, &runtimes, &mut checked);
     let found = found.map(|found| creator::of_container(found, argv0, &runtimes, words));
     let kind = match &found {
         Ok(runtime) => runtime.kind,

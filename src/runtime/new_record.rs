@@ -17,8 +17,13 @@ pub(super) fn new_record(
     request: &Request,
     line: &RuntimeCommand,
 ) -> Record {
-    let pid_file = line.option("pid-file").map(PathBuf::from);
-    let cwd = env::current_dir().unwrap_or_default();
+    let pid_file = line.option("pid-file").map(|given| {
+        let given = PathBuf::from(given);
+        match given.is_absolute() {
+            true => given,
+            false => env::current_dir().unwrap_or_default().join(given),
+        }
+    });
     Record {
         key: request
             .asked
@@ -29,7 +34,7 @@ pub(super) fn new_record(
         uid: request.uid.clone(),
         container: request.container.clone(),
         sandbox: request.sandbox.clone(),
-        pid_file: pid_file.map(|path| cwd.join(path)),
+        pid_file,
         annotations: match request.is_sandbox {
             true => request.keys.clone(),
             false => Annotations::new(),

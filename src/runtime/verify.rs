@@ -38,8 +38,10 @@ const PROCESSOR_TIME: Duration = Duration::from_millis(20);
 /// The same for a process that gets no processor time: it is judged after this time in any case.
 const STARVED: Duration = Duration::from_secs(10);
 
-/// The pause between two reads of the label.
-const PAUSE: Duration = Duration::from_millis(2);
+/// The pause between two reads of the label, at first and when it takes longer. Nothing tells without
+/// privileges that a process calls execve(2), so it is looked at; a look takes some 20 µs.
+const PAUSE: Duration = Duration::from_micros(50);
+const LONGEST_PAUSE: Duration = Duration::from_millis(2);
 
 /// The first process of a container, or one that `exec` started.
 #[derive(Debug)]
@@ -85,6 +87,7 @@ impl ContainerProcess {
         let directory = self.0.directory();
         let started = Instant::now();
         let mut executed = None;
+        let mut pause = PAUSE;
         loop {
             // The order matters: if the process has called execve(2) before the label is read, it has
             // its final label, except for a moment within execve(2).
@@ -113,7 +116,8 @@ impl ContainerProcess {
                 counters::count(Counter::LabelViolation);
                 return Err(why);
             }
-            std::thread::sleep(PAUSE);
+            std::thread::sleep(pause);
+            pause = longer(pause);
         }
     }
 
@@ -156,6 +160,13 @@ impl ContainerProcess {
 /// runnable may only be waiting for a processor.
 fn is_settled(wall: Duration, ran: Duration, is_at_work: bool) -> bool {
     wall > STARVED || wall > SETTLED && (ran > PROCESSOR_TIME || !is_at_work)
+}
+
+/// The next pause: one eighth longer, so that a look comes at most that much of the time that has
+/// passed too late.
+fn longer(pause: Duration) -> Duration {
+    let step = pause.checked_div(8).unwrap_or_default();
+    pause.saturating_add(step).min(LONGEST_PAUSE)
 }
 
 /// The process id that a runtime wrote to the file of `--pid-file`.

@@ -16,11 +16,8 @@
 #[path = "../support/mod.rs"]
 mod support;
 
-<<<<<<< HEAD
-mod agent_image;
-=======
 mod agent_confined;
->>>>>>> b14-node
+mod agent_image;
 mod cluster_spool;
 mod containerd_client;
 mod engine_annotations;

@@ -1,11 +1,10 @@
 //! Whether the kernel enforces profiles.
 
 use std::fmt;
-use std::fs;
 use std::io;
 
 use crate::apparmor::kernel::permission::may_load;
-use crate::apparmor::kernel::securityfs::Kernel;
+use crate::apparmor::kernel::securityfs::{Kernel, read_line};
 use crate::error::{Error, Kind, reason};
 
 /// Whether the kernel enforces profiles.
@@ -77,7 +76,7 @@ impl Kernel {
     #[must_use]
     pub fn enforcement(&self) -> Enforcement {
         let unreadable = |e: &io::Error| Enforcement::Off(Off::Unreadable(reason(e)));
-        match fs::read_to_string(self.parameters.join("enabled")) {
+        match read_line(&self.parameters.join("enabled")) {
             Ok(text) if text.starts_with('Y') => {}
             Ok(_) => return Enforcement::Off(Off::NotBooted),
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
@@ -88,7 +87,7 @@ impl Kernel {
         if !self.profiles().is_dir() {
             return Enforcement::Off(Off::NoSecurityfs);
         }
-        match fs::read_to_string(self.parameters.join("mode")) {
+        match read_line(&self.parameters.join("mode")) {
             Ok(mode) => match mode.trim() {
                 "enforce" | "kill" => Enforcement::On,
                 mode => Enforcement::Off(Off::GlobalMode(mode.to_owned())),
@@ -102,6 +101,8 @@ impl Kernel {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::apparmor::kernel::securityfs::tests::sys;
 

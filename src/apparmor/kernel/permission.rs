@@ -40,7 +40,7 @@ fn check() -> std::result::Result<(), CannotLoad> {
     if !user_namespace::is_initial() {
         return Err(CannotLoad::UserNamespace);
     }
-    if !nix::unistd::geteuid().is_root() {
+    if !user_namespace::is_root() {
         return Err(CannotLoad::NotRoot);
     }
     match caps::has_cap(

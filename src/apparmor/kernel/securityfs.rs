@@ -1,7 +1,7 @@
 //! The files of AppArmor in sysfs, and the revision of the loaded policy.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -71,10 +71,17 @@ pub fn revision_in(file: &File) -> Option<u64> {
 ///
 /// securityfs returns such a file completely in the first read (`seq_read()`).
 pub(super) fn line(path: &Path) -> Option<String> {
+    read_line(path).ok()
+}
+
+/// Like [`line`], with the error.
+pub(super) fn read_line(path: &Path) -> io::Result<String> {
     let mut bytes = [0; 1024];
-    let length = File::open(path).ok()?.read(&mut bytes).ok()?;
-    let text = std::str::from_utf8(bytes.get(..length)?).ok()?;
-    (length < bytes.len()).then(|| text.trim_end_matches('\n').to_owned())
+    let length = File::open(path)?.read(&mut bytes)?;
+    let text = bytes.get(..length).filter(|_| length < bytes.len());
+    let text = text.and_then(|text| std::str::from_utf8(text).ok());
+    let text = text.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))?;
+    Ok(text.trim_end_matches('\n').to_owned())
 }
 
 #[cfg(test)]

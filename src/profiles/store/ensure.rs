@@ -7,19 +7,10 @@ use crate::error::Result;
 use crate::profiles::lock::{Lock, LockFile};
 use crate::profiles::source::Source;
 use crate::profiles::store::action::Action;
+use crate::profiles::store::check::Check;
 use crate::profiles::store::remembered::{Remembered, RememberedProfile};
 use crate::profiles::store::view::{Snapshot, Store};
 use crate::wanted::{Component, missing};
-
-/// What a loaded profile is checked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Check {
-    /// Its mode, and its content if the source is in the first profile directory.
-    Content,
-    /// Only its mode. `exec` uses this, so that an edited source does not fail health checks of
-    /// running containers.
-    Mode,
-}
 
 /// A profile that is loaded as it is wanted.
 #[derive(Debug)]
@@ -62,7 +53,7 @@ impl Store<'_> {
             lock: Some(lock),
         };
         let limit = self.lock_limit();
-        let first = match self.take_snapshot(name) {
+        let first = match self.take_snapshot(name, check) {
             Some(snapshot) => snapshot,
             None => self.snapshot_for(name, check)?,
         };
@@ -149,11 +140,12 @@ impl Store<'_> {
             }
             return Some(loaded.clone());
         };
+        let revision = snapshot.revision;
+        let is_current =
+            remembered.is_some_and(|r| self.is_remembered_as_current(name, source, r, revision));
         // A process that may not load profiles cannot read compiled policy either. It accepts
         // what is loaded.
-        let is_current = kernel::may_load().is_err()
-            || remembered.is_some_and(|r| self.is_remembered_as_current(name, source, r));
-        is_current.then(|| loaded.clone())
+        (is_current || kernel::may_load().is_err()).then(|| loaded.clone())
     }
 }
 

@@ -156,7 +156,9 @@ impl Store<'_> {
             let then = before?.build.as_ref()?;
             ReloadReason::between(then, &desired.policy.build)
         };
-        let is_ours = |r: &Remembered| r.build.is_some() && r.is_unchanged(self.kernel);
+        let is_ours = |r: &Remembered| {
+            r.build.is_some() && r.is_unchanged(self.kernel, self.kernel.revision())
+        };
         let reason = match comparison.same {
             Some(true) if comparison.undeclared.is_empty() => return Ok(Action::None),
             Some(true) => Some(ReloadReason::UndeclaredChildren(comparison.undeclared)),

@@ -3,6 +3,7 @@
 
 mod action;
 mod candidate;
+mod check;
 mod comparison;
 mod complain_link;
 mod drift;
@@ -16,9 +17,10 @@ mod unload;
 mod view;
 
 pub use action::{Action, ReloadReason};
+pub use check::Check;
 pub use complain_link::LinkChange;
 pub use drift::Drift;
-pub use ensure::{Check, Ensured};
+pub use ensure::Ensured;
 pub use gc::Collected;
 pub use load::Reload;
 pub use mode::ModeChange;

@@ -84,10 +84,10 @@ impl Remembered {
         profiles.any(|known| known.name == name.as_str() && !known.is_empty)
     }
 
-    /// Whether the kernel still has exactly these profiles. That is so if its revision is the
-    /// same, or if every profile has the same mode and hash and there is no other child. If the
-    /// kernel has no hashes, only the revision counts.
-    pub(super) fn is_unchanged(&self, kernel: &Kernel) -> bool {
+    /// Whether the kernel, which has this revision, still has exactly these profiles. That is so if
+    /// the revision is the same, or if every profile has the same mode and hash and there is no other
+    /// child. If the kernel has no hashes, only the revision counts.
+    pub(super) fn is_unchanged(&self, kernel: &Kernel, revision: Option<u64>) -> bool {
         let same = |known: &RememberedProfile| {
             known.hash.is_some()
                 && kernel
@@ -95,7 +95,7 @@ impl Remembered {
                     .is_some_and(|now| now.mode == known.mode && now.hash == known.hash)
         };
         !self.profiles.is_empty()
-            && (self.revision.is_some() && kernel.revision() == self.revision
+            && (self.revision.is_some() && revision == self.revision
                 || self.profiles.iter().all(same) && self.has_all_children(kernel))
     }
 

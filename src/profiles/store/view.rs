@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::apparmor::kernel::{CannotLoad, Enforcement, Kernel};
-use crate::apparmor::loaded::Loaded;
+use crate::apparmor::loaded::{Loaded, Mode};
 use crate::apparmor::name::ProfileName;
 use crate::error::{Error, Kind, Result};
 use crate::node::Node;
 use crate::profiles::compile::Compiler;
 use crate::profiles::source::{self, Source};
+use crate::profiles::store::check::Check;
 use crate::profiles::store::remembered::{Remembered, RememberedProfile};
 use crate::settings::Settings;
 use crate::wanted::ProfileFacts;
@@ -34,6 +35,8 @@ pub(super) struct Snapshot {
     pub loaded: Option<Loaded>,
     /// The source. `None` also if it was not looked for.
     pub source: Option<Source>,
+    /// What this is enough for.
+    pub check: Check,
     pub remembered: Option<Remembered>,
 }
 
@@ -131,6 +134,18 @@ impl<'s> Store<'s> {
         Ok(!is_ours && self.loaded(name)?.is_some())
     }
 
+    /// The mode of the loaded profile of this name. What was seen is kept for [`Store::ensure`] with
+    /// [`Check::Mode`].
+    ///
+    /// # Errors
+    /// As for [`Kernel::loaded`].
+    pub fn mode_of(&self, name: &ProfileName) -> Result<Option<Mode>> {
+        let snapshot = self.snapshot_without_source(name)?;
+        let mode = snapshot.loaded.as_ref().map(|loaded| loaded.mode);
+        self.snapshots.borrow_mut().insert(name.clone(), snapshot);
+        Ok(mode)
+    }
+
     /// Whether a profile is loaded, with all children that it had when it was last found correct.
     ///
     /// # Errors
@@ -152,7 +167,9 @@ impl<'s> Store<'s> {
     /// neither the kernel nor a file has changed. Reads only the kernel's files and stat(2).
     #[must_use]
     pub fn is_up_to_date(&self, name: &ProfileName, source: &Source) -> bool {
-        Remembered::of(name).is_some_and(|r| self.is_remembered_as_current(name, source, &r))
+        let remembered = Remembered::of(name);
+        let revision = self.kernel.revision();
+        remembered.is_some_and(|r| self.is_remembered_as_current(name, source, &r, revision))
     }
 
     pub(super) fn is_remembered_as_current(
@@ -160,10 +177,11 @@ impl<'s> Store<'s> {
         name: &ProfileName,
         source: &Source,
         remembered: &Remembered,
+        revision: Option<u64>,
     ) -> bool {
         let build = remembered.build.as_ref();
         remembered.declares(name)
-            && remembered.is_unchanged(self.kernel)
+            && remembered.is_unchanged(self.kernel, revision)
             && build.is_some_and(|build| build.is_current(source))
     }
 
@@ -171,6 +189,7 @@ impl<'s> Store<'s> {
     pub(super) fn snapshot(&self, name: &ProfileName) -> Result<Snapshot> {
         let mut snapshot = self.snapshot_without_source(name)?;
         snapshot.source = Source::of(name, self.settings)?;
+        snapshot.check = Check::Content;
         Ok(snapshot)
     }
 
@@ -181,13 +200,16 @@ impl<'s> Store<'s> {
             revision,
             loaded: self.find(name.as_str(), remembered.as_ref(), revision)?,
             source: None,
+            check: Check::Mode,
             remembered,
         })
     }
 
-    /// What [`Store::facts_of`] has seen of a profile.
-    pub(super) fn take_snapshot(&self, name: &ProfileName) -> Option<Snapshot> {
-        self.snapshots.borrow_mut().remove(name)
+    /// What [`Store::facts_of`] or [`Store::mode_of`] has seen of a profile, if that is enough for
+    /// this check.
+    pub(super) fn take_snapshot(&self, name: &ProfileName, check: Check) -> Option<Snapshot> {
+        let seen = self.snapshots.borrow_mut().remove(name)?;
+        (check == Check::Mode || seen.check == Check::Content).then_some(seen)
     }
 
     /// How long to wait for a lock: three times as long as the compiler may take.

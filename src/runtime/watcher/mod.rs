@@ -11,7 +11,6 @@ pub(super) mod spawn;
 mod watch;
 
 use std::ffi::{OsStr, OsString};
-use std::process::ExitCode;
 
 use nix::unistd;
 
@@ -25,17 +24,14 @@ pub(super) fn is_called_by(argv0: &OsStr) -> bool {
 }
 
 /// Runs a watcher. Its standard input is a pidfd of the process that it watches; it writes to its
-/// standard output when it is ready.
-pub(super) fn main(argv0: &OsStr, words: &[OsString]) -> ExitCode {
+/// standard output when it is ready. Returns the exit code.
+pub(super) fn main(argv0: &OsStr, words: &[OsString]) -> u8 {
     let done = match WatcherArguments::from_words(words) {
         Some(arguments) if argv0 == CHILD => detach(&arguments),
         Some(arguments) => watch::watch(&arguments),
         None => None,
     };
-    match done {
-        Some(()) => ExitCode::SUCCESS,
-        None => ExitCode::FAILURE,
-    }
+    u8::from(done.is_none())
 }
 
 /// Leaves the engine's session and closes its descriptors.
