@@ -22,6 +22,7 @@ pub(crate) struct Client {
     token: String,
     /// Headers of each request.
     headers: Vec<(&'static str, String)>,
+    connection: Option<kube::Client>,
 }
 
 impl Client {
@@ -31,6 +32,7 @@ impl Client {
             certificate: server.certificate().to_str().unwrap().to_owned(),
             token,
             headers: Vec::new(),
+            connection: None,
         }
     }
 
@@ -46,8 +48,18 @@ impl Client {
         client
     }
 
+    /// One that keeps its connection, for one test with many requests.
+    pub(crate) async fn connected(&self) -> Self {
+        let mut client = self.clone();
+        client.connection = Some(self.kube().await);
+        client
+    }
+
     /// Each time anew: a connection belongs to the runtime of the test that made it.
     async fn kube(&self) -> kube::Client {
+        if let Some(connection) = &self.connection {
+            return connection.clone();
+        }
         let file = json!({
             "apiVersion": "v1", "kind": "Config", "current-context": "c",
             "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],

@@ -113,15 +113,7 @@ impl Cluster {
         let cluster = Self { server, admin };
         cluster.ready().await;
         for node in NODES {
-            let labels = json!({"oci-apparmor/served": "true"});
-            cluster
-                .admin
-                .apply(&json!({
-                    "apiVersion": "v1", "kind": "Node",
-                    "metadata": {"name": node, "labels": labels},
-                }))
-                .await
-                .unwrap();
+            cluster.node(node).await;
         }
         cluster.namespace(ORDINARY, json!({})).await;
         let level = json!({"pod-security.kubernetes.io/enforce": "baseline"});
@@ -146,6 +138,15 @@ impl Cluster {
             answer.map(drop).map_err(|e| format!("{e:?}"))
         })
         .await;
+    }
+
+    /// A Node, as its kubelet registers it. Returns its UID.
+    pub(crate) async fn node(&self, name: &str) -> Value {
+        let labels = json!({"oci-apparmor/served": "true"});
+        let node = json!({
+            "apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": labels},
+        });
+        self.admin.apply(&node).await.unwrap()["metadata"]["uid"].clone()
     }
 
     async fn namespace(&self, name: &str, labels: Value) {
@@ -184,41 +185,48 @@ impl Cluster {
         }
     }
 
-    /// The API server compiles a policy some time after it was created.
+    /// Waits until the API server has compiled the policies: each of them refuses something.
     async fn policies_decide(&self) {
-        let probes = [
-            ("annotations-agree", contradiction("probe")),
+        let none = json!({});
+        let unconfined = json!({"oci-apparmor/profile": "unconfined"});
+        let binding = json!({
+            "apiVersion": "v1", "kind": "Binding",
+            "metadata": {"name": "probe", "namespace": ORDINARY, "annotations": unconfined},
+            "target": {"kind": "Node", "name": NODES[0]},
+        });
+        let node = json!({
+            "apiVersion": "oci-apparmor.io/v1alpha1", "kind": "NodeAppArmor",
+            "metadata": {"name": "probe"},
+        });
+        let unbound = Client::new(&self.server, self.token(None).await);
+        for (policy, client, object) in [
+            ("annotations-agree", &self.admin, contradiction("probe")),
+            ("bindings-agree", &self.admin, binding),
             (
                 "pod-security",
-                pod(
-                    BASELINE,
-                    "probe",
-                    json!({"oci-apparmor/profile": "unconfined"}),
-                    json!({}),
-                ),
+                &self.admin,
+                pod(BASELINE, "probe", unconfined.clone(), none.clone()),
             ),
             (
                 "require-profile",
-                pod(REQUIRED, "probe", json!({}), json!({})),
+                &self.admin,
+                pod(REQUIRED, "probe", none.clone(), none.clone()),
             ),
-        ];
-        for (policy, pod) in probes {
+            ("own-node", &unbound, node),
+        ] {
+            let policy = format!("'{policy}.oci-apparmor.io'");
             until(|| async {
-                let answer = self.admin.post(&pod, "?dryRun=All").await;
+                let answer = client.post(&object, "?dryRun=All").await;
                 match &answer {
-                    Err(refusal) if refusal.message.contains(policy) => Ok(()),
+                    Err(refusal) if refusal.message.contains(&policy) => Ok(()),
                     _ => Err(format!("{policy}: {answer:?}")),
                 }
             })
             .await;
         }
         let field = json!({"appArmorProfile": {"type": "Localhost", "localhostProfile": "p"}});
-        let pod = pod(
-            ORDINARY,
-            "probe",
-            json!({}),
-            json!({"securityContext": field}),
-        );
+        let field = json!({"securityContext": field});
+        let pod = pod(ORDINARY, "probe", none, field);
         until(|| async {
             let pod = self.admin.post(&pod, "?dryRun=All").await.unwrap();
             match pod["metadata"]["annotations"]["container.oci-apparmor/c"].is_string() {

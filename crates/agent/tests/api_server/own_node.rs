@@ -3,32 +3,23 @@
 use http::Method;
 use serde_json::{Value, json};
 
-use crate::client::Client;
-use crate::client::path_of;
-use crate::cluster::{Cluster, NODES, shared, until};
+use crate::client::{Client, path_of};
+use crate::cluster::{Cluster, shared};
 
 const MANAGER: &str = "oci-apparmor-agent";
 
-async fn uid(cluster: &Cluster, node: &str) -> Value {
-    let node = cluster.admin.get(&format!("/api/v1/nodes/{node}")).await;
-    node.unwrap()["metadata"]["uid"].clone()
-}
-
-/// An object as an agent writes it.
-async fn object(cluster: &Cluster, node: &str) -> Value {
-    json!({
+/// An agent on a new node, and the object that it writes.
+async fn node(cluster: &Cluster, name: &str) -> (Client, Value) {
+    let uid = cluster.node(name).await;
+    let owner = json!({"apiVersion": "v1", "kind": "Node", "name": name, "uid": uid});
+    let object = json!({
         "apiVersion": "oci-apparmor.io/v1alpha1", "kind": "NodeAppArmor",
-        "metadata": {
-            "name": node,
-            "ownerReferences": [{
-                "apiVersion": "v1", "kind": "Node", "name": node, "uid": uid(cluster, node).await,
-            }],
-        },
+        "metadata": {"name": name, "ownerReferences": [owner]},
         "status": {"kernel": {"release": "6.1.0", "enforcing": true}},
-    })
+    });
+    (cluster.agent_client(name).await, object)
 }
 
-/// Applies, once the policy is in force: it takes the API server a moment to compile it.
 async fn applied(agent: &Client, object: &Value) -> Value {
     let answer = agent.apply_as(object, MANAGER).await;
     answer.unwrap_or_else(|e| panic!("{e:?}: {object:#}"))
@@ -50,22 +41,11 @@ async fn an_agent_writes_the_object_of_its_own_node_only() {
     let Some(cluster) = shared().await else {
         return;
     };
-    let [a, b] = [
-        cluster.agent_client(NODES[0]).await,
-        cluster.agent_client(NODES[1]).await,
-    ];
-    let [of_a, of_b] = [
-        object(&cluster, NODES[0]).await,
-        object(&cluster, NODES[1]).await,
-    ];
+    let (a, of_a) = node(&cluster, "own-a").await;
+    let (b, of_b) = node(&cluster, "own-b").await;
     let unbound = Client::new(&cluster.server, cluster.token(None).await);
-    until(|| async {
-        let refusal = unbound.apply_as(&of_a, MANAGER).await.unwrap_err();
-        let compiled = refusal.message.contains("not bound to a pod");
-        compiled.then_some(()).ok_or(refusal.message)
-    })
-    .await;
-    for (agent, other, node) in [(&a, &of_b, NODES[0]), (&b, &of_a, NODES[1])] {
+    refused(&unbound, &of_a, "not bound to a pod").await;
+    for (agent, other, node) in [(&a, &of_b, "own-a"), (&b, &of_a, "own-b")] {
         let why = format!("the agent of node {node} may not write");
         refused(agent, other, &why).await;
     }
@@ -94,8 +74,8 @@ async fn the_object_is_owned_by_its_node_alone() {
     let Some(cluster) = shared().await else {
         return;
     };
-    let agent = cluster.agent_client(NODES[0]).await;
-    let good = object(&cluster, NODES[0]).await;
+    let (agent, good) = node(&cluster, "owned").await;
+    let other = cluster.node("owned-other").await;
     let owner = good["metadata"]["ownerReferences"][0].clone();
     let with = |key: &str, value: Value| {
         let mut owner = owner.clone();
@@ -105,8 +85,8 @@ async fn the_object_is_owned_by_its_node_alone() {
     let must = "the only owner of the object must be its Node";
     for owners in [
         json!([]),
-        json!([with("uid", uid(&cluster, NODES[1]).await)]),
-        json!([with("name", json!(NODES[1]))]),
+        json!([with("uid", other)]),
+        json!([with("name", json!("owned-other"))]),
         json!([with("kind", json!("Namespace"))]),
         json!([
             owner,
@@ -132,8 +112,7 @@ async fn an_apply_without_a_change_changes_nothing() {
     let Some(cluster) = shared().await else {
         return;
     };
-    let agent = cluster.agent_client(NODES[1]).await;
-    let mut object = object(&cluster, NODES[1]).await;
+    let (agent, mut object) = node(&cluster, "unchanged").await;
     object["status"]["denials"] = json!({"total": 0});
     let version = |object: &Value| object["metadata"]["resourceVersion"].clone();
     let first = applied(&agent, &object).await;

@@ -1,5 +1,6 @@
 //! The policies of `deploy/policies` decide about pods.
 
+use http::Method;
 use serde_json::{Value, json};
 
 use crate::client::path_of;
@@ -380,6 +381,73 @@ async fn a_label_of_the_namespace_demands_a_profile() {
     assert!(why.contains("name none: debugger"), "{why}");
     let debugger = container("debugger", Some(localhost("p")));
     debug(&cluster, &pod, &debugger).await.unwrap();
+}
+
+/// Expressions have a budget, and a policy that exceeds it refuses the pod.
+#[tokio::test]
+async fn large_pods_are_admitted() {
+    let Some(cluster) = shared().await else {
+        return;
+    };
+    const CONTAINERS: usize = 250;
+    let containers: Vec<Value> = (0..CONTAINERS)
+        .map(|n| container(&format!("c{n}"), Some(localhost(&format!("profile-{n}")))))
+        .collect();
+    let others = (0..CONTAINERS).map(|n| (format!("example.org/{n}"), json!("x".repeat(500))));
+    let annotations = Value::Object(others.collect());
+    for namespace in [ORDINARY, BASELINE, REQUIRED] {
+        let spec = json!({"runtimeClassName": "oci-apparmor", "containers": containers});
+        let pod = pod(namespace, "large", annotations.clone(), spec);
+        let created = admitted(&cluster, &pod).await;
+        assert_eq!(ours(&created).as_object().unwrap().len(), CONTAINERS);
+        let path = path_of(&created);
+        let label = json!({"metadata": {"labels": {"a": "b"}}});
+        cluster.admin.merge(&path, &label).await.unwrap();
+    }
+}
+
+/// Other ways to the annotations of a pod.
+#[tokio::test]
+async fn a_scheduler_cannot_change_annotations_and_a_status_can() {
+    let Some(cluster) = shared().await else {
+        return;
+    };
+    let key = "container.oci-apparmor/c";
+    let pod = pod(ORDINARY, "parts", json!({key: "p"}), json!({}));
+    let path = path_of(&admitted(&cluster, &pod).await);
+    let change = json!({"metadata": {"annotations": {key: "q"}}});
+    let resized = cluster
+        .admin
+        .merge(&format!("{path}/resize"), &change)
+        .await;
+    assert_eq!(ours(&resized.unwrap()), json!({"c": "p"}));
+
+    let mut binding = json!({
+        "apiVersion": "v1", "kind": "Binding",
+        "metadata": {"name": "parts", "namespace": ORDINARY, "annotations": {key: "q"}},
+        "target": {"kind": "Node", "name": NODES[0]},
+    });
+    let of_pod = format!("{path}/binding");
+    let of_namespace = format!("/api/v1/namespaces/{ORDINARY}/bindings");
+    for path in [&of_pod, &of_namespace] {
+        let answer = cluster.admin.call(Method::POST, path, Some(&binding)).await;
+        let refusal = answer.err().unwrap();
+        assert!(refusal.message.contains("cannot change"), "{refusal:?}");
+    }
+    binding["metadata"]["annotations"] = json!({"other": "1"});
+    let bound = cluster
+        .admin
+        .call(Method::POST, &of_pod, Some(&binding))
+        .await;
+    bound.unwrap();
+    let pod = cluster.admin.get(&path).await.unwrap();
+    assert_eq!(pod["spec"]["nodeName"], NODES[0]);
+    assert_eq!(ours(&pod), json!({"c": "p"}));
+
+    // The node refuses the containers of such a pod; see deploy/policies/annotations-agree.
+    let kubelet = cluster.admin.as_kubelet(NODES[0]);
+    let changed = kubelet.merge(&format!("{path}/status"), &change).await;
+    assert_eq!(ours(&changed.unwrap()), json!({"c": "q"}));
 }
 
 /// A static pod runs already; the API server has only its image.

@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -21,7 +21,8 @@ pub(crate) struct Server {
     /// That of an administrator.
     pub token: String,
     etcd: u16,
-    guardian: Mutex<(ChildStdin, BufReader<ChildStdout>)>,
+    /// A shell with [`GUARDIAN`].
+    guardian: Mutex<Child>,
 }
 
 /// The programs, where `KUBEBUILDER_ASSETS` names a directory that has them, as for envtest.
@@ -78,7 +79,7 @@ impl Server {
         assert!(made.is_ok_and(|status| status.success()), "openssl(1)");
         let (client_port, port) = (free_port(), free_port());
         let client_url = format!("http://127.0.0.1:{client_port}");
-        let mut guardian = Command::new("sh")
+        let guardian = Command::new("sh")
             .args(["-u", "-c", GUARDIAN, "guardian"])
             .arg(&directory)
             .arg(etcd)
@@ -116,15 +117,13 @@ impl Server {
             .process_group(0)
             .spawn()
             .unwrap();
-        let input = guardian.stdin.take().unwrap();
-        let output = BufReader::new(guardian.stdout.take().unwrap());
         wait_for_port(client_port, &directory.join("etcd.log"));
         let server = Self {
             directory,
             port,
             token,
             etcd: client_port,
-            guardian: Mutex::new((input, output)),
+            guardian: Mutex::new(guardian),
         };
         server.start_again();
         Ok(server)
@@ -132,22 +131,25 @@ impl Server {
 
     /// Ends the API server; etcd stays.
     pub(crate) fn stop(&self) {
+        self.tell("stop");
         let mut guardian = self.guardian.lock().unwrap();
-        guardian.0.write_all(b"stop\n").unwrap();
         let mut line = String::new();
-        guardian.1.read_line(&mut line).unwrap();
+        let output = guardian.stdout.as_mut().unwrap();
+        // It says nothing else before it is told the next thing.
+        BufReader::new(output).read_line(&mut line).unwrap();
         assert_eq!(line, "stopped\n");
     }
 
     /// Starts the API server after [`Self::stop`]; it is not ready yet.
     pub(crate) fn start_again(&self) {
-        self.guardian
-            .lock()
-            .unwrap()
-            .0
-            .write_all(b"start\n")
-            .unwrap();
+        self.tell("start");
         wait_for_port(self.port, &self.directory.join("kube-apiserver.log"));
+    }
+
+    fn tell(&self, word: &str) {
+        let mut guardian = self.guardian.lock().unwrap();
+        let input = guardian.stdin.as_mut().unwrap();
+        writeln!(input, "{word}").unwrap();
     }
 
     /// Certificates that clients trust: the server writes its own, with that of its issuer.

@@ -1,8 +1,10 @@
 //! Objects of the API become files of the spool, by the program with the rights of `deploy/base`.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use http::Method;
 use serde_json::{Value, json};
+use tokio::time::sleep;
 
 use crate::agent::Agent;
 use crate::cluster::{Cluster, NAMESPACE, NODES, alone, shared, until};
@@ -118,6 +120,47 @@ async fn objects_become_files_and_go_with_them() {
         ]
     );
     assert_eq!(agent.log().matches("warn:").count(), 0, "{}", agent.log());
+}
+
+#[tokio::test]
+async fn a_thousand_profiles_need_three_requests_and_little_memory() {
+    let Some(cluster) = alone().await else {
+        return;
+    };
+    let paths: Vec<String> = (0..130)
+        .map(|n| format!("/srv/directory-{n:03}/data/**"))
+        .collect();
+    let name = |n: usize| format!("many-{n:04}");
+    let creations = (0..1_000).map(|n| {
+        let mut object = profile("v1", &name(n), "/x");
+        object["spec"]["abstract"]["filesystem"]["readOnlyPaths"] = json!(paths);
+        object["metadata"]["labels"] = json!({"many": "true"});
+        object
+    });
+    let admin = cluster.admin.connected().await;
+    for object in creations {
+        admin.post(&object, "").await.unwrap();
+    }
+    let agent = Agent::start(&cluster, NODES[0]).await;
+    let names: Vec<String> = (0..1_000).map(|n| name(n) + ".yaml").collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    agent.has("many-", &names).await;
+    let bytes = agent.files("many-0000")["many-0000.yaml"].len();
+    assert!(bytes > 4_000, "{bytes}");
+    // The rest is the program's file, which is several times larger here than in a release.
+    let anonymous = agent.memory("RssAnon:");
+    println!("{anonymous} KiB with 1,000 profiles");
+    assert!(anonymous < 16 * 1024, "{anonymous} KiB");
+    // Which version there is, and two watches that go on.
+    sleep(Duration::from_secs(5)).await;
+    let asked = cluster.server.asked_by(&agent.node);
+    let asked: Vec<_> = asked.iter().map(|r| (&r["verb"], &r["stage"])).collect();
+    let mut expected = vec![(json!("get"), json!("ResponseComplete"))];
+    expected.resize(3, (json!("watch"), json!("ResponseStarted")));
+    let expected: Vec<_> = expected.iter().map(|(verb, stage)| (verb, stage)).collect();
+    assert_eq!(asked, expected);
+    let all = format!("/apis/{GROUP}/v1/apparmorprofiles?labelSelector=many");
+    admin.call(Method::DELETE, &all, None).await.unwrap();
 }
 
 #[tokio::test]
