@@ -35,6 +35,12 @@ const DIRECTORIES: [&str; 4] = [
     "deploy/overlays/containerd",
 ];
 
+/// The objects that every test finds.
+pub(crate) fn deployed() -> Vec<Value> {
+    let objects = DIRECTORIES.iter();
+    objects.flat_map(|d| deployed::kustomized(d)).collect()
+}
+
 pub(crate) struct Cluster {
     pub server: Server,
     pub admin: Client,
@@ -54,7 +60,7 @@ impl<G> Deref for Lease<G> {
     }
 }
 
-static CLUSTER: OnceLock<Option<Cluster>> = OnceLock::new();
+static CLUSTER: OnceLock<Result<Cluster, String>> = OnceLock::new();
 static USED: RwLock<()> = RwLock::const_new(());
 
 /// The cluster, beside other tests; nothing where there are no programs for it.
@@ -72,32 +78,28 @@ pub(crate) async fn alone() -> Option<Lease<RwLockWriteGuard<'static, ()>>> {
 }
 
 fn started() -> Option<&'static Cluster> {
-    let start = || match Server::start() {
-        Ok(server) => Some(server),
-        Err(why) => {
-            println!("NOT RUN: {why}");
-            None
-        }
-    };
     let cluster = CLUSTER.get_or_init(|| {
-        let server = start()?;
+        let server = Server::start()?;
         // Each test has a runtime of its own, and this is called from one.
         let ready = std::thread::spawn(|| {
             let mut runtime = tokio::runtime::Builder::new_current_thread();
             let runtime = runtime.enable_all().build().unwrap();
             runtime.block_on(Cluster::new(server))
         });
-        Some(ready.join().unwrap())
+        Ok(ready.join().unwrap())
     });
-    if cluster.is_none() {
-        println!("NOT RUN: this test needs an API server; see tests/README.md");
+    match cluster {
+        Ok(cluster) => Some(cluster),
+        Err(why) => {
+            println!("NOT RUN: {why}");
+            None
+        }
     }
-    cluster.as_ref()
 }
 
-/// Repeats a question for up to a minute, until the answer is yes.
+/// Repeats a question for up to four minutes, until the answer is yes.
 pub(crate) async fn until<F: Future<Output = Result<(), String>>>(question: impl Fn() -> F) {
-    let end = Instant::now() + Duration::from_secs(120);
+    let end = Instant::now() + Duration::from_secs(240);
     loop {
         match question().await {
             Ok(()) => return,
@@ -121,10 +123,8 @@ impl Cluster {
         let label = json!({"oci-apparmor/require-profile": "true"});
         cluster.namespace(REQUIRED, label).await;
         cluster.create(&contradiction(OLDER_POD)).await.unwrap();
-        for directory in DIRECTORIES {
-            for object in deployed::kustomized(directory) {
-                cluster.deploy(&object).await;
-            }
+        for object in deployed() {
+            cluster.deploy(&object).await;
         }
         cluster.account(NAMESPACE, "default").await;
         cluster.policies_decide().await;

@@ -2,12 +2,45 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::cluster::{NODES, shared};
-use crate::deployed;
+use crate::client::path_of;
+use crate::cluster::{NODES, deployed, shared};
+use crate::deployed::kustomized;
 use crate::spool::profile;
 
 const PROFILES: &str = "/apis/security-profiles-operator.x-k8s.io/v1/apparmorprofiles";
 const NODE_OBJECTS: &str = "/apis/oci-apparmor.io/v1alpha1/nodeapparmors";
+
+/// What is not in `live` as it is in `written`. Lists are whole, as `kubectl apply` has them.
+fn differences(written: &Value, live: &Value, place: &str, found: &mut Vec<String>) {
+    match (written, live) {
+        (Value::Object(written), Value::Object(_)) => {
+            for (key, value) in written {
+                differences(value, &live[key], &format!("{place}.{key}"), found);
+            }
+        }
+        _ if written == live => {}
+        _ => found.push(format!("{place}: {written} is {live}")),
+    }
+}
+
+/// Where the API server adds a default inside of a list, each `kubectl apply` changes the object
+/// again, and tools that compare the two never agree.
+#[tokio::test]
+async fn what_is_applied_is_what_is_there() {
+    let Some(cluster) = shared().await else {
+        return;
+    };
+    let mut found = Vec::new();
+    for object in deployed() {
+        let live = cluster.admin.get(&path_of(&object)).await.unwrap();
+        // kubectl merges the containers and volumes of a DaemonSet by name.
+        if object["kind"] != "DaemonSet" {
+            let name = format!("{} {}", object["kind"], object["metadata"]["name"]);
+            differences(&object, &live, &name, &mut found);
+        }
+    }
+    assert!(found.is_empty(), "{found:#?}");
+}
 
 #[tokio::test]
 async fn a_profile_has_columns_and_both_versions() {
@@ -195,7 +228,7 @@ async fn the_object_of_a_node_is_bounded() {
     let Some(cluster) = shared().await else {
         return;
     };
-    let definition = deployed::kustomized("deploy/crds/nodeapparmors").remove(0);
+    let definition = kustomized("deploy/crds/nodeapparmors").remove(0);
     let schema = &definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
     let schema = &schema["properties"]["status"];
     let mut object = json!({

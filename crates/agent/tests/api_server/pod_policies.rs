@@ -7,6 +7,8 @@ use crate::client::path_of;
 use crate::cluster::{BASELINE, Cluster, NODES, OLDER_POD, ORDINARY, REQUIRED, pod, shared};
 use crate::deployed;
 
+const BETA: &str = "container.apparmor.security.beta.kubernetes.io";
+
 fn localhost(profile: &str) -> Value {
     json!({"appArmorProfile": {"type": "Localhost", "localhostProfile": profile}})
 }
@@ -106,7 +108,6 @@ async fn what_is_named_otherwise_stays_as_it_is() {
     let Some(cluster) = shared().await else {
         return;
     };
-    let beta = "container.apparmor.security.beta.kubernetes.io";
     let one = |security: Value| json!({"containers": [container("c", Some(security))]});
     let of_pod = json!({"securityContext": localhost("p")});
     for (name, annotations, spec, expected) in [
@@ -132,14 +133,14 @@ async fn what_is_named_otherwise_stays_as_it_is() {
         ),
         (
             "beta",
-            json!({format!("{beta}/c"): "localhost/p"}),
+            json!({format!("{BETA}/c"): "localhost/p"}),
             json!({}),
             json!({}),
         ),
         // The kubelet prefers it to the field of the pod.
         (
             "beta-and-pod",
-            json!({format!("{beta}/c"): "localhost/q"}),
+            json!({format!("{BETA}/c"): "localhost/q"}),
             of_pod,
             json!({}),
         ),
@@ -194,6 +195,13 @@ async fn annotation_and_field_do_not_contradict_each_other() {
             own("p"),
             json!({"securityContext": localhost("q"), "containers": [container("c", Some(localhost("p")))]}),
             None,
+        ),
+        // The API server copies the beta annotation into the field before.
+        (
+            "a12",
+            json!({"container.oci-apparmor/c": "p", format!("{BETA}/c"): "localhost/q"}),
+            json!({}),
+            Some("container c has p and Localhost q"),
         ),
         (
             "a11",
@@ -408,7 +416,7 @@ async fn large_pods_are_admitted() {
 
 /// Other ways to the annotations of a pod.
 #[tokio::test]
-async fn a_scheduler_cannot_change_annotations_and_a_status_can() {
+async fn annotations_do_not_change_through_parts_of_a_pod() {
     let Some(cluster) = shared().await else {
         return;
     };
@@ -444,9 +452,14 @@ async fn a_scheduler_cannot_change_annotations_and_a_status_can() {
     assert_eq!(pod["spec"]["nodeName"], NODES[0]);
     assert_eq!(ours(&pod), json!({"c": "p"}));
 
-    // The node refuses the containers of such a pod; see deploy/policies/annotations-agree.
+    // The status of a pod is written with its annotations: by others than its kubelet, not these.
+    let status = format!("{path}/status");
+    let refusal = cluster.admin.merge(&status, &change).await.unwrap_err();
+    assert!(refusal.message.contains("cannot change"), "{refusal:?}");
+    let phase = json!({"status": {"phase": "Running"}});
+    cluster.admin.merge(&status, &phase).await.unwrap();
     let kubelet = cluster.admin.as_kubelet(NODES[0]);
-    let changed = kubelet.merge(&format!("{path}/status"), &change).await;
+    let changed = kubelet.merge(&status, &change).await;
     assert_eq!(ours(&changed.unwrap()), json!({"c": "q"}));
 }
 

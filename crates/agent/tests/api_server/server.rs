@@ -27,8 +27,9 @@ pub(crate) struct Server {
 
 /// The programs, where `KUBEBUILDER_ASSETS` names a directory that has them, as for envtest.
 fn programs() -> Result<[PathBuf; 2], String> {
-    let directory = std::env::var_os("KUBEBUILDER_ASSETS")
-        .ok_or("KUBEBUILDER_ASSETS names no directory with etcd and kube-apiserver")?;
+    let directory = std::env::var_os("KUBEBUILDER_ASSETS").ok_or(
+        "KUBEBUILDER_ASSETS names no directory with etcd and kube-apiserver (tests/README.md)",
+    )?;
     let programs = ["etcd", "kube-apiserver"].map(|name| Path::new(&directory).join(name));
     for program in &programs {
         // The variable asks for these tests.
