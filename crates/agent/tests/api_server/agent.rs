@@ -45,12 +45,14 @@ impl Agent {
         let network = Proxy::new(cluster.server.port);
         // Tests on one node have a name of their own in the audit log.
         let node = pod["metadata"]["name"].as_str().unwrap().to_owned();
-        let mut command = Command::new("unshare");
+        // It also ends if the test program is killed.
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL", "unshare", "--mount"]);
         if !rustix::process::geteuid().is_root() {
             command.arg("--map-root-user");
         }
         let process = command
-            .args(["--mount", "sh", "-c", IN_A_POD])
+            .args(["sh", "-c", IN_A_POD])
             .arg(&account)
             .arg(env!("CARGO_BIN_EXE_oci-apparmor-agent"))
             .args(["--node", &node, "--spool"])

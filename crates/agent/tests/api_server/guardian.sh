@@ -8,6 +8,9 @@ shift 3
 
 "$etcd" >"$directory/etcd.log" 2>&1 &
 etcd=$!
+running=
+# Where nothing reads the answer any more, this goes on to the end.
+trap '' PIPE
 while read -r word; do
     case $word in
         start)
@@ -15,15 +18,18 @@ while read -r word; do
             running=$!
             ;;
         stop)
-            # Not for long: it waits for requests that other programs keep open.
             kill "$running"
+            # Not for long: it waits for requests that other programs keep open.
             (sleep 10 && kill -9 "$running") 2>/dev/null &
+            timer=$!
             wait "$running"
+            kill "$timer"
+            running=
             echo stopped
             ;;
     esac
 done
 # Nothing of it is needed any more. The server first: without etcd it would log until it ends.
-kill -9 "$running" "$etcd" 2>/dev/null
+kill -9 ${running:+"$running"} "$etcd" 2>/dev/null
 wait
 rm -rf "$directory"
