@@ -20,7 +20,7 @@ const GROUPS: [(&str, &[&str]); 5] = [
     ),
     ("Learn", &["why", "new", "suggest", "learn"]),
     ("Engines", &["configure", "unconfigure"]),
-    ("Cluster", &["sync"]),
+    ("Cluster", &["sync", "node"]),
 ];
 
 /// Below the short help.

@@ -8,7 +8,7 @@ mod exposition;
 mod log_reader;
 pub(crate) mod log_summary;
 pub(crate) mod metrics;
-mod node_facts;
+pub(crate) mod node_facts;
 pub(crate) mod node_report;
 pub(crate) mod output_file;
 pub(crate) mod page;
