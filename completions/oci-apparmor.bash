@@ -464,7 +464,7 @@ _oci__apparmor() {
             return 0
             ;;
         oci__apparmor__subcmd__node__subcmd__status)
-            opts="-v -h --json --verbose --color --help"
+            opts="-v -h --json --write --verbose --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -185,6 +185,7 @@ complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand node; and __fi
 always\t''
 never\t''"
 complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand node; and __fish_seen_subcommand_from status" -l json -d 'Print one JSON object'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand node; and __fish_seen_subcommand_from status" -l write -d 'Write it into the file that the agent reads, and print it only with --json'
 complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand node; and __fish_seen_subcommand_from status" -s v -l verbose -d 'Report what is being done, on standard error'
 complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand node; and __fish_seen_subcommand_from status" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand configure" -l config -d 'The file to change, or the drop-in to make; by default the one that is in force here' -r -F

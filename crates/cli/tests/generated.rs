@@ -81,6 +81,7 @@ fn shown() -> Command {
 
 /// A command's manual page.
 fn page(command: &Command) -> String {
+    let command = &command.clone().subcommand_help_heading("COMMANDS");
     let man = Man::new(command.clone()).section("8");
     let mut page = Vec::new();
     man.render_name_section(&mut page).unwrap();

@@ -71,8 +71,7 @@ impl NodeStatus {
             return ConditionVerdict::new(False, "NoEngine", "no container engine was found");
         };
         let name = &engine.name;
-        let because = engine.reason.as_ref();
-        let because = because.map_or_else(String::new, |why| format!(": {why}"));
+        let because = |otherwise: String| engine.reason.clone().unwrap_or(otherwise);
         let says = |which: &str| {
             format!("the kernel enforces profiles, and {name} calls oci-apparmor for {which}")
         };
@@ -83,15 +82,15 @@ impl NodeStatus {
                 ConditionVerdict::new(True, "CalledWhenNamed", message)
             }
             EngineCalls::Hook => {
-                let message = format!("{name} calls only the hook of oci-apparmor{because}");
+                let message = because(format!("{name} calls only the hook of oci-apparmor"));
                 ConditionVerdict::new(False, "OnlyHook", message)
             }
             EngineCalls::None => {
-                let message = format!("{name} does not call oci-apparmor{because}");
+                let message = because(format!("{name} does not call oci-apparmor"));
                 ConditionVerdict::new(False, "NotCalled", message)
             }
             EngineCalls::Unknown => {
-                let message = format!("it is unknown whether {name} calls oci-apparmor{because}");
+                let message = because(format!("it is unknown whether {name} calls oci-apparmor"));
                 ConditionVerdict::unknown("EngineUnknown", message)
             }
         }

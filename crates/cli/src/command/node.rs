@@ -14,7 +14,7 @@ use oci_apparmor::error::Result;
     subcommand_required = true,
     arg_required_else_help = true,
     disable_help_subcommand = true,
-    subcommand_help_heading = "Commands",
+    subcommand_value_name = "COMMAND",
     after_help = "\
 Exit codes: those of the command.
 
