@@ -7,7 +7,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::cluster::{Cluster, NAMESPACE, until};
 use crate::proxy::Proxy;
@@ -35,6 +35,7 @@ impl Agent {
         let account = directory.path().join("account");
         fs::create_dir_all(account.join("..1")).unwrap();
         fs::create_dir(directory.path().join("spool")).unwrap();
+        fs::create_dir(directory.path().join("status")).unwrap();
         fs::copy(cluster.server.certificate(), account.join("..1/ca.crt")).unwrap();
         fs::write(account.join("..1/namespace"), NAMESPACE).unwrap();
         fs::write(account.join("..1/token"), token).unwrap();
@@ -51,12 +52,15 @@ impl Agent {
         if !rustix::process::geteuid().is_root() {
             command.arg("--map-root-user");
         }
+        set_status(directory.path(), &json!({"profileCounts": {"loaded": 1}}));
         let process = command
             .args(["sh", "-c", IN_A_POD])
             .arg(&account)
             .arg(env!("CARGO_BIN_EXE_oci-apparmor-agent"))
             .args(["--node", &node, "--spool"])
             .arg(directory.path().join("spool"))
+            .arg("--status")
+            .arg(directory.path().join("status"))
             .env("KUBERNETES_SERVICE_HOST", "127.0.0.1")
             .env("KUBERNETES_SERVICE_PORT", network.port.to_string())
             .env_remove("KUBECONFIG")
@@ -74,6 +78,11 @@ impl Agent {
 
     fn spool(&self) -> PathBuf {
         self.directory.path().join("spool")
+    }
+
+    /// What root says about the node from now on.
+    pub(crate) fn set_status(&self, status: &Value) {
+        set_status(self.directory.path(), status);
     }
 
     /// The kubelet's way to replace the files of a volume: all of them at once.
@@ -139,6 +148,13 @@ impl Agent {
         let line = status.lines().find(|line| line.starts_with(key)).unwrap();
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
     }
+}
+
+fn set_status(directory: &Path, status: &Value) {
+    let file = directory.join("status/node.json");
+    let temporary = directory.join("node.json");
+    fs::write(&temporary, status.to_string()).unwrap();
+    fs::rename(temporary, file).unwrap();
 }
 
 impl Drop for Agent {

@@ -28,12 +28,7 @@ pub(crate) const REQUIRED: &str = "required";
 pub(crate) const OLDER_POD: &str = "older";
 
 /// What is applied, in this order.
-const DIRECTORIES: [&str; 4] = [
-    "deploy/crds/apparmorprofiles",
-    "deploy/crds/nodeapparmors",
-    "deploy/policies/own-node",
-    "deploy/overlays/containerd",
-];
+const DIRECTORIES: [&str; 2] = ["deploy/crds/apparmorprofiles", "deploy/overlays/containerd"];
 
 /// The objects that every test finds.
 pub(crate) fn deployed() -> Vec<Value> {
@@ -60,7 +55,8 @@ impl<G> Deref for Lease<G> {
     }
 }
 
-static CLUSTER: OnceLock<Result<Cluster, String>> = OnceLock::new();
+/// Nothing where it could not be started: that is not tried again.
+static CLUSTER: OnceLock<Result<Option<Cluster>, String>> = OnceLock::new();
 static USED: RwLock<()> = RwLock::const_new(());
 
 /// The cluster, beside other tests; nothing where there are no programs for it.
@@ -86,10 +82,11 @@ fn started() -> Option<&'static Cluster> {
             let runtime = runtime.enable_all().build().unwrap();
             runtime.block_on(Cluster::new(server))
         });
-        Ok(ready.join().unwrap())
+        Ok(ready.join().ok())
     });
     match cluster {
-        Ok(cluster) => Some(cluster),
+        Ok(Some(cluster)) => Some(cluster),
+        Ok(None) => panic!("the cluster of these tests did not start"),
         Err(why) => {
             println!("NOT RUN: {why}");
             None
@@ -198,6 +195,12 @@ impl Cluster {
             "apiVersion": "oci-apparmor.io/v1alpha1", "kind": "NodeAppArmor",
             "metadata": {"name": "probe"},
         });
+        let event = json!({
+            "apiVersion": "events.k8s.io/v1", "kind": "Event",
+            "metadata": {"name": "probe", "namespace": "default"},
+            "eventTime": "2026-08-01T10:00:00.000000Z", "type": "Normal", "action": "Probe",
+            "reason": "Probe", "reportingController": "probe", "reportingInstance": "probe",
+        });
         let unbound = Client::new(&self.server, self.token(None).await);
         for (policy, client, object) in [
             ("annotations-agree", &self.admin, contradiction("probe")),
@@ -213,6 +216,7 @@ impl Cluster {
                 pod(REQUIRED, "probe", none.clone(), none.clone()),
             ),
             ("own-node", &unbound, node),
+            ("own-node-events", &unbound, event),
         ] {
             let policy = format!("'{policy}.oci-apparmor.io'");
             until(|| async {

@@ -4,7 +4,7 @@ use http::Method;
 use serde_json::{Value, json};
 
 use crate::client::{Client, path_of};
-use crate::cluster::{Cluster, shared};
+use crate::cluster::{Cluster, NAMESPACE, shared};
 
 const MANAGER: &str = "oci-apparmor-agent";
 
@@ -132,4 +132,69 @@ async fn an_apply_without_a_change_changes_nothing() {
     let last = applied(&agent, &object).await;
     assert_eq!(last["metadata"]["labels"]["rack"], "7");
     assert!(last["status"]["denials"].is_null(), "{last:#}");
+}
+
+#[tokio::test]
+async fn an_agent_makes_events_about_its_own_node_only() {
+    let Some(cluster) = shared().await else {
+        return;
+    };
+    let (agent, _) = node(&cluster, "events-a").await;
+    cluster.node("events-b").await;
+    let event = |number: u32, version: &str, about: Value, controller: &str| {
+        json!({
+            "apiVersion": version, "kind": "Event",
+            "metadata": {"name": format!("events-a.{number}"), "namespace": "default"},
+            "eventTime": "2026-08-01T10:00:00.000000Z",
+            "reportingController": controller, "reportingInstance": "events-a",
+            "action": "TakeProfile", "reason": "ProfileRefused", "type": "Warning",
+            "regarding": about, "note": "the profile x is refused",
+        })
+    };
+    let of = |kind: &str, name: &str| json!({"apiVersion": "v1", "kind": kind, "name": name});
+    let (new, own) = ("events.k8s.io/v1", "oci-apparmor.io/agent");
+    let good = event(0, new, of("Node", "events-a"), own);
+    agent.post(&good, "").await.unwrap();
+    for (event, code, why) in [
+        (
+            event(1, new, of("Node", "events-b"), own),
+            403,
+            "about the node of the agent",
+        ),
+        (
+            event(2, new, of("Namespace", "events-a"), own),
+            403,
+            "about the node of the agent",
+        ),
+        (
+            event(3, new, of("Node", "events-a"), "kubelet"),
+            403,
+            "that the agent made it",
+        ),
+        (
+            event(4, "v1", of("Node", "events-a"), own),
+            403,
+            "cannot create resource",
+        ),
+        (good.clone(), 409, "already exists"),
+    ] {
+        let refusal = agent.post(&event, "").await.unwrap_err();
+        assert!(
+            refusal.code == code && refusal.message.contains(why),
+            "{why}: {refusal:?}"
+        );
+    }
+    let path = path_of(&good);
+    let refusal = agent.merge(&path, &json!({"note": "x"})).await.unwrap_err();
+    assert!(refusal.message.contains("cannot patch"), "{refusal:?}");
+    let mut elsewhere = good.clone();
+    elsewhere["metadata"]["namespace"] = json!(NAMESPACE);
+    let refusal = agent.post(&elsewhere, "").await.unwrap_err();
+    assert!(refusal.message.contains("cannot create"), "{refusal:?}");
+    let unbound = Client::new(&cluster.server, cluster.token(None).await);
+    let refusal = unbound
+        .post(&event(5, new, of("Node", "events-a"), own), "")
+        .await;
+    let why = refusal.unwrap_err().message;
+    assert!(why.contains("not bound to a pod"), "{why}");
 }

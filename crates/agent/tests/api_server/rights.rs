@@ -46,8 +46,10 @@ async fn the_account_has_exactly_the_rules_of_its_files() {
         });
         let review = agent.post(&review, "").await.unwrap();
         let mut expected = everywhere.map(str::to_owned).to_vec();
-        if namespace == NAMESPACE {
-            expected.push("list,watch configmaps.".to_owned());
+        match namespace {
+            NAMESPACE => expected.push("list,watch configmaps.".to_owned()),
+            "default" => expected.push("create events.events.k8s.io".to_owned()),
+            _ => {}
         }
         expected.sort();
         assert_eq!(own_rules(&review), expected, "{namespace}: {review:#}");
@@ -87,6 +89,11 @@ async fn everything_else_is_refused() {
         (&get, format!("{ours}/pods")),
         (&post, format!("{ours}/pods")),
         (&post, format!("{ours}/serviceaccounts/{ACCOUNT}/token")),
+        (&post, format!("{ours}/events")),
+        (
+            &get,
+            "/apis/events.k8s.io/v1/namespaces/default/events".to_owned(),
+        ),
         (&get, policies.to_owned()),
         (&delete, format!("{policies}/own-node.oci-apparmor.io")),
         (&get, "/metrics".to_owned()),
