@@ -9,7 +9,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use oci_apparmor_node_status::{MAX_BYTES, NodeStatus};
+use oci_apparmor_node_status::{MAX_BYTES, NodeStatus, READY};
 
 /// The name of the file in its directory.
 const NAME: &str = "node.json";
@@ -94,7 +94,11 @@ impl NodeFile {
                 "it is not a status that this agent knows (line {line})"
             ))
         })?;
-        self.facts = NodeFacts::Known(Box::new(status.fit()), modified);
+        let status = status.fit();
+        if status.condition(READY).is_none() {
+            return Err(io::Error::other("it has no condition Ready"));
+        }
+        self.facts = NodeFacts::Known(Box::new(status), modified);
         self.mark = Some(FileMark::of(&meta));
         Ok(())
     }
@@ -135,7 +139,11 @@ mod tests {
         let path = dir.path().join(NAME);
         let mut file = NodeFile::new(dir.path());
         assert_eq!(known(&mut file), None);
-        fs::write(&path, r#"{"versions":{"wrapper":"1"},"new":{"field":1}}"#).unwrap();
+        let ready = r#"{"type":"Ready","status":"True","reason":"r","lastTransitionTime":"1970-01-01T00:00:00Z"}"#;
+        let text = format!(
+            r#"{{"versions":{{"wrapper":"1"}},"new":{{"field":1}},"conditions":[{ready}]}}"#
+        );
+        fs::write(&path, text).unwrap();
         assert_eq!(known(&mut file).as_deref(), Some("1"));
         // The node was looked at, and nothing has changed.
         let at = UNIX_EPOCH + Duration::from_secs(1_000);
@@ -145,6 +153,8 @@ mod tests {
         for wrong in [
             "",
             "{",
+            "[]",
+            "{}",
             "[1]",
             r#"{"engines":[{"name":"a","calls":"Never"}]}"#,
             &long,
