@@ -9,7 +9,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use oci_apparmor_node_status::{MAX_BYTES, NodeStatus};
+use oci_apparmor_node_status::{MAX_BYTES, NodeStatus, READY};
 
 /// The name of the file in its directory.
 const NAME: &str = "node.json";
@@ -34,7 +34,7 @@ impl FileMark {
 
 /// What the file has.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum NodeFacts {
+pub enum NodeFileContent {
     /// What the node said last, and when it was last looked at.
     Known(Box<NodeStatus>, SystemTime),
     /// Nothing, and why.
@@ -46,7 +46,7 @@ pub enum NodeFacts {
 pub struct NodeFile {
     path: PathBuf,
     mark: Option<FileMark>,
-    facts: NodeFacts,
+    facts: NodeFileContent,
 }
 
 impl NodeFile {
@@ -56,17 +56,17 @@ impl NodeFile {
         Self {
             path: directory.join(NAME),
             mark: None,
-            facts: NodeFacts::Unknown("it was not read yet".to_owned()),
+            facts: NodeFileContent::Unknown("it was not read yet".to_owned()),
         }
     }
 
     /// What it has now. It is only read if it is another one than before, or has changed.
-    pub fn look(&mut self) -> &NodeFacts {
+    pub fn look(&mut self) -> &NodeFileContent {
         match self.try_look() {
             Ok(()) => {}
             Err(e) => {
                 self.mark = None;
-                self.facts = NodeFacts::Unknown(e.to_string());
+                self.facts = NodeFileContent::Unknown(e.to_string());
             }
         }
         &self.facts
@@ -94,7 +94,11 @@ impl NodeFile {
                 "it is not a status that this agent knows (line {line})"
             ))
         })?;
-        self.facts = NodeFacts::Known(Box::new(status.fit()), modified);
+        let status = status.fit();
+        if status.condition(READY).is_none() {
+            return Err(io::Error::other("it has no condition Ready"));
+        }
+        self.facts = NodeFileContent::Known(Box::new(status), modified);
         self.mark = Some(FileMark::of(&meta));
         Ok(())
     }
@@ -122,10 +126,10 @@ mod tests {
 
     fn known(file: &mut NodeFile) -> Option<String> {
         match file.look() {
-            NodeFacts::Known(status, _) => {
+            NodeFileContent::Known(status, _) => {
                 Some(status.versions.wrapper.clone().unwrap_or_default())
             }
-            NodeFacts::Unknown(_) => None,
+            NodeFileContent::Unknown(_) => None,
         }
     }
 
@@ -135,16 +139,22 @@ mod tests {
         let path = dir.path().join(NAME);
         let mut file = NodeFile::new(dir.path());
         assert_eq!(known(&mut file), None);
-        fs::write(&path, r#"{"versions":{"wrapper":"1"},"new":{"field":1}}"#).unwrap();
+        let ready = r#"{"type":"Ready","status":"True","reason":"r","lastTransitionTime":"1970-01-01T00:00:00Z"}"#;
+        let text = format!(
+            r#"{{"versions":{{"wrapper":"1"}},"new":{{"field":1}},"conditions":[{ready}]}}"#
+        );
+        fs::write(&path, text).unwrap();
         assert_eq!(known(&mut file).as_deref(), Some("1"));
         // The node was looked at, and nothing has changed.
         let at = UNIX_EPOCH + Duration::from_secs(1_000);
         fs::File::open(&path).unwrap().set_modified(at).unwrap();
-        assert!(matches!(file.look(), NodeFacts::Known(_, time) if *time == at));
+        assert!(matches!(file.look(), NodeFileContent::Known(_, time) if *time == at));
         let long = "x".repeat(2_000_000);
         for wrong in [
             "",
             "{",
+            "[]",
+            "{}",
             "[1]",
             r#"{"engines":[{"name":"a","calls":"Never"}]}"#,
             &long,
