@@ -7,9 +7,10 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::cluster::{Cluster, NAMESPACE, until};
+use crate::node_reports::status;
 use crate::proxy::Proxy;
 
 /// Mounts the account where a pod has it, for one program.
@@ -52,7 +53,7 @@ impl Agent {
         if !rustix::process::geteuid().is_root() {
             command.arg("--map-root-user");
         }
-        set_status(directory.path(), &json!({"profileCounts": {"loaded": 1}}));
+        set_status(directory.path(), &status(1));
         let process = command
             .args(["sh", "-c", IN_A_POD])
             .arg(&account)

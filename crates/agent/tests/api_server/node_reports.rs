@@ -11,7 +11,7 @@ use crate::cluster::{Cluster, NAMESPACE, shared, until};
 const OBJECTS: &str = "/apis/oci-apparmor.io/v1alpha1/nodeapparmors";
 
 /// A file of root with so many loaded profiles.
-fn status(loaded: u32) -> Value {
+pub(crate) fn status(loaded: u32) -> Value {
     let time = "2026-08-01T10:00:00Z";
     json!({
         "kernel": {"release": "6.1.0", "parser": "3.0.8", "enforcing": true},
