@@ -99,7 +99,9 @@ mod tests {
     use super::*;
 
     fn at(seconds: u64) -> SystemTime {
-        UNIX_EPOCH + Duration::from_secs(seconds)
+        UNIX_EPOCH
+            .checked_add(Duration::from_secs(seconds))
+            .unwrap()
     }
 
     fn known() -> NodeFileContent {
