@@ -14,3 +14,4 @@ mod faults;
 mod follows;
 mod node;
 mod replay;
+mod reports;
