@@ -222,6 +222,11 @@ fn write(
     todo: Vec<(Entry, Option<String>)>,
     output: Output,
 ) -> Result<InstallRecord> {
+    // Always, because a run that was killed may have made it. It goes only if it is empty.
+    let own = PathBuf::from("/etc/oci-apparmor");
+    if !record.directories.contains(&own) {
+        record.directories.insert(0, own);
+    }
     let paths = todo.iter().map(|(entry, _)| entry.path.as_path());
     let states = STATE.iter().map(|(path, ..)| Path::new(path));
     for path in paths.chain(states) {
@@ -421,7 +426,7 @@ fn settled(
 }
 
 /// Removes what a killed installer left beside a file of an engine.
-fn sweep_configuration(root: &NodeRoot, path: &Path) -> Result<()> {
+pub(super) fn sweep_configuration(root: &NodeRoot, path: &Path) -> Result<()> {
     placed::sweep(root, path)?;
     match (path.parent(), path.file_name()) {
         (Some(directory), Some(name)) if directory.ends_with("crio.conf.d") => {

@@ -6,12 +6,12 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::engine::journal::Journal;
+use crate::engine::journal::{DIRECTORY, Journal};
 use crate::engine::kind::Engine;
 use crate::engine::live_containers::{self, LiveContainer};
 use crate::engine::root::NodeRoot;
 use crate::node::files::{Layout, STARTED};
-use crate::node::install::wired;
+use crate::node::install::{sweep_configuration, wired};
 use crate::node::lock::NodeLock;
 use crate::node::placed;
 use crate::node::record::{InstallRecord, PATH};
@@ -52,6 +52,9 @@ pub(crate) fn uninstall(
     let _lock = NodeLock::take(root)?;
     let Some(mut record) = InstallRecord::load(root)? else {
         output.line("nothing is installed by `oci-apparmor node install`")?;
+        let own = Path::new(PATH).parent().unwrap_or(Path::new("/"));
+        placed::sweep_all(root, own)?;
+        placed::take_directory(root, own)?;
         return Ok(Uninstalled::Done);
     };
     if record.engine.is_some() {
@@ -76,14 +79,16 @@ fn engine_back(
     output: Output,
 ) -> Result<Option<String>> {
     let containers = containers(root, Some(engine.engine))?;
+    sweep_configuration(root, &engine.target.main)?;
     let journal = engine.journal(root)?;
+    // The journal goes last, so a change that was interrupted still has it.
+    let pending = journal.is_some() || record.engine.as_ref().is_some_and(|w| !w.taken_back);
     let default = journal.is_some_and(|journal| journal.default);
-    let taken_back = record.engine.as_ref().is_some_and(|wired| wired.taken_back);
     // Containers that exist need the runtime; new ones must not get it by default.
-    let changes = match (containers.is_empty(), default) {
-        (true, _) if !taken_back => true,
-        (false, true) => true,
-        _ => false,
+    let changes = if containers.is_empty() {
+        pending
+    } else {
+        default
     };
     if changes {
         let process = restart::process(engine.engine, root, &engine.target);
@@ -238,6 +243,8 @@ fn remove(root: &NodeRoot, record: &InstallRecord, output: Output) -> Result<()>
     if let Err(e) = restart::units(root, "stop", &[]) {
         output.line(format!("note: {e}"))?;
     }
+    placed::sweep_all(root, Path::new(DIRECTORY))?;
+    placed::take_directory(root, Path::new(DIRECTORY))?;
     // The record's own directory comes last.
     let own = Path::new(PATH).parent().unwrap_or(Path::new("/"));
     for directory in record.directories.iter().rev().filter(|path| *path != own) {
