@@ -34,8 +34,9 @@ supervise() {
 }
 : >"$T/starts"
 supervise &
+supervisor=$!
 until [ -S /run/containerd/containerd.sock ]; do sleep 0.1; done
-finish() { : >"$T/stop"; pkill -TERM -P $! containerd || :; wait; }
+finish() { : >"$T/stop"; pkill -TERM -P "$supervisor" containerd || :; wait "$supervisor"; }
 trap finish EXIT
 "#;
 
@@ -54,15 +55,9 @@ fn on_node(script: &str) -> Option<Output> {
     }
     let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let output = Command::new("unshare")
-        .args([
-            "-m",
-            "--propagation",
-            "private",
-            "timeout",
-            "120",
-            "sh",
-            "-c",
-        ])
+        // A process namespace as well: process 1 is the node's.
+        .args(["-m", "-p", "--fork", "--kill-child", "--mount-proc"])
+        .args(["timeout", "120", "sh", "-c"])
         .arg(format!("{NODE}{script}"))
         .env("T", directory.path())
         .env("B", programs())
@@ -89,7 +84,7 @@ $oa node install | grep 'now run: systemctl restart containerd'
 $oa node install | grep 'now run: systemctl restart containerd'
 [ "$(starts)" = 1 ]
 # By others.
-pkill -TERM -P $! containerd
+pkill -TERM -P "$supervisor" containerd
 until $oa node install | grep 'serves the handler'; do sleep 0.2; done
 [ "$(starts)" = 2 ]
 # Nothing is left to do.
@@ -122,10 +117,10 @@ cat >"$T/bin/containerd" <<END
 case "\$*" in *dump*) exec /usr/bin/containerd "\$@" ;; esac
 END
 mkdir -p /run/containerd
-pkill -STOP -P $! containerd
+pkill -STOP -P "$supervisor" containerd
 code=0
 $oa node install --restart=signal --wait 2 >"$T/said" 2>&1 || code=$?
-pkill -CONT -P $! containerd
+pkill -CONT -P "$supervisor" containerd
 cat "$T/said"
 [ "$code" = 8 ]
 grep 'the handler oci-apparmor is not served after 2 s: containerd has not read' "$T/said"
@@ -170,7 +165,6 @@ ended() {
     [ "$before" = "$(cat /etc/containerd/config.toml)" ]
     cat "$T/said"
 }
-supervisor=$!
 pod install
 until grep -s 'to do that, run: systemctl restart containerd' "$T/said"; do sleep 0.1; done
 ended
@@ -190,7 +184,7 @@ rm "$T"/handover/*
 pod install
 until grep -s 'to do that' "$T/said"; do sleep 0.1; done
 pkill -TERM -P "$supervisor" containerd
-answer served true
+answer served true ''
 until grep -s 'the node is labelled' "$T/said"; do sleep 0.1; done
 grep '"confirmed": true' /etc/oci-apparmor/install.json
 ended
@@ -200,7 +194,7 @@ wait "$pod" && exit 1
 grep 'give the pod hostPID' "$T/said"
 rm "$T"/handover/*
 pod uninstall
-answer unserved true
+answer unserved true ''
 until grep -s 'not uninstalled yet: containerd has not read' "$T/said"; do sleep 0.1; done
 pkill -TERM -P "$supervisor" containerd
 until grep -sx 'uninstalled' "$T/said"; do sleep 0.1; done
