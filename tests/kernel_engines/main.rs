@@ -17,6 +17,7 @@
 mod support;
 
 mod containerd;
+mod containerd_node;
 mod containerd_pods;
 mod containerd_restarts;
 mod containerd_unchanged;

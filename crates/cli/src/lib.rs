@@ -8,8 +8,8 @@
 //! | `command` | one file for each command: reads, asks the modules below, prints | yes |
 //! | `help` | the parts of the help that belong to no single command | no |
 //! | `statistics` | what is known of this node: containers, profiles, denials, counts | reads; counts in `/run` |
-//! | `node` | installing on a node of a cluster, and uninstalling | yes |
 //! | `checks` | what `check` looks at: the node, engines, hooks, and what `configure` wrote | reads |
+//! | `node` | installing on a node of a cluster, and uninstalling | yes |
 //! | `cluster` | the profiles that come from a cluster | yes |
 //! | `watch` | what `load --all --watch` waits for | reads |
 //! | [`engine`] | the configuration of containerd, CRI-O, podman and docker | yes; its own table says which file |

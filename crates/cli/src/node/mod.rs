@@ -9,6 +9,8 @@
 //! | `pod` | both from a pod, which stays | reads |
 //! | `uninstall` | from the node's label to the programs | writes |
 //! | `install` | from the programs to a handler that the engine serves | writes |
+//! | `write` | writes what is to be installed | writes |
+//! | `serve` | has the engine serve the handler, or takes the change back | writes |
 //! | `wiring` | the engine of the node, its configuration, and taking that back | writes |
 //! | `served` | waits until the engine serves the handler | reads |
 //! | `cri_status` | asks an engine which handlers it serves, through its socket | reads |
@@ -28,13 +30,16 @@ mod placed;
 mod pod;
 mod record;
 mod restart;
+mod serve;
 mod served;
 mod uninstall;
 mod wiring;
+mod write;
 
 pub(crate) use files::Programs;
 pub(crate) use handover::Handover;
-pub(crate) use install::{InstallRequest, Installed, install};
+pub(crate) use install::install;
 pub(crate) use pod::{install_and_stay, uninstall_and_stay};
 pub(crate) use restart::Restart;
+pub(crate) use serve::{InstallRequest, Installed};
 pub(crate) use uninstall::{UninstallRequest, Uninstalled, uninstall};
