@@ -14,6 +14,7 @@
 
 mod configuration;
 mod deploy;
+mod deploy_installer;
 mod deploy_pods;
 mod formats;
 mod hooks;

@@ -17,7 +17,7 @@ use serde_json::Value;
 use tokio::time::sleep;
 
 use crate::backoff::Backoff;
-use crate::label::{self, Answer, LabelStep, NodeFacts, Question};
+use crate::label::{self, LabelAnswer, LabelFacts, LabelQuestion, LabelStep};
 use crate::logging::chain;
 
 /// How often the installer's file is looked at.
@@ -55,15 +55,15 @@ fn read<T: DeserializeOwned>(directory: &Path, name: &str) -> Option<T> {
 /// Whether what the installer wants is so.
 #[must_use]
 pub fn is_ready(handover: &Path) -> bool {
-    let question: Option<Question> = read(handover, "node.json");
-    let answer: Option<Answer> = read(handover, "api.json");
+    let question: Option<LabelQuestion> = read(handover, "node.json");
+    let answer: Option<LabelAnswer> = read(handover, "api.json");
     match (question, answer) {
         (Some(question), Some(answer)) => answer.done && answer.id == question.id,
         _ => false,
     }
 }
 
-fn tell(handover: &Path, answer: &Answer) -> std::io::Result<()> {
+fn tell(handover: &Path, answer: &LabelAnswer) -> std::io::Result<()> {
     let text = serde_json::to_string(answer)? + "\n";
     let options = Options::with_mode(0o644);
     let (file, temporary) = (handover.join("api.json"), handover.join(".api.json.new"));
@@ -76,7 +76,7 @@ pub async fn confirm(client: Client, task: Confirmation) {
     let nodes: Api<DynamicObject> = Api::all_with(client, &nodes);
     let mut answered = String::new();
     loop {
-        let question: Option<Question> = read(&task.handover, "node.json");
+        let question: Option<LabelQuestion> = read(&task.handover, "node.json");
         match question.filter(|question| question.id != answered) {
             Some(question) => {
                 if answer(&nodes, &task, &question).await {
@@ -89,12 +89,12 @@ pub async fn confirm(client: Client, task: Confirmation) {
 }
 
 /// Works on one question until it is answered, or replaced by another one; whether it is answered.
-async fn answer(nodes: &Api<DynamicObject>, task: &Confirmation, question: &Question) -> bool {
+async fn answer(nodes: &Api<DynamicObject>, task: &Confirmation, question: &LabelQuestion) -> bool {
     let mut looks = 0u32;
     let mut wait = Backoff::at_most(LONGEST_WAIT);
     let mut failure = String::new();
     loop {
-        let now: Option<Question> = read(&task.handover, "node.json");
+        let now: Option<LabelQuestion> = read(&task.handover, "node.json");
         if now.as_ref() != Some(question) {
             return false;
         }
@@ -120,7 +120,7 @@ async fn answer(nodes: &Api<DynamicObject>, task: &Confirmation, question: &Ques
 async fn next(
     nodes: &Api<DynamicObject>,
     task: &Confirmation,
-    question: &Question,
+    question: &LabelQuestion,
     looks: u32,
 ) -> Result<bool, String> {
     let name = &task.node;
@@ -159,6 +159,6 @@ async fn next(
     }
 }
 
-fn facts(node: &DynamicObject) -> NodeFacts {
-    NodeFacts::of(&serde_json::to_value(node).unwrap_or(Value::Null))
+fn facts(node: &DynamicObject) -> LabelFacts {
+    LabelFacts::of(&serde_json::to_value(node).unwrap_or(Value::Null))
 }

@@ -13,7 +13,7 @@ const LOOKS: u32 = 18;
 /// What the installer wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Wanted {
+pub enum WantedLabel {
     /// The label, once the API shows the handler.
     Served,
     /// No label.
@@ -24,18 +24,18 @@ pub enum Wanted {
 
 /// The installer's file.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct Question {
+pub struct LabelQuestion {
     /// Its number.
     pub id: String,
     /// What is wanted.
-    pub want: Wanted,
+    pub want: WantedLabel,
     /// The name of the handler.
     pub handler: String,
 }
 
 /// The answer to a question.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Answer {
+pub struct LabelAnswer {
     /// The number of the question.
     pub id: String,
     /// Whether it is as wanted.
@@ -47,14 +47,14 @@ pub struct Answer {
 
 /// What counts of a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NodeFacts {
+pub struct LabelFacts {
     /// The value of the label.
     pub label: Option<String>,
     /// `status.runtimeHandlers`; none where the engine does not report them (containerd before 2.0).
     pub handlers: Vec<String>,
 }
 
-impl NodeFacts {
+impl LabelFacts {
     /// Those of a node's object.
     #[must_use]
     pub fn of(node: &Value) -> Self {
@@ -83,14 +83,14 @@ pub enum LabelStep {
     /// Set the label, or remove it; then look again.
     SetLabel(bool),
     /// Tell the installer.
-    Tell(Answer),
+    Tell(LabelAnswer),
 }
 
 /// What to do, where the API has shown the node `looks` times since the question.
 #[must_use]
-pub fn step(question: &Question, node: &NodeFacts, looks: u32) -> LabelStep {
+pub fn step(question: &LabelQuestion, node: &LabelFacts, looks: u32) -> LabelStep {
     let tell = |done, reason: String| {
-        LabelStep::Tell(Answer {
+        LabelStep::Tell(LabelAnswer {
             id: question.id.clone(),
             done,
             reason,
@@ -99,16 +99,16 @@ pub fn step(question: &Question, node: &NodeFacts, looks: u32) -> LabelStep {
     // An engine that reports no handlers was asked by the installer itself, over its socket.
     let shown = node.handlers.is_empty() || node.handlers.contains(&question.handler);
     match question.want {
-        Wanted::Nothing => LabelStep::Rest,
-        Wanted::Unserved if node.label.is_some() => LabelStep::SetLabel(false),
-        Wanted::Unserved => tell(true, String::new()),
-        Wanted::Served if shown && node.label.as_deref() == Some("true") => {
+        WantedLabel::Nothing => LabelStep::Rest,
+        WantedLabel::Unserved if node.label.is_some() => LabelStep::SetLabel(false),
+        WantedLabel::Unserved => tell(true, String::new()),
+        WantedLabel::Served if shown && node.label.as_deref() == Some("true") => {
             tell(true, String::new())
         }
-        Wanted::Served if shown => LabelStep::SetLabel(true),
-        Wanted::Served if looks < LOOKS => LabelStep::LookAgain,
-        Wanted::Served if node.label.is_some() => LabelStep::SetLabel(false),
-        Wanted::Served => {
+        WantedLabel::Served if shown => LabelStep::SetLabel(true),
+        WantedLabel::Served if looks < LOOKS => LabelStep::LookAgain,
+        WantedLabel::Served if node.label.is_some() => LabelStep::SetLabel(false),
+        WantedLabel::Served => {
             let names: Vec<&str> = node.handlers.iter().map(String::as_str).collect();
             let names = names.into_iter().filter(|name| !name.is_empty());
             let names = names.collect::<Vec<_>>().join(", ");
@@ -132,16 +132,16 @@ pub fn patch(set: bool) -> Value {
 mod tests {
     use super::*;
 
-    fn question(want: Wanted) -> Question {
-        Question {
+    fn question(want: WantedLabel) -> LabelQuestion {
+        LabelQuestion {
             id: "1".to_owned(),
             want,
             handler: "oci-apparmor".to_owned(),
         }
     }
 
-    fn node(label: Option<&str>, handlers: &[&str]) -> NodeFacts {
-        NodeFacts {
+    fn node(label: Option<&str>, handlers: &[&str]) -> LabelFacts {
+        LabelFacts {
             label: label.map(str::to_owned),
             handlers: handlers.iter().map(|name| (*name).to_owned()).collect(),
         }
@@ -156,7 +156,7 @@ mod tests {
 
     #[test]
     fn the_label_comes_after_the_handler_and_goes_without_it() {
-        let served = question(Wanted::Served);
+        let served = question(WantedLabel::Served);
         let ours = ["", "runc", "oci-apparmor"];
         let others = ["", "runc"];
         assert_eq!(
@@ -185,25 +185,25 @@ mod tests {
             step(&served, &node(None, &[]), 1),
             LabelStep::SetLabel(true)
         );
-        let unserved = question(Wanted::Unserved);
+        let unserved = question(WantedLabel::Unserved);
         assert_eq!(
             step(&unserved, &node(Some("true"), &ours), 1),
             LabelStep::SetLabel(false)
         );
         assert_eq!(done(&step(&unserved, &node(None, &ours), 1)), Some(true));
-        let nothing = question(Wanted::Nothing);
+        let nothing = question(WantedLabel::Nothing);
         assert_eq!(step(&nothing, &node(None, &ours), 1), LabelStep::Rest);
     }
 
     #[test]
     fn facts_are_read_from_any_object() {
-        let facts = NodeFacts::of(&json!({
+        let facts = LabelFacts::of(&json!({
             "metadata": { "labels": { LABEL: "true", "a": "b" } },
             "status": { "runtimeHandlers": [{ "name": "" }, { "name": "x" }, { "features": {} }, 7] },
         }));
         assert_eq!(facts, node(Some("true"), &["", "x"]));
         for empty in [json!({}), json!({ "metadata": [] }), json!(null)] {
-            assert_eq!(NodeFacts::of(&empty), node(None, &[]));
+            assert_eq!(LabelFacts::of(&empty), node(None, &[]));
         }
     }
 }

@@ -79,7 +79,7 @@ const CONFIG_TEXT: &str = include_str!("../../../../config/config.toml");
 
 /// The contents of an entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Content {
+pub(super) enum EntryContent {
     /// A file.
     File {
         /// Its bytes.
@@ -93,7 +93,7 @@ pub(super) enum Content {
 
 /// What becomes of an entry that was changed since it was installed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Edited {
+pub(super) enum IfEdited {
     /// It is replaced: no one edits programs, so it is damaged.
     Replaced,
     /// It is kept: an administrator has edited it.
@@ -102,10 +102,10 @@ pub(super) enum Edited {
 
 /// One entry to install.
 #[derive(Debug)]
-pub(super) struct Entry {
+pub(super) struct InstalledEntry {
     pub(super) path: PathBuf,
-    pub(super) content: Content,
-    pub(super) edited: Edited,
+    pub(super) content: EntryContent,
+    pub(super) edited: IfEdited,
 }
 
 /// The programs of this release, with their bytes: they are read before the node is entered.
@@ -183,27 +183,27 @@ impl Layout {
     }
 
     /// All entries, in the order in which they are written: what is called before what calls it.
-    pub(super) fn entries(&self, programs: Programs) -> Vec<Entry> {
+    pub(super) fn entries(&self, programs: Programs) -> Vec<InstalledEntry> {
         let bin = self.prefix.join("bin");
         let libexec = self.libexec();
         let share = self.prefix.join("share/oci-apparmor");
         let mut all = Vec::new();
-        let program = |directory: &Path, name: &str| Entry {
+        let program = |directory: &Path, name: &str| InstalledEntry {
             path: directory.join(name),
-            content: Content::File {
+            content: EntryContent::File {
                 bytes: programs.bytes(name),
                 mode: 0o755,
             },
-            edited: Edited::Replaced,
+            edited: IfEdited::Replaced,
         };
         all.push(program(&bin, "oci-apparmor"));
         all.push(program(&bin, "oci-apparmor-runtime"));
         all.push(program(&libexec, "oci-apparmor-hook"));
         for name in LINKS {
-            all.push(Entry {
+            all.push(InstalledEntry {
                 path: libexec.join(name),
-                content: Content::Link(PathBuf::from("../../bin/oci-apparmor-runtime")),
-                edited: Edited::Replaced,
+                content: EntryContent::Link(PathBuf::from("../../bin/oci-apparmor-runtime")),
+                edited: IfEdited::Replaced,
             });
         }
         for (name, text) in HOOKS {
@@ -217,30 +217,30 @@ impl Layout {
         all.push(kept(Path::new(PROFILES).join(AGENT.0), AGENT.1.to_owned()));
         for (name, target) in ENABLED {
             let wants = Path::new(SYSTEM_UNITS).join(format!("{target}.wants"));
-            all.push(Entry {
+            all.push(InstalledEntry {
                 path: wants.join(name),
-                content: Content::Link(self.units().join(name)),
-                edited: Edited::Kept,
+                content: EntryContent::Link(self.units().join(name)),
+                edited: IfEdited::Kept,
             });
         }
         all
     }
 }
 
-fn kept(path: PathBuf, text: String) -> Entry {
-    Entry {
+fn kept(path: PathBuf, text: String) -> InstalledEntry {
+    InstalledEntry {
         path,
-        content: Content::File {
+        content: EntryContent::File {
             bytes: text.into_bytes(),
             mode: 0o644,
         },
-        edited: Edited::Kept,
+        edited: IfEdited::Kept,
     }
 }
 
 /// The configuration of a node of a cluster: the default one, with the section that takes profiles
 /// from the cluster.
-pub(super) fn config() -> Entry {
+pub(super) fn config() -> InstalledEntry {
     kept(
         PathBuf::from(CONFIG),
         CONFIG_TEXT.replace("\n#[cluster]\n", "\n[cluster]\n"),
@@ -255,7 +255,7 @@ mod tests {
 
     #[test]
     fn the_configuration_takes_profiles_from_the_cluster() {
-        let Content::File { bytes, .. } = config().content else {
+        let EntryContent::File { bytes, .. } = config().content else {
             panic!()
         };
         let settings = Settings::parse(Path::new(CONFIG), &bytes).unwrap();

@@ -7,7 +7,7 @@ use std::time::Duration;
 use nix::sys::statvfs::{FsFlags, statvfs};
 
 use crate::engine::root::NodeRoot;
-use crate::node::files::{self, CONFIG, Edited, Entry, Layout, Programs};
+use crate::node::files::{self, CONFIG, IfEdited, InstalledEntry, Layout, Programs};
 use crate::node::lock::NodeLock;
 use crate::node::placed;
 use crate::node::record::InstallRecord;
@@ -124,9 +124,9 @@ fn same_engine(record: Option<&InstallRecord>, engine: &NodeEngine) -> Result<()
 fn compared(
     root: &NodeRoot,
     record: &InstallRecord,
-    entries: Vec<Entry>,
+    entries: Vec<InstalledEntry>,
     output: Output,
-) -> Result<Vec<(Entry, Option<String>)>> {
+) -> Result<Vec<(InstalledEntry, Option<String>)>> {
     let mut todo = Vec::new();
     for entry in entries {
         let found = placed::found(root, &entry.path)?;
@@ -144,8 +144,8 @@ fn compared(
                 todo.push((entry, Some(found)))
             }
             Some(found) if record.entries.contains_key(&entry.path) => match entry.edited {
-                Edited::Replaced => todo.push((entry, Some(found))),
-                Edited::Kept => output.line(format!(
+                IfEdited::Replaced => todo.push((entry, Some(found))),
+                IfEdited::Kept => output.line(format!(
                     "kept {}, which was changed since it was installed",
                     root.on_host(&entry.path).display()
                 ))?,

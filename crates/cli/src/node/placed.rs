@@ -8,16 +8,18 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use crate::engine::root::NodeRoot;
-use crate::node::files::Content;
+use crate::node::files::EntryContent;
 use oci_apparmor::error::{Error, Result};
 use oci_apparmor::fs::replace::{self, Options};
 use oci_apparmor::fs::{digest, temporary};
 
 /// What the record calls contents.
-pub(super) fn name(content: &Content) -> String {
+pub(super) fn name(content: &EntryContent) -> String {
     match content {
-        Content::File { bytes, .. } => format!("sha256:{}", digest::hex(&Sha256::digest(bytes))),
-        Content::Link(target) => format!("link:{}", target.display()),
+        EntryContent::File { bytes, .. } => {
+            format!("sha256:{}", digest::hex(&Sha256::digest(bytes)))
+        }
+        EntryContent::Link(target) => format!("link:{}", target.display()),
     }
 }
 
@@ -57,8 +59,8 @@ pub(super) fn found(root: &NodeRoot, path: &Path) -> Result<Option<String>> {
 }
 
 /// Whether an entry has the mode that it should have.
-pub(super) fn has_mode(root: &NodeRoot, path: &Path, content: &Content) -> Result<bool> {
-    let Content::File { mode, .. } = content else {
+pub(super) fn has_mode(root: &NodeRoot, path: &Path, content: &EntryContent) -> Result<bool> {
+    let EntryContent::File { mode, .. } = content else {
         return Ok(true);
     };
     let real = root.entry(path)?;
@@ -71,7 +73,7 @@ pub(super) fn has_mode(root: &NodeRoot, path: &Path, content: &Content) -> Resul
 ///
 /// # Errors
 /// If it cannot be written; the old contents then stay.
-pub(super) fn put(root: &NodeRoot, path: &Path, content: &Content) -> Result<()> {
+pub(super) fn put(root: &NodeRoot, path: &Path, content: &EntryContent) -> Result<()> {
     let parent = path.parent().unwrap_or(Path::new("/"));
     let directory = root.directory_at(parent)?;
     let file_name = path.file_name().unwrap_or_default();
@@ -79,11 +81,11 @@ pub(super) fn put(root: &NodeRoot, path: &Path, content: &Content) -> Result<()>
     let named = file_name.to_string_lossy();
     let temporary = directory.join(format!(".{named}.{}", temporary::mark()));
     let done = match content {
-        Content::File { bytes, mode } => {
+        EntryContent::File { bytes, mode } => {
             let options = Options::with_mode(*mode).durable();
             replace::replace(&real, &temporary, bytes, options)
         }
-        Content::Link(target) => link(target, &temporary, &real),
+        EntryContent::Link(target) => link(target, &temporary, &real),
     };
     done.map_err(|e| {
         Error::io("write", &real, &e).with_remedy("correct that, and run the command again")

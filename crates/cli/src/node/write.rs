@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::engine::journal::DIRECTORY;
 use crate::engine::root::NodeRoot;
-use crate::node::files::{Entry, STARTED};
+use crate::node::files::{InstalledEntry, STARTED};
 use crate::node::placed;
 use crate::node::record::InstallRecord;
 use crate::node::restart;
@@ -29,7 +29,7 @@ pub(super) fn write(
     root: &NodeRoot,
     known: &BTreeSet<PathBuf>,
     mut record: InstallRecord,
-    todo: Vec<(Entry, Option<String>)>,
+    todo: Vec<(InstalledEntry, Option<String>)>,
     output: Output,
 ) -> Result<InstallRecord> {
     // Always, because a run that was killed may have made it. It goes only if it is empty.
