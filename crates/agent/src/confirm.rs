@@ -58,7 +58,9 @@ pub fn is_ready(handover: &Path) -> bool {
     let question: Option<LabelQuestion> = read(handover, "node.json");
     let answer: Option<LabelAnswer> = read(handover, "api.json");
     match (question, answer) {
-        (Some(question), Some(answer)) => answer.done && answer.id == question.id,
+        (Some(question), Some(answer)) => {
+            answer.done && answer.id == question.id && question.failed.is_none()
+        }
         _ => false,
     }
 }

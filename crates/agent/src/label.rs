@@ -31,6 +31,9 @@ pub struct LabelQuestion {
     pub want: WantedLabel,
     /// The name of the handler.
     pub handler: String,
+    /// Why the installer gave up.
+    #[serde(default)]
+    pub failed: Option<String>,
 }
 
 /// The answer to a question.
@@ -137,6 +140,7 @@ mod tests {
             id: "1".to_owned(),
             want,
             handler: "oci-apparmor".to_owned(),
+            failed: None,
         }
     }
 

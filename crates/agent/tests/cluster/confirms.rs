@@ -234,6 +234,11 @@ async fn a_handler_that_the_api_does_not_show_is_told_and_costs_the_label() {
     );
     assert!((120..300).contains(&seconds), "{seconds}");
     assert!(!is_ready(&pod.handover()));
+    // What the installer writes then: the label is gone, and the pod is not ready.
+    let text = r#"{"id":"2","want":"unserved","handler":"oci-apparmor","failed":"x"}"#;
+    fs::write(pod.handover().join("node.json"), text).unwrap();
+    assert_eq!(pod.told("2").await.0["done"], true);
+    assert!(!is_ready(&pod.handover()));
 }
 
 /// containerd before 2.0 does not report its handlers.

@@ -162,7 +162,7 @@ pub(crate) fn run(arguments: &ConfigureArguments, output: Output) -> Result<u8> 
         default: arguments.set_default,
     };
     let change = EngineChange::plan(engine, &root, &target, &requested)?;
-    let mut notes = Vec::new();
+    let mut notes = change.plan.notes.clone();
     if let Some(program) = &change.plan.program {
         notes.extend(callable(program, &root)?);
     }

@@ -17,7 +17,7 @@ use oci_apparmor::settings::RuntimeKind;
 pub(crate) struct EngineChange {
     /// What is to be written.
     pub(crate) plan: Plan,
-    /// What a person should know about it.
+    /// What a person should know about the runtime that it calls, besides the notes of the plan.
     pub(crate) notes: Vec<String>,
 }
 
@@ -35,7 +35,7 @@ impl EngineChange {
     ) -> Result<Self> {
         acceptance::knows_our_template(root, target)?;
         let plan = plan::configure(engine, root, &target.main, requested)?;
-        let mut notes = plan.notes.clone();
+        let mut notes = Vec::new();
         if let Some(program) = &plan.program {
             let current = CurrentRuntime {
                 engine,

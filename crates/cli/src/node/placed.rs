@@ -170,14 +170,14 @@ fn sweep_in(root: &NodeRoot, path: &Path, is_ours: impl Fn(&str) -> bool) -> Res
     Ok(())
 }
 
-/// Removes a directory if it is empty. Whether it is gone.
+/// Removes a directory if it is empty; whether it is. In a pod, directories that are mounted stay.
 pub(super) fn take_directory(root: &NodeRoot, path: &Path) -> Result<bool> {
     let Some(real) = root.entry(path)? else {
         return Ok(true);
     };
     Ok(match fs::remove_dir(&real) {
         Ok(()) => true,
-        Err(e) => e.kind() == io::ErrorKind::NotFound,
+        Err(e) => e.kind() != io::ErrorKind::DirectoryNotEmpty,
     })
 }
 

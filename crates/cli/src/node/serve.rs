@@ -79,8 +79,9 @@ pub(super) fn wire(
             sweep_configuration(root, &step.path)?;
             output.line(format!("configured {}", root.on_host(&step.path).display()))?;
         }
+        let notes = [change.plan.notes.clone(), change.notes].concat();
         change.plan.apply(root)?;
-        for note in change.notes {
+        for note in notes {
             output.line(format!("note: {note}"))?;
         }
     } else if served {
@@ -161,7 +162,10 @@ fn settle(
     let mut serving = Serving::look(root, engine, before.as_deref())?;
     // Some read their files by themselves, and need no restart.
     match (&serving, how, engine.command(root)) {
-        (Serving::Nothing, Restart::No, _) => return Ok(Installed::Stopped),
+        // It did not run when it was configured, or is stopped by others.
+        (Serving::Nothing, how, _) if before.is_none() || how == Restart::No => {
+            return Ok(Installed::Stopped);
+        }
         (Serving::Former, Restart::No, Some(command)) => return Ok(Installed::Waits(command)),
         (Serving::Former, how, Some(_)) => {
             restart::restart(engine.engine, root, &engine.target, how)?;
