@@ -166,7 +166,9 @@ files() {
 0644 docs/man/oci-apparmor-mode.8 $man/man8/oci-apparmor-mode.8
 0644 docs/man/oci-apparmor-new.8 $man/man8/oci-apparmor-new.8
 0644 docs/man/oci-apparmor-node.8 $man/man8/oci-apparmor-node.8
+0644 docs/man/oci-apparmor-node-install.8 $man/man8/oci-apparmor-node-install.8
 0644 docs/man/oci-apparmor-node-status.8 $man/man8/oci-apparmor-node-status.8
+0644 docs/man/oci-apparmor-node-uninstall.8 $man/man8/oci-apparmor-node-uninstall.8
 0644 docs/man/oci-apparmor-ps.8 $man/man8/oci-apparmor-ps.8
 0644 docs/man/oci-apparmor-render.8 $man/man8/oci-apparmor-render.8
 0644 docs/man/oci-apparmor-report.8 $man/man8/oci-apparmor-report.8

@@ -175,12 +175,14 @@ never\t''"
 complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand sync" -l json -d 'Print one JSON object, as in the status file'
 complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand sync" -s v -l verbose -d 'Report what is being done, on standard error'
 complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand sync" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand node; and not __fish_seen_subcommand_from status" -l color -d 'When to use colours: always, never, or auto: on a terminal, unless NO_COLOR is set' -r -f -a "auto\t''
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand node; and not __fish_seen_subcommand_from status install uninstall" -l color -d 'When to use colours: always, never, or auto: on a terminal, unless NO_COLOR is set' -r -f -a "auto\t''
 always\t''
 never\t''"
-complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand node; and not __fish_seen_subcommand_from status" -s v -l verbose -d 'Report what is being done, on standard error'
-complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand node; and not __fish_seen_subcommand_from status" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand node; and not __fish_seen_subcommand_from status" -f -a "status" -d 'Show what the cluster is told about this node'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand node; and not __fish_seen_subcommand_from status install uninstall" -s v -l verbose -d 'Report what is being done, on standard error'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand node; and not __fish_seen_subcommand_from status install uninstall" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand node; and not __fish_seen_subcommand_from status install uninstall" -f -a "status" -d 'Show what the cluster is told about this node'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand node; and not __fish_seen_subcommand_from status install uninstall" -f -a "install" -d 'Install on a node of a cluster, and let its engine call the wrapper'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand node; and not __fish_seen_subcommand_from status install uninstall" -f -a "uninstall" -d 'Uninstall what node install has installed'
 complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand node; and __fish_seen_subcommand_from status" -l color -d 'When to use colours: always, never, or auto: on a terminal, unless NO_COLOR is set' -r -f -a "auto\t''
 always\t''
 never\t''"
@@ -188,6 +190,36 @@ complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand node; and __fi
 complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand node; and __fish_seen_subcommand_from status" -l write -d 'Write it into the file that the agent reads, and print it only with --json'
 complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand node; and __fish_seen_subcommand_from status" -s v -l verbose -d 'Report what is being done, on standard error'
 complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand node; and __fish_seen_subcommand_from status" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand node; and __fish_seen_subcommand_from install" -l root -d 'The root directory of the node, or of a node\'s image' -r -f -a "(__fish_complete_directories)"
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand node; and __fish_seen_subcommand_from install" -l restart -d 'Restart the engine, if it must read its configuration [default way: systemd]' -r -f -a "systemd\t'systemctl restart'
+signal\t'SIGTERM to containerd, which its supervisor starts again; SIGHUP to CRI-O'"
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand node; and __fish_seen_subcommand_from install" -l wait -d 'How long the engine may take until it works as it should' -r
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand node; and __fish_seen_subcommand_from install" -l handover -d 'Exchange files with oci-apparmor-agent confirm in this directory, and stay until SIGTERM' -r -f -a "(__fish_complete_directories)"
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand node; and __fish_seen_subcommand_from install" -l engine -d 'The engine; by default the only one that the node has' -r -f -a "containerd\t'containerd\'s CRI plugin, also that of a distribution'
+crio\t'CRI-O'"
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand node; and __fish_seen_subcommand_from install" -l distribution -d 'What the node is; if it is not, the command is refused' -r -f -a "k3s\t''
+rke2\t''
+k0s\t''
+microk8s\t''"
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand node; and __fish_seen_subcommand_from install" -l prefix -d 'Install below DIR [default: /usr/local, or /opt/oci-apparmor if that is read-only]' -r -f -a "(__fish_complete_directories)"
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand node; and __fish_seen_subcommand_from install" -l color -d 'When to use colours: always, never, or auto: on a terminal, unless NO_COLOR is set' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand node; and __fish_seen_subcommand_from install" -l chroot -d '--root is the root directory of the running node, mounted into this container: enter it'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand node; and __fish_seen_subcommand_from install" -l set-default -d 'Create every pod through the wrapper, if its RuntimeClass names no other runtime'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand node; and __fish_seen_subcommand_from install" -s v -l verbose -d 'Report what is being done, on standard error'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand node; and __fish_seen_subcommand_from install" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand node; and __fish_seen_subcommand_from uninstall" -l root -d 'The root directory of the node, or of a node\'s image' -r -f -a "(__fish_complete_directories)"
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand node; and __fish_seen_subcommand_from uninstall" -l restart -d 'Restart the engine, if it must read its configuration [default way: systemd]' -r -f -a "systemd\t'systemctl restart'
+signal\t'SIGTERM to containerd, which its supervisor starts again; SIGHUP to CRI-O'"
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand node; and __fish_seen_subcommand_from uninstall" -l wait -d 'How long the engine may take until it works as it should' -r
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand node; and __fish_seen_subcommand_from uninstall" -l handover -d 'Exchange files with oci-apparmor-agent confirm in this directory, and stay until SIGTERM' -r -f -a "(__fish_complete_directories)"
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand node; and __fish_seen_subcommand_from uninstall" -l color -d 'When to use colours: always, never, or auto: on a terminal, unless NO_COLOR is set' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand node; and __fish_seen_subcommand_from uninstall" -l chroot -d '--root is the root directory of the running node, mounted into this container: enter it'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand node; and __fish_seen_subcommand_from uninstall" -s v -l verbose -d 'Report what is being done, on standard error'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand node; and __fish_seen_subcommand_from uninstall" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand configure" -l config -d 'The file to change, or the drop-in to make; by default the one that is in force here' -r -F
 complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand configure" -l root -d 'Work on the tree of a node\'s image in this directory, instead of this node' -r -f -a "(__fish_complete_directories)"
 complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand configure" -l runtime-name -d 'The runtime\'s name in the engine; a RuntimeClass has it as its handler' -r

@@ -14,6 +14,7 @@
 
 mod configuration;
 mod deploy;
+mod deploy_installer;
 mod deploy_pods;
 mod formats;
 mod hooks;
@@ -22,6 +23,7 @@ mod links;
 mod map;
 mod messages;
 mod node_objects;
+mod node_install;
 mod pods;
 mod project;
 mod rust;

@@ -21,3 +21,5 @@ mod accepted_by_engines;
 mod configure_refusals;
 mod edited_meanwhile;
 mod golden_files;
+mod node_killed;
+mod node_trees;

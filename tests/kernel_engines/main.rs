@@ -18,6 +18,7 @@ mod support;
 
 mod cluster_pods;
 mod containerd;
+mod containerd_node;
 mod containerd_pods;
 mod containerd_restarts;
 mod containerd_unchanged;

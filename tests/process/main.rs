@@ -38,6 +38,7 @@ mod lint_command;
 mod loading;
 mod manifest_sources;
 mod node;
+mod node_engine;
 mod node_metrics;
 mod node_report;
 mod node_status_command;

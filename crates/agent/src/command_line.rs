@@ -5,12 +5,14 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use kube::Client;
 use log::{error, info};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::time::sleep;
 
 use crate::backoff::random;
+use crate::confirm::{Confirmation, confirm, is_ready};
 use crate::connection::connect;
 use crate::logging;
 use crate::object::Feed;
@@ -22,6 +24,11 @@ const HELP: &str = "\
 Writes the AppArmor profiles of a Kubernetes cluster into files of this node
 
 Usage: oci-apparmor-agent [OPTIONS]
+       oci-apparmor-agent confirm --handover DIR [--node NAME] [--ready]
+
+confirm labels the node when the API shows that its engine serves the handler, for
+oci-apparmor node install, which writes in DIR what it wants; with --ready, it tells
+by its exit code whether that is done.
 
 Options:
       --spool DIR            Where the files are written
@@ -49,6 +56,8 @@ $KUBECONFIG names. SIGTERM ends the program; the files stay. See oci-apparmor-ag
 const USAGE: u8 = 2;
 const CONFIGURATION: u8 = 7;
 const INTERNAL: u8 = 8;
+/// Of `confirm --ready`.
+const NOT_READY: u8 = 1;
 
 const SPOOL: &str = "/var/lib/oci-apparmor/spool";
 const STATUS: &str = "/var/lib/oci-apparmor/status";
@@ -71,6 +80,11 @@ enum AgentCall {
     Help,
     Version,
     Run(AgentOptions),
+    Confirm {
+        handover: PathBuf,
+        node: Option<String>,
+        ready: bool,
+    },
 }
 
 /// Runs the program.
@@ -94,7 +108,19 @@ pub fn main() -> ExitCode {
         )),
         Ok(AgentCall::Run(options)) => {
             logging::start();
-            start(options)
+            start(follow_cluster(options))
+        }
+        Ok(AgentCall::Confirm {
+            handover,
+            ready: true,
+            ..
+        }) => match is_ready(&handover) {
+            true => ExitCode::SUCCESS,
+            false => ExitCode::from(NOT_READY),
+        },
+        Ok(AgentCall::Confirm { handover, node, .. }) => {
+            logging::start();
+            start(confirm_node(handover, node))
         }
         Err(why) => {
             let text = format!("oci-apparmor-agent: {why}; run: oci-apparmor-agent --help\n");
@@ -111,8 +137,45 @@ fn print(text: &str) -> ExitCode {
     }
 }
 
+/// The words behind `confirm`.
+fn parse_confirm(words: Vec<String>, node: Option<String>) -> Result<AgentCall, String> {
+    let (mut handover, mut node, mut ready) = (None, node, false);
+    let mut words = words.into_iter();
+    while let Some(word) = words.next() {
+        let (name, value) = match word.split_once('=') {
+            Some((name, value)) => (name.to_owned(), Some(value.to_owned())),
+            None => (word, None),
+        };
+        let mut value = || {
+            let value = value.clone().or_else(|| words.next());
+            let value = value.filter(|value| !value.is_empty());
+            value.ok_or_else(|| format!("{name} needs a value"))
+        };
+        match name.as_str() {
+            "-h" | "--help" => return Ok(AgentCall::Help),
+            "--ready" => ready = true,
+            "--handover" => handover = Some(PathBuf::from(value()?)),
+            "--node" => node = Some(value()?),
+            _ => return Err(format!("unknown argument {name:?}")),
+        }
+    }
+    let handover = handover.ok_or("confirm needs --handover")?;
+    if node.is_none() && !ready {
+        return Err("confirm needs --node, or $NODE_NAME".to_owned());
+    }
+    Ok(AgentCall::Confirm {
+        handover,
+        node,
+        ready,
+    })
+}
+
 /// Options are `--name VALUE` or `--name=VALUE`.
 fn parse(words: Vec<String>, node: Option<String>) -> Result<AgentCall, String> {
+    if words.first().is_some_and(|word| word == "confirm") {
+        let node = node.filter(|node| !node.is_empty());
+        return parse_confirm(words.into_iter().skip(1).collect(), node);
+    }
     let mut options = AgentOptions {
         spool: PathBuf::from(SPOOL),
         feeds: vec![Feed::Profiles, Feed::ConfigMaps],
@@ -174,14 +237,14 @@ fn feeds(list: &str) -> Result<Vec<Feed>, String> {
     Ok(feeds)
 }
 
-fn start(options: AgentOptions) -> ExitCode {
+fn start(work: impl Future<Output = Result<(), (u8, String)>>) -> ExitCode {
     // One thread: a thread for each processor of a large node is most of such a program's memory.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .max_blocking_threads(1)
         .enable_all()
         .build();
     let result = match runtime {
-        Ok(runtime) => runtime.block_on(until_signal(options)),
+        Ok(runtime) => runtime.block_on(until_signal(work)),
         Err(e) => Err((INTERNAL, format!("cannot start: {e}"))),
     };
     match result {
@@ -195,7 +258,9 @@ fn start(options: AgentOptions) -> ExitCode {
 
 /// Runs until SIGTERM or SIGINT. Process 1 of a container has to ask for them: the kernel does not
 /// deliver it signals that it has no handler for (`pid_namespaces(7)`).
-async fn until_signal(options: AgentOptions) -> Result<(), (u8, String)> {
+async fn until_signal(
+    work: impl Future<Output = Result<(), (u8, String)>>,
+) -> Result<(), (u8, String)> {
     let handler =
         |kind| signal(kind).map_err(|e| (INTERNAL, format!("cannot wait for signals: {e}")));
     let mut terminate = handler(SignalKind::terminate())?;
@@ -204,17 +269,29 @@ async fn until_signal(options: AgentOptions) -> Result<(), (u8, String)> {
         biased;
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
-        result = follow_cluster(options) => return result,
+        result = work => return result,
     }
-    info!("ends by a signal; the files of the spool stay");
+    info!("ends by a signal; what it has written stays");
     Ok(())
 }
 
-async fn follow_cluster(options: AgentOptions) -> Result<(), (u8, String)> {
-    let client = connect(options.node.as_deref()).await.map_err(|why| {
+async fn confirm_node(handover: PathBuf, node: Option<String>) -> Result<(), (u8, String)> {
+    let node = node.unwrap_or_default();
+    let client = client(Some(&node)).await?;
+    info!("confirms what {} wants for node {node}", handover.display());
+    confirm(client, Confirmation { handover, node }).await;
+    Err((INTERNAL, "nothing is confirmed any more".to_owned()))
+}
+
+async fn client(node: Option<&str>) -> Result<Client, (u8, String)> {
+    connect(node).await.map_err(|why| {
         let why = format!("cannot find the API server: {why}");
         (CONFIGURATION, why)
-    })?;
+    })
+}
+
+async fn follow_cluster(options: AgentOptions) -> Result<(), (u8, String)> {
+    let client = client(options.node.as_deref()).await?;
     let namespace = options.namespace.as_deref();
     let namespace = namespace.unwrap_or(client.default_namespace()).to_owned();
     let spool = options.spool;
@@ -271,6 +348,13 @@ mod tests {
         assert_eq!(defaults.node.as_deref(), Some("of-the-pod"));
         assert_eq!(defaults.feeds, [Feed::Profiles, Feed::ConfigMaps]);
         assert_eq!(parsed(&["-h", "--what"]), Ok(AgentCall::Help));
+        let call = parsed(&["confirm", "--handover=/h", "--ready"]);
+        let confirm = AgentCall::Confirm {
+            handover: "/h".into(),
+            node: Some("of-the-pod".to_owned()),
+            ready: true,
+        };
+        assert_eq!(call, Ok(confirm));
     }
 
     #[test]
@@ -286,6 +370,9 @@ mod tests {
             &["--start-delay", "-1"],
             &["--start-delay", "4000"],
             &["word"],
+            &["confirm"],
+            &["confirm", "--handover"],
+            &["confirm", "--handover", "/h", "word"],
         ] {
             assert!(parsed(words).is_err(), "{words:?}");
         }

@@ -7,6 +7,7 @@
 //! | module | what | touches |
 //! |---|---|---|
 //! | `command_line` | options, and what the program prints | |
+//! | [`confirm`](mod@confirm) | the node's label, for `oci-apparmor node install` | network, files |
 //! | `logging` | log lines on standard error | standard error |
 //! | `connection` | the client of the API server, which never asks too often | network |
 //! | [`run`](mod@run) | the loop | |
@@ -18,6 +19,7 @@
 //! | [`token`] | on which node the agent runs. Pure | |
 //! | `follow` | one kind of objects, for ever: discovery, lists, watches, errors | network |
 //! | `api` | which versions are served; objects as kube has them | network |
+//! | [`label`] | from what is wanted and the node's object to its label. Pure | |
 //! | [`backoff`] | waiting | |
 //! | [`spool`] | the directory | files |
 //! | [`plan`] | from the API's state and the spool's files to steps. Pure | |
@@ -29,9 +31,11 @@ mod api;
 pub mod api_object;
 pub mod backoff;
 mod command_line;
+pub mod confirm;
 pub mod connection;
 pub mod file;
 mod follow;
+pub mod label;
 mod logging;
 pub mod node_file;
 pub mod node_report;

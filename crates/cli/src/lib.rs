@@ -9,6 +9,7 @@
 //! | `help` | the parts of the help that belong to no single command | no |
 //! | `statistics` | what is known of this node: containers, profiles, denials, counts | reads; counts in `/run` |
 //! | `checks` | what `check` looks at: the node, engines, hooks, and what `configure` wrote | reads |
+//! | `node` | installing on a node of a cluster, and uninstalling | yes |
 //! | `cluster` | the profiles that come from a cluster | yes |
 //! | `watch` | what `load --all --watch` waits for | reads |
 //! | [`engine`] | the configuration of containerd, CRI-O, podman and docker | yes; its own table says which file |
@@ -28,6 +29,7 @@ mod help;
 mod learning;
 pub mod lint;
 mod log;
+mod node;
 mod policy;
 mod report;
 mod statistics;
@@ -40,8 +42,8 @@ use clap::{ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::command::{
     check, configure, denials, explain, gc, learn, lint as lint_command, living, load, metrics,
-    mode, new, node, ps, render, report as report_command, restore_at_end, status, suggest, sync,
-    unconfigure, unload, watch as watch_command, why,
+    mode, new, node as node_command, ps, render, report as report_command, restore_at_end, status,
+    suggest, sync, unconfigure, unload, watch as watch_command, why,
 };
 use crate::report::output::Output;
 use oci_apparmor::error::Kind;
@@ -100,7 +102,7 @@ enum Command {
     Lint(lint_command::LintArguments),
     Render(render::RenderArguments),
     Sync(sync::SyncArguments),
-    Node(node::NodeArguments),
+    Node(Box<node_command::NodeArguments>),
     Configure(configure::ConfigureArguments),
     Unconfigure(unconfigure::UnconfigureArguments),
     New(new::NewArguments),
@@ -157,7 +159,7 @@ pub fn main() -> ExitCode {
         Command::Lint(arguments) => lint_command::run(arguments, output),
         Command::Render(arguments) => render::run(arguments, output),
         Command::Sync(arguments) => sync::run(arguments, output),
-        Command::Node(arguments) => node::run(arguments, output),
+        Command::Node(arguments) => node_command::run(arguments, output),
         Command::Configure(arguments) => configure::run(arguments, output),
         Command::Unconfigure(arguments) => unconfigure::run(arguments, output),
         Command::New(arguments) => new::run(arguments, output),

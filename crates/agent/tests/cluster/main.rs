@@ -10,6 +10,7 @@
     missing_docs
 )]
 
+mod confirms;
 mod faults;
 mod follows;
 mod node;

@@ -36,7 +36,7 @@ pub(crate) fn look() -> EngineChecks {
         Ok(node) => {
             let journals = remembered(&node, &mut found);
             let running: Vec<PathBuf> = match node.is_node() {
-                true => invocation::containerds()
+                true => invocation::containerds(&node)
                     .into_iter()
                     .map(|(_, f)| f)
                     .collect(),

@@ -4,10 +4,9 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum, ValueHint};
 
-use crate::engine::acceptance;
-use crate::engine::current_runtime::CurrentRuntime;
+use crate::engine::change::{self, EngineChange};
 use crate::engine::kind::Engine;
-use crate::engine::plan::{self, Plan};
+use crate::engine::plan::Plan;
 use crate::engine::requested::{DEFAULT_NAME, Requested, check_name};
 use crate::engine::root::NodeRoot;
 use crate::engine::target::Target;
@@ -159,24 +158,17 @@ pub(crate) fn run(arguments: &ConfigureArguments, output: Output) -> Result<u8> 
             Kinds::Crun => RuntimeKind::Crun,
             Kinds::Youki => RuntimeKind::Youki,
         }),
-        usual: usual(engine, &root),
+        usual: change::usual(engine, &root),
         default: arguments.set_default,
     };
-    acceptance::knows_our_template(&root, &target)?;
-    let plan = plan::configure(engine, &root, &target.main, &requested)?;
-    let removes = plan.removes;
-    let mut notes = plan.notes.clone();
-    if let Some(program) = &plan.program {
-        let missing = callable(program, &root)?;
-        notes.extend(missing);
-        let current = CurrentRuntime {
-            engine,
-            target: &target,
-            configured: plan.replaces.as_deref(),
-        };
-        notes.extend(current.same_program(&root, program)?);
+    let change = EngineChange::plan(engine, &root, &target, &requested)?;
+    let mut notes = change.plan.notes.clone();
+    if let Some(program) = &change.plan.program {
+        notes.extend(callable(program, &root)?);
     }
-    acceptance::accepted(engine, &root, &target, &plan, requested.default)?;
+    notes.extend(change.notes);
+    let plan = change.plan;
+    let removes = plan.removes;
     if !finish(engine, &root, plan, arguments.place.dry_run, output)? {
         return Ok(0);
     }
@@ -275,21 +267,6 @@ fn installed(root: &NodeRoot) -> Result<PathBuf> {
             ),
         )
         .with_remedy("run: ./install.sh; or name the directory with --programs")),
-    }
-}
-
-/// The low-level runtime that an engine takes where nothing is configured.
-fn usual(engine: Engine, root: &NodeRoot) -> RuntimeKind {
-    let has = |kind: RuntimeKind| {
-        let directories = ["/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin"];
-        directories
-            .iter()
-            .any(|d| root.has(&Path::new(d).join(kind.name())))
-    };
-    match engine {
-        Engine::Podman if has(RuntimeKind::Crun) || !has(RuntimeKind::Runc) => RuntimeKind::Crun,
-        Engine::Crio if has(RuntimeKind::Crun) && !has(RuntimeKind::Runc) => RuntimeKind::Crun,
-        _ => RuntimeKind::Runc,
     }
 }
 

@@ -13,6 +13,7 @@ pub(crate) mod metrics;
 pub(crate) mod mode;
 pub(crate) mod new;
 pub(crate) mod node;
+mod node_install;
 mod node_status;
 pub(crate) mod ps;
 pub(crate) mod render;

@@ -2,6 +2,7 @@
 
 use clap::{Args, Subcommand};
 
+use crate::command::node_install::{self, NodeInstallArguments, NodeUninstallArguments};
 use crate::command::node_status::{self, NodeStatusArguments};
 use crate::report::output::Output;
 use oci_apparmor::error::Result;
@@ -19,7 +20,8 @@ use oci_apparmor::error::Result;
 Exit codes: those of the command.
 
 Examples:
-  oci-apparmor node status"
+  oci-apparmor node status
+  oci-apparmor node install"
 )]
 pub(crate) struct NodeArguments {
     #[command(subcommand)]
@@ -29,10 +31,14 @@ pub(crate) struct NodeArguments {
 #[derive(Debug, Subcommand)]
 enum NodeCommand {
     Status(NodeStatusArguments),
+    Install(NodeInstallArguments),
+    Uninstall(NodeUninstallArguments),
 }
 
 pub(crate) fn run(arguments: &NodeArguments, output: Output) -> Result<u8> {
     match &arguments.command {
         NodeCommand::Status(arguments) => node_status::run(arguments, output),
+        NodeCommand::Install(arguments) => node_install::run_install(arguments, output),
+        NodeCommand::Uninstall(arguments) => node_install::run_uninstall(arguments, output),
     }
 }

@@ -85,7 +85,7 @@ pub(crate) fn run(arguments: &UnconfigureArguments, output: Output) -> Result<u8
             journal.map_or_else(|| arguments.runtime_name.clone(), |journal| journal.runtime);
         let plan = plan::unconfigure(engine, &root, main, &name)?;
         if root.is_node() && !arguments.force && !dry_run && !plan.steps.is_empty() {
-            no_containers(engine)?;
+            no_containers(&root, engine)?;
         }
         if finish(engine, &root, plan, dry_run, output)? && !dry_run {
             output.text(&restart(engine, &root, &target, true))?;
@@ -100,8 +100,8 @@ pub(crate) fn run(arguments: &UnconfigureArguments, output: Output) -> Result<u8
 
 /// Refuses while an engine has containers that were made through the wrapper: it calls the wrapper
 /// by its path until the last of them is deleted, whether they asked for a profile or not.
-fn no_containers(engine: Engine) -> Result<()> {
-    let ids: Vec<String> = live_containers::of(engine)?
+fn no_containers(root: &NodeRoot, engine: Engine) -> Result<()> {
+    let ids: Vec<String> = live_containers::of(root, engine)?
         .iter()
         .map(LiveContainer::shown)
         .collect();

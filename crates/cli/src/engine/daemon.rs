@@ -1,12 +1,13 @@
 //! The engines' daemons that run on this node, and how they were started.
 //!
-//! Only processes of root in this mount namespace count: a process can write any command line for
+//! Only processes of root in the node's mount namespace count: a process can write any command line for
 //! itself, and a containerd in a container reads files of its container.
 
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use crate::engine::root::NodeRoot;
 use oci_apparmor::fs::bounded;
 
 /// The longest command line or environment that is read, in bytes.
@@ -38,10 +39,10 @@ impl Daemon {
     }
 }
 
-/// The running daemons with one of these names.
+/// The daemons with one of these names that run on this node.
 #[must_use]
-pub(crate) fn daemons(names: &[&str]) -> Vec<Daemon> {
-    let Ok(own) = fs::read_link("/proc/self/ns/mnt") else {
+pub(crate) fn daemons(root: &NodeRoot, names: &[&str]) -> Vec<Daemon> {
+    let Some(own) = root.namespace("mnt") else {
         return Vec::new();
     };
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
@@ -156,11 +157,12 @@ mod tests {
     fn this_process_is_found_by_its_name_and_no_other() {
         let own = strings(Path::new("/proc/self/cmdline")).unwrap();
         let name = own[0].rsplit('/').next().unwrap();
-        let found = daemons(&[name]);
+        let root = NodeRoot::new(Path::new("/")).unwrap();
+        let found = daemons(&root, &[name]);
         let pid = std::process::id();
         let this = found.iter().find(|daemon| daemon.pid == pid).unwrap();
         assert_eq!(this.program, std::env::current_exe().unwrap());
         assert_eq!(this.words, own[1..]);
-        assert!(daemons(&["no-such-daemon"]).is_empty());
+        assert!(daemons(&root, &["no-such-daemon"]).is_empty());
     }
 }

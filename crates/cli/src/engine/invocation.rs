@@ -26,7 +26,7 @@ const DOCKER_UNIT: &str = "docker.service";
 /// How dockerd was started, if it runs on this node, and how its unit starts it.
 #[must_use]
 pub(crate) fn dockerd(root: &NodeRoot) -> Vec<Invocation> {
-    let running = root.is_node().then(|| daemons(&["dockerd"]));
+    let running = root.is_node().then(|| daemons(root, &["dockerd"]));
     let running = running.into_iter().flatten().map(|daemon| Invocation {
         origin: format!("process {}", daemon.pid),
         words: daemon.words.clone(),
@@ -91,17 +91,19 @@ pub(crate) fn no_conflict(
 /// The containerds that run on this node, with the main file of each. Those that dockerd starts do
 /// not count.
 #[must_use]
-pub(crate) fn containerds() -> Vec<(Daemon, PathBuf)> {
+pub(crate) fn containerds(root: &NodeRoot) -> Vec<(Daemon, PathBuf)> {
     let usual = Engine::Containerd.configuration();
-    let found = daemons(&["containerd"]).into_iter().filter_map(|daemon| {
-        // Commands such as `containerd config dump` end at once.
-        if has_subcommand(&daemon.words) {
-            return None;
-        }
-        let main = daemon.file(&["c", "config"]);
-        let main = main.unwrap_or_else(|| usual.to_owned());
-        Some((daemon, current_revision(main)))
-    });
+    let found = daemons(root, &["containerd"])
+        .into_iter()
+        .filter_map(|daemon| {
+            // Commands such as `containerd config dump` end at once.
+            if has_subcommand(&daemon.words) {
+                return None;
+            }
+            let main = daemon.file(&["c", "config"]);
+            let main = main.unwrap_or_else(|| usual.to_owned());
+            Some((daemon, current_revision(main)))
+        });
     // dockerd writes a file for the containerd that it starts, which has no CRI plugin.
     let dockers =
         |path: &Path| path.starts_with("/run/docker") || path.starts_with("/var/run/docker");

@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use crate::engine::daemon::{strings, value};
 use crate::engine::kind::Engine;
+use crate::engine::root::NodeRoot;
 use crate::engine::wrapper::is_meant;
 use oci_apparmor::containers::record::Record;
 use oci_apparmor::containers::records;
@@ -46,8 +47,8 @@ impl LiveContainer {
 ///
 /// # Errors
 /// Where records cannot be listed.
-pub(crate) fn of(engine: Engine) -> Result<Vec<LiveContainer>> {
-    let all = all()?.into_iter();
+pub(crate) fn of(root: &NodeRoot, engine: Engine) -> Result<Vec<LiveContainer>> {
+    let all = all(root)?.into_iter();
     Ok(all
         .filter(|(of, _)| of.contains(&engine))
         .map(|(_, container)| container)
@@ -58,9 +59,9 @@ pub(crate) fn of(engine: Engine) -> Result<Vec<LiveContainer>> {
 ///
 /// # Errors
 /// Where records cannot be listed.
-pub(crate) fn all() -> Result<Vec<(Vec<Engine>, LiveContainer)>> {
+pub(crate) fn all(root: &NodeRoot) -> Result<Vec<(Vec<Engine>, LiveContainer)>> {
     let mut found: BTreeMap<String, (Vec<Engine>, bool)> = BTreeMap::new();
-    for (engine, id) in of_processes() {
+    for (engine, id) in of_processes(root) {
         found.insert(id, (vec![engine], true));
     }
     for record in records::all()? {
@@ -89,9 +90,9 @@ fn concerns(record: &Record) -> Vec<Engine> {
 }
 
 /// The containers whose engines' processes name the wrapper.
-fn of_processes() -> Vec<(Engine, String)> {
+fn of_processes(root: &NodeRoot) -> Vec<(Engine, String)> {
     let namespace = |process: &Path| fs::read_link(process.join("ns/pid")).ok();
-    let own = namespace(Path::new("/proc/self"));
+    let own = root.namespace("pid");
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
         let process = entry.path();

@@ -5,6 +5,7 @@
 //!
 //! | file | what | touches the system |
 //! |---|---|---|
+//! | [`change`] | what `configure` would change, or why it refuses | runs the engine |
 //! | [`current_runtime`] | the program that an engine calls now, compared with the wrapper's | reads |
 //! | [`acceptance`] | whether an engine will start with the changed file | runs the engine |
 //! | [`target`] | which file to change, and how to restart the engine | reads |
@@ -24,6 +25,7 @@
 //! | [`distribution`], [`kind`], [`config_kind`] | engines, Kubernetes distributions, kinds of files | no |
 
 pub(crate) mod acceptance;
+pub(crate) mod change;
 pub(crate) mod config_kind;
 pub(crate) mod current_runtime;
 pub(crate) mod daemon;

@@ -21,6 +21,8 @@ const MAX: u64 = 1 << 20;
 #[derive(Debug)]
 pub(crate) struct NodeRoot {
     directory: PathBuf,
+    /// Whether this process came from a container.
+    entered: bool,
 }
 
 impl NodeRoot {
@@ -40,7 +42,44 @@ impl NodeRoot {
         if !real.is_dir() {
             return Err(failed("it is not a directory"));
         }
-        Ok(Self { directory: real })
+        Ok(Self {
+            directory: real,
+            entered: false,
+        })
+    }
+
+    /// The root directory of the running node that this container has mounted at `root`, with its
+    /// `/proc`. From now on it is the root directory of this process (chroot(2)): programs of the node
+    /// can be run, and its processes seen, without its process namespace.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`] if it is no such directory.
+    pub(crate) fn enter(root: &Path) -> Result<Self> {
+        let there = Self::new(root)?;
+        if fs::read_link(there.directory.join("proc/self")).is_err() {
+            return Err(Error::new(
+                Kind::NotFound,
+                format!("{} has no /proc of a running node", root.display()),
+            )
+            .with_remedy("mount / of the node there with all that is mounted below it (rbind)"));
+        }
+        let failed = |e: io::Error| {
+            Error::io("enter", &there.directory, &e)
+                .with_remedy("give the container the capability SYS_CHROOT")
+        };
+        nix::unistd::chroot(&there.directory).map_err(|e| failed(e.into()))?;
+        std::env::set_current_dir("/").map_err(failed)?;
+        Ok(Self {
+            directory: PathBuf::from("/"),
+            entered: true,
+        })
+    }
+
+    /// A namespace of the node (`mnt`, `pid`): that of process 1, if this process came from a
+    /// container, else its own.
+    pub(crate) fn namespace(&self, kind: &str) -> Option<PathBuf> {
+        let process = if self.entered { "1" } else { "self" };
+        fs::read_link(Path::new("/proc").join(process).join("ns").join(kind)).ok()
     }
 
     /// Whether it is the root directory of this machine.
@@ -155,6 +194,30 @@ impl NodeRoot {
         Ok(real)
     }
 
+    /// The path of an entry on this machine, which may be a link itself; `None` if its directory does
+    /// not exist.
+    ///
+    /// # Errors
+    /// [`Kind::Configuration`] if another user can change where the path leads.
+    pub(crate) fn entry(&self, path: &Path) -> Result<Option<PathBuf>> {
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+            return Err(self.refused(path, &TrustError::Missing));
+        };
+        match self.base_of(parent).resolve(parent) {
+            Ok(real) => Ok(Some(real.join(name))),
+            Err(TrustError::Missing) => Ok(None),
+            Err(refusal) => Err(self.refused(path, &refusal)),
+        }
+    }
+
+    /// The path of a directory on this machine. It is created if it is missing.
+    ///
+    /// # Errors
+    /// If it cannot be created.
+    pub(crate) fn directory_at(&self, path: &Path) -> Result<PathBuf> {
+        self.create_directory(path, &mut Vec::new())
+    }
+
     /// Replaces the text of a file, which must still be `old`, or creates the file with `mode`.
     /// Readers see either the old or the new text, also if this process is killed. The owner, the
     /// mode, and a link that leads to the file stay. Returns the directories that were created.
@@ -253,7 +316,14 @@ impl NodeRoot {
 /// Writes a new file beside `real` and renames it.
 fn replace(real: &Path, text: &str, mode: u32) -> io::Result<()> {
     let name = real.file_name().unwrap_or_default().to_string_lossy();
-    let temporary = real.with_file_name(format!(".{name}.{}", temporary::mark()));
+    let directory = real.parent().unwrap_or(Path::new("/"));
+    // CRI-O reads each file of its directory, whatever its name is (`UpdateFromPath` in
+    // pkg/config/config.go), also what is half written.
+    let beside = match directory.parent() {
+        Some(above) if directory.ends_with("crio.conf.d") => above,
+        _ => directory,
+    };
+    let temporary = beside.join(format!(".{name}.{}", temporary::mark()));
     let options = match fs::metadata(real) {
         Ok(old) => Options::like(&old),
         Err(_) => Options::with_mode(mode),

@@ -139,6 +139,26 @@ impl Target {
     }
 }
 
+impl Target {
+    /// The systemd unit whose restart makes the engine read its configuration.
+    pub(crate) fn unit(&self, engine: Engine, root: &NodeRoot) -> String {
+        let running = self.daemon.as_ref().and_then(|daemon| daemon.unit.clone());
+        if let Some(unit) = running {
+            return unit;
+        }
+        let units = match engine {
+            Engine::Containerd => units_of(self.distribution),
+            _ => &[],
+        };
+        let enabled = units.iter().find(|unit| is_enabled(root, unit));
+        match (enabled.or(units.first()), self.distribution) {
+            (Some(unit), _) => (*unit).to_owned(),
+            (None, Distribution::Microk8s) => "snap.microk8s.daemon-containerd".to_owned(),
+            (None, _) => engine.name().to_owned(),
+        }
+    }
+}
+
 /// The services that start a distribution's containerd, the server's first.
 fn units_of(distribution: Distribution) -> &'static [&'static str] {
     match distribution {
@@ -151,11 +171,7 @@ fn units_of(distribution: Distribution) -> &'static [&'static str] {
 
 /// The command for the enabled one of several services.
 fn by_units(root: &NodeRoot, units: &[&str]) -> String {
-    let enabled = |unit: &&&str| {
-        let link = format!("/etc/systemd/system/multi-user.target.wants/{unit}.service");
-        root.has(Path::new(&link))
-    };
-    match (units.iter().find(enabled), units) {
+    match (units.iter().find(|unit| is_enabled(root, unit)), units) {
         (Some(unit), _) => format!("systemctl restart {unit}"),
         (None, [server, agent]) => {
             format!("systemctl restart {server} (on a node without control plane: {agent})")
@@ -164,10 +180,15 @@ fn by_units(root: &NodeRoot, units: &[&str]) -> String {
     }
 }
 
+fn is_enabled(root: &NodeRoot, unit: &str) -> bool {
+    let link = format!("/etc/systemd/system/multi-user.target.wants/{unit}.service");
+    root.has(Path::new(&link))
+}
+
 /// The containerds that run; none for an image.
 fn running(root: &NodeRoot) -> Vec<(Daemon, PathBuf)> {
     match root.is_node() {
-        true => invocation::containerds(),
+        true => invocation::containerds(root),
         false => Vec::new(),
     }
 }

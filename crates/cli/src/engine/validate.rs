@@ -39,7 +39,10 @@ impl Candidate {
     /// The path by which another process can open it until this value is dropped.
     fn path(&self) -> PathBuf {
         let fd = self.file.as_raw_fd();
-        PathBuf::from(format!("/proc/{}/fd/{fd}", std::process::id()))
+        // In the /proc of a node that was entered, this process has another id.
+        let id = std::fs::read_link("/proc/self");
+        let id = id.unwrap_or_else(|_| PathBuf::from(std::process::id().to_string()));
+        Path::new("/proc").join(id).join(format!("fd/{fd}"))
     }
 }
 
