@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::checks::wiring::EngineWiring;
 use crate::engine::daemon::{daemons, value};
+use crate::engine::root::NodeRoot;
 use oci_apparmor::fs::trusted;
 
 /// Where kubeadm has the kubelet's configuration.
@@ -18,7 +19,8 @@ const KEY: &str = "containerRuntimeEndpoint:";
 /// Where the running kubelet finds its engine. k3s and its like have the kubelet in a program of
 /// their own, with an endpoint of their own.
 pub(crate) fn endpoint() -> Option<String> {
-    let kubelet = daemons(&["kubelet"]).into_iter().next()?;
+    let node = NodeRoot::new(Path::new("/")).ok()?;
+    let kubelet = daemons(&node, &["kubelet"]).into_iter().next()?;
     if let Some(endpoint) = value(&kubelet.words, &["container-runtime-endpoint"]) {
         return Some(endpoint.to_owned());
     }

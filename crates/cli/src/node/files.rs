@@ -49,25 +49,32 @@ macro_rules! unit {
     };
 }
 
-const UNITS: [(&str, &str); 7] = [
+const UNITS: [(&str, &str); 9] = [
     unit!("oci-apparmor-preload.service"),
     unit!("oci-apparmor-gc.service"),
     unit!("oci-apparmor-gc.timer"),
     unit!("oci-apparmor-metrics.service"),
     unit!("oci-apparmor-metrics.timer"),
+    unit!("oci-apparmor-node-status.service"),
+    unit!("oci-apparmor-node-status.timer"),
     unit!("oci-apparmor-sync.service"),
     unit!("oci-apparmor-sync.path"),
 ];
 
 /// The units that a node of a cluster needs, with the target that starts each.
-const ENABLED: [(&str, &str); 3] = [
+const ENABLED: [(&str, &str); 4] = [
     ("oci-apparmor-sync.path", "multi-user.target"),
     ("oci-apparmor-sync.service", "multi-user.target"),
     ("oci-apparmor-gc.timer", "timers.target"),
+    ("oci-apparmor-node-status.timer", "timers.target"),
 ];
 
 /// What is started at once; the first one starts the service.
-pub(super) const STARTED: [&str; 2] = ["oci-apparmor-sync.path", "oci-apparmor-gc.timer"];
+pub(super) const STARTED: [&str; 3] = [
+    "oci-apparmor-sync.path",
+    "oci-apparmor-gc.timer",
+    "oci-apparmor-node-status.timer",
+];
 
 /// The agent's own profile, which its pod names.
 const AGENT: (&str, &str) = (
