@@ -7,14 +7,11 @@ use std::time::Duration;
 
 use log::{error, info};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::time::sleep;
 
-use crate::backoff::random;
 use crate::connection::connect;
 use crate::logging;
 use crate::object::Feed;
 use crate::run::{Task, run};
-use crate::spool::Spool;
 
 const HELP: &str = "\
 Writes the AppArmor profiles of a Kubernetes cluster into files of this node
@@ -207,15 +204,11 @@ async fn follow_cluster(options: AgentOptions) -> Result<(), (u8, String)> {
         kinds.join(" and "),
         spool.display()
     );
-    // A new node needs its profiles now. Many agents start at the same time only where a cluster
-    // is upgraded, or has lost its power.
-    if Spool::open(&spool).is_ok_and(|spool| spool.view().complete) {
-        sleep(random(options.start_delay)).await;
-    }
     let task = Task {
         spool,
         feeds: options.feeds,
         namespace,
+        start_delay: options.start_delay,
     };
     run(client, task).await;
     Err((INTERNAL, "nothing follows the API any more".to_owned()))

@@ -11,22 +11,28 @@
 //! | `connection` | the client of the API server, which never asks too often | network |
 //! | [`run`](mod@run) | the loop | |
 //! | `follow` | one kind of objects, for ever: discovery, lists, watches, errors | network |
-//! | `api` | which versions are served; objects as kube has them | network |
+//! | `api` | which versions are served, what is asked for; objects as kube has them | network |
+//! | `answers` | requests and the bytes of their answers, within limits | network |
+//! | `event` | what a line of a watch or an object of a list says. Pure | |
 //! | [`backoff`] | waiting | |
 //! | [`spool`] | the directory | files |
 //! | [`plan`] | from the API's state and the spool's files to steps. Pure | |
 //! | [`state`] | events of the API, folded. Pure | |
 //! | [`object`] | objects, reduced to files. Pure | |
+//! | [`pieces`] | single objects out of the bytes of an answer, in bounded memory. Pure | |
 //! | [`file`] | names of files. Pure | |
 
+mod answers;
 mod api;
 pub mod backoff;
 mod command_line;
 pub mod connection;
+mod event;
 pub mod file;
 mod follow;
 mod logging;
 pub mod object;
+pub mod pieces;
 pub mod plan;
 pub mod run;
 pub mod spool;

@@ -97,6 +97,7 @@ async fn a_thousand_profiles_need_less_than_20_mib() {
         spool: spool.path().to_owned(),
         feeds: vec![Feed::Profiles],
         namespace: "ours".to_owned(),
+        start_delay: Duration::ZERO,
     };
     let before = status("VmRSS:");
     let agent = tokio::spawn(run(
