@@ -10,7 +10,9 @@
     missing_docs
 )]
 
+mod api_server;
 mod faults;
 mod follows;
+mod histories;
 mod node;
 mod replay;
