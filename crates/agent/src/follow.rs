@@ -137,6 +137,8 @@ impl Follower {
             Ended::Lost(why) => {
                 self.failed(&why);
                 self.version = None;
+                // It may be another server by now, or a newer one.
+                self.streaming = true;
                 let wait = self.after_failure.wait();
                 match self.known {
                     true => wait.max(random(LIST_AGAIN)),

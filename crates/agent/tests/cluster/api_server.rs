@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::convert::Infallible;
-use std::future::{Future, Ready, ready};
+use std::future::{Future, pending, ready};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
@@ -71,6 +71,7 @@ struct Store {
     oldest: u64,
     kinds: [Kind; 2],
     away: bool,
+    silent: bool,
     streams_lists: bool,
     answers: Vec<(Instant, Answer)>,
     sent: Vec<(Instant, usize)>,
@@ -127,6 +128,7 @@ impl ApiServer {
             oldest: 0,
             kinds: [Kind::default(), Kind::default()],
             away: false,
+            silent: false,
             streams_lists: true,
             answers: Vec::new(),
             sent: Vec::new(),
@@ -237,12 +239,18 @@ impl ApiServer {
         self.with(|store| store.away = away);
     }
 
+    /// Requests have no answer from now on, not even later.
+    pub(crate) fn set_silent(&self, silent: bool) {
+        self.with(|store| store.silent = silent);
+    }
+
     pub(crate) fn set_streams_lists(&self, streams: bool) {
         self.with(|store| store.streams_lists = streams);
     }
 
     pub(crate) fn heal(&self) {
         self.set_away(false);
+        self.set_silent(false);
         self.with(|store| store.kinds.iter_mut().for_each(|kind| kind.cuts.clear()));
     }
 
@@ -438,14 +446,18 @@ impl http_body::Body for AnswerBody {
 impl Service<Request<Body>> for ApiServer {
     type Response = Response<AnswerBody>;
     type Error = Infallible;
-    type Future = Ready<Result<Self::Response, Infallible>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
+        if self.with(|store| store.silent) {
+            return Box::pin(pending());
+        }
         let (code, body) = self.with(|store| store.answer(request.uri()));
-        ready(Ok(Response::builder().status(code).body(body).unwrap()))
+        let answer = Response::builder().status(code).body(body).unwrap();
+        Box::pin(ready(Ok(answer)))
     }
 }

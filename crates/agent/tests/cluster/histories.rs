@@ -36,6 +36,8 @@ enum Happening {
     Gone(usize),
     Garbage(usize),
     Away(u64),
+    /// Requests have no answer.
+    Silent(u64),
     /// Another API server, which does or does not stream lists.
     Streams(bool),
     /// The agent is killed and started again.
@@ -56,6 +58,7 @@ fn happenings() -> impl Strategy<Value = Vec<Happening>> {
         1 => (0..2usize).prop_map(H::Gone),
         1 => (0..2usize).prop_map(H::Garbage),
         1 => (0..300u64).prop_map(H::Away),
+        1 => (0..300u64).prop_map(H::Silent),
         1 => any::<bool>().prop_map(H::Streams),
         2 => Just(H::Restart),
     ];
@@ -100,6 +103,12 @@ async fn happen(happening: &Happening, server: &ApiServer) {
             server.cut_all(true);
             sleep(Duration::from_secs(*seconds)).await;
             server.set_away(false);
+        }
+        Happening::Silent(seconds) => {
+            server.set_silent(true);
+            server.cut_all(false);
+            sleep(Duration::from_secs(*seconds)).await;
+            server.set_silent(false);
         }
         Happening::Streams(streams) => server.set_streams_lists(*streams),
         Happening::Restart => {}

@@ -14,5 +14,7 @@ mod api_server;
 mod faults;
 mod follows;
 mod histories;
+mod limits;
 mod node;
 mod replay;
+mod tls;
