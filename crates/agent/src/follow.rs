@@ -28,7 +28,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(60);
 const LONGEST_ABSENCE: Duration = Duration::from_secs(600);
 
 /// The longest wait after a watch was cut: the API server has gone, and with it the watches of all
-/// nodes.
+/// nodes. Failures that follow wait at least a random part of it.
 const RECONNECT: Duration = Duration::from_secs(30);
 
 /// The longest wait before everything is listed again.
@@ -162,7 +162,11 @@ impl Follower {
 
     fn wait_after(&mut self, trouble: &Trouble) -> Duration {
         self.failed(&trouble.reason());
-        let wait = self.after_failure.wait();
+        let mut wait = self.after_failure.wait();
+        // What fails for one node that has watched before fails for all of them.
+        if self.known {
+            wait = wait.max(random(RECONNECT));
+        }
         match trouble {
             // The API server tells all nodes the same.
             Trouble::Refused {

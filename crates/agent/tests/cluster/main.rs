@@ -7,6 +7,8 @@
     clippy::indexing_slicing,
     clippy::arithmetic_side_effects,
     clippy::string_slice,
+    clippy::print_stdout,
+    clippy::cast_precision_loss,
     missing_docs
 )]
 
@@ -17,4 +19,5 @@ mod histories;
 mod limits;
 mod node;
 mod replay;
+mod scale;
 mod tls;
