@@ -24,9 +24,6 @@ const REST: Duration = Duration::from_secs(10);
 /// The most bytes of an error that are read.
 const MAX_ERROR: usize = 16 * 1024;
 
-/// The longest text of an error that is logged.
-const MAX_SAID: usize = 300;
-
 /// The longest `Retry-After` that is followed.
 const MAX_RETRY_AFTER: u64 = 600;
 
@@ -59,16 +56,12 @@ impl Trouble {
     }
 }
 
-/// What the API server said, as one line.
+/// What the API server said.
 pub(crate) fn said(code: u16, reason: &str, message: &str) -> String {
-    let text = format!(
+    format!(
         "the API server answered {code} {reason}: {}",
         message.trim()
-    );
-    match text.char_indices().nth(MAX_SAID) {
-        Some((end, _)) => format!("{}...", text.get(..end).unwrap_or_default()),
-        None => text,
-    }
+    )
 }
 
 /// Sends a request, and returns the answer if it is none that refuses.

@@ -14,29 +14,12 @@ use tokio::time::{Instant, sleep};
 
 use crate::answers::{Pieces, Trouble, said, send};
 use crate::api::{self, Resource};
-use crate::backoff::{Backoff, random};
 use crate::event::{WatchLine, read_envelope, read_item, read_line};
 use crate::logging::chain;
 use crate::object::Feed;
+use crate::pace::Pace;
 use crate::pieces::{Items, Lines};
 use crate::state::ApiChange;
-
-/// The longest wait after a failure.
-const LONGEST_WAIT: Duration = Duration::from_secs(60);
-
-/// The longest time after which is looked whether a kind is served now.
-const LONGEST_ABSENCE: Duration = Duration::from_secs(600);
-
-/// The longest wait after a watch was cut: the API server has gone, and with it the watches of all
-/// nodes. Failures that follow wait at least a random part of it.
-const RECONNECT: Duration = Duration::from_secs(30);
-
-/// The longest wait before everything is listed again.
-const LIST_AGAIN: Duration = Duration::from_secs(60);
-
-/// How long a watch lasts: 240 to 290 s, so that those that began together do not end together.
-const WATCH: Duration = Duration::from_secs(240);
-const WATCH_MORE: Duration = Duration::from_secs(50);
 
 /// How much longer is waited for its end: a dead connection has none.
 const LATE: Duration = Duration::from_secs(10);
@@ -52,6 +35,9 @@ const MAX_LIST: usize = 256 * 1024 * 1024;
 
 /// After so many streamed lists without an end, lists are not streamed any more.
 const MAX_UNFINISHED: u32 = 2;
+
+/// The longest reason that is logged: parts of it come from the API server.
+const MAX_SAID: usize = 500;
 
 /// How a request ended.
 enum Ended {
@@ -85,11 +71,9 @@ pub(crate) async fn follow(
         changes,
         resource: None,
         version: None,
-        known: false,
         streaming: true,
         unfinished: 0,
-        after_failure: Backoff::at_most(LONGEST_WAIT),
-        while_absent: Backoff::at_most(LONGEST_ABSENCE),
+        pace: Pace::new(),
         failure: None,
     };
     while let Some(wait) = follower.turn().await {
@@ -106,14 +90,11 @@ struct Follower {
     resource: Option<Resource>,
     /// All before this version is known. Without one, everything has to be listed.
     version: Option<String>,
-    /// Whether a list was whole once.
-    known: bool,
     /// Whether lists are asked for as streams: the API server has the same work for a list as for a
     /// watch, and sends objects one by one (KEP-3157).
     streaming: bool,
     unfinished: u32,
-    after_failure: Backoff,
-    while_absent: Backoff,
+    pace: Pace,
     /// What was logged last, until it works again.
     failure: Option<String>,
 }
@@ -132,22 +113,18 @@ impl Follower {
         Some(match ended {
             Ended::Closed => return None,
             Ended::Well => Duration::ZERO,
-            Ended::Cut => random(RECONNECT),
+            Ended::Cut => Pace::cut(),
             Ended::Failed(trouble) => self.wait_after(&trouble),
             Ended::Lost(why) => {
                 self.failed(&why);
                 self.version = None;
                 // It may be another server by now, or a newer one.
                 self.streaming = true;
-                let wait = self.after_failure.wait();
-                match self.known {
-                    true => wait.max(random(LIST_AGAIN)),
-                    false => wait,
-                }
+                self.pace.list_again()
             }
             Ended::NotServed => {
                 (self.version, self.resource) = (None, None);
-                self.after_failure.wait()
+                self.pace.gone()
             }
             Ended::NoStreaming => {
                 let feed = self.feed;
@@ -162,32 +139,20 @@ impl Follower {
 
     fn wait_after(&mut self, trouble: &Trouble) -> Duration {
         self.failed(&trouble.reason());
-        let mut wait = self.after_failure.wait();
-        // What fails for one node that has watched before fails for all of them.
-        if self.known {
-            wait = wait.max(random(RECONNECT));
-        }
-        match trouble {
-            // The API server tells all nodes the same.
-            Trouble::Refused {
-                retry_after: Some(asked),
-                ..
-            } => wait.max(asked.saturating_add(random(*asked))),
-            _ => wait,
-        }
+        self.pace.failed(trouble)
     }
 
     async fn discover(&mut self) -> Option<Duration> {
         match api::served(&self.client, self.feed, &self.namespace).await {
             Ok(Some(resource)) => {
                 self.resource = Some(resource);
-                self.while_absent.reset();
+                self.pace.served();
                 Some(Duration::ZERO)
             }
             Ok(None) => {
                 self.failed("the API server does not serve this kind; waiting for its CRD");
                 let told = self.send(ApiChange::NotServed(self.feed)).await;
-                told.ok().map(|()| self.while_absent.wait())
+                told.ok().map(|()| self.pace.absent())
             }
             Err(trouble) => Some(self.wait_after(&trouble)),
         }
@@ -230,7 +195,7 @@ impl Follower {
 
     /// Reads a watch, which begins with all objects if there is no version to begin with.
     async fn watch(&mut self, resource: &Resource) -> Result<Ended, Ended> {
-        let time = WATCH.saturating_add(random(WATCH_MORE));
+        let time = Pace::watch();
         let mut listing = self.version.is_none();
         let start = Instant::now();
         let until = after(after(start, time), LATE);
@@ -335,7 +300,7 @@ impl Follower {
     async fn listed(&mut self, version: String) -> Result<(), Ended> {
         self.send(ApiChange::ListDone(self.feed)).await?;
         self.version = Some(version);
-        self.known = true;
+        self.pace.listed();
         self.unfinished = 0;
         self.worked();
         Ok(())
@@ -348,6 +313,7 @@ impl Follower {
 
     /// Logs a failure once, until it works again or fails in another way.
     fn failed(&mut self, why: &str) {
+        let why = why.get(..why.floor_char_boundary(MAX_SAID)).unwrap_or(why);
         if self.failure.as_deref() != Some(why) {
             warn!("cannot follow {} objects: {why}", self.feed);
             self.failure = Some(why.to_owned());
@@ -355,7 +321,7 @@ impl Follower {
     }
 
     fn worked(&mut self) {
-        self.after_failure.reset();
+        self.pace.worked();
         if self.failure.take().is_some() {
             info!("follows {} objects again", self.feed);
         }

@@ -11,6 +11,7 @@
 //! | `connection` | the client of the API server, which never asks too often | network |
 //! | [`run`](mod@run) | the loop | |
 //! | `follow` | one kind of objects, for ever: discovery, lists, watches, errors | network |
+//! | `pace` | how long to wait, so that many nodes do not ask at the same time | |
 //! | `api` | which versions are served, what is asked for; objects as kube has them | network |
 //! | `answers` | requests and the bytes of their answers, within limits | network |
 //! | `event` | what a line of a watch or an object of a list says. Pure | |
@@ -32,6 +33,7 @@ pub mod file;
 mod follow;
 mod logging;
 pub mod object;
+mod pace;
 pub mod pieces;
 pub mod plan;
 pub mod run;

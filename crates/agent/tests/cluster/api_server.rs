@@ -64,6 +64,9 @@ struct Kind {
 
 type Part = Result<Bytes, std::io::Error>;
 
+/// What was at which time.
+type Timed<T> = Vec<(Instant, T)>;
+
 #[derive(Debug)]
 struct Store {
     version: u64,
@@ -73,8 +76,8 @@ struct Store {
     away: bool,
     silent: bool,
     streams_lists: bool,
-    answers: Vec<(Instant, Answer)>,
-    sent: Vec<(Instant, usize)>,
+    answers: Timed<Answer>,
+    sent: Timed<usize>,
 }
 
 /// The API server; clones are the same one.
@@ -267,7 +270,7 @@ impl ApiServer {
     }
 
     /// What was answered and sent since it was asked the last time.
-    pub(crate) fn counts(&self) -> (Vec<(Instant, Answer)>, Vec<(Instant, usize)>) {
+    pub(crate) fn counts(&self) -> (Timed<Answer>, Timed<usize>) {
         let take = |store: &mut Store| {
             let answers = std::mem::take(&mut store.answers);
             (answers, std::mem::take(&mut store.sent))
