@@ -43,8 +43,8 @@ impl LargeObject {
         let mut text = Deserializer::from_slice(&piece.text);
         // Ends with an error, at the latest where the text was cut.
         let _ = match is_event {
-            true => Fields(&mut found, Level::Event).deserialize(&mut text),
-            false => Fields(&mut found, Level::Object).deserialize(&mut text),
+            true => LargeFields(&mut found, Level::Event).deserialize(&mut text),
+            false => LargeFields(&mut found, Level::Object).deserialize(&mut text),
         };
         (!found.name.is_empty()).then_some(found)
     }
@@ -69,9 +69,9 @@ enum Level {
 }
 
 /// Reads a map whose end is missing: what was found before counts.
-struct Fields<'f>(&'f mut LargeObject, Level);
+struct LargeFields<'f>(&'f mut LargeObject, Level);
 
-impl<'de> DeserializeSeed<'de> for Fields<'_> {
+impl<'de> DeserializeSeed<'de> for LargeFields<'_> {
     type Value = ();
 
     fn deserialize<D: serde::Deserializer<'de>>(self, from: D) -> Result<(), D::Error> {
@@ -79,7 +79,7 @@ impl<'de> DeserializeSeed<'de> for Fields<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for Fields<'_> {
+impl<'de> Visitor<'de> for LargeFields<'_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -91,7 +91,9 @@ impl<'de> Visitor<'de> for Fields<'_> {
         while let Some(key) = map.next_key::<String>()? {
             match (level, key.as_str()) {
                 (Level::Event, "type") => found.kind = map.next_value()?,
-                (Level::Event, "object") => map.next_value_seed(Fields(found, Level::Object))?,
+                (Level::Event, "object") => {
+                    map.next_value_seed(LargeFields(found, Level::Object))?
+                }
                 (Level::Object, "metadata") => {
                     let metadata: Value = map.next_value()?;
                     found.name = text(&metadata, "name");
@@ -182,7 +184,7 @@ fn text_of(value: &Value, key: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pieces::{Lines, MAX_OBJECT, Split};
+    use crate::pieces::{MAX_OBJECT, Split, WatchLines};
 
     fn cut(text: &str) -> Piece {
         Piece {
@@ -219,7 +221,7 @@ mod tests {
     fn deep_and_large_objects_are_errors_and_end() {
         let mut line = vec![b'['; MAX_OBJECT * 2];
         line.push(b'\n');
-        let piece = Lines::default().take(&mut line.as_slice()).unwrap();
+        let piece = WatchLines::default().take(&mut line.as_slice()).unwrap();
         assert!(read_line(&piece).is_err());
         line.truncate(100_000);
         let text = Piece {

@@ -17,8 +17,8 @@ use crate::api::{self, Resource};
 use crate::event::{WatchLine, read_envelope, read_item, read_line};
 use crate::logging::chain;
 use crate::object::Feed;
-use crate::pace::Pace;
-use crate::pieces::{Items, Lines};
+use crate::pace::RequestPace;
+use crate::pieces::{ListItems, WatchLines};
 use crate::state::ApiChange;
 
 /// How much longer is waited for its end: a dead connection has none.
@@ -73,7 +73,7 @@ pub(crate) async fn follow(
         version: None,
         streaming: true,
         unfinished: 0,
-        pace: Pace::new(),
+        pace: RequestPace::new(),
         failure: None,
     };
     while let Some(wait) = follower.turn().await {
@@ -94,7 +94,7 @@ struct Follower {
     /// watch, and sends objects one by one (KEP-3157).
     streaming: bool,
     unfinished: u32,
-    pace: Pace,
+    pace: RequestPace,
     /// What was logged last, until it works again.
     failure: Option<String>,
 }
@@ -113,7 +113,7 @@ impl Follower {
         Some(match ended {
             Ended::Closed => return None,
             Ended::Well => Duration::ZERO,
-            Ended::Cut => Pace::cut(),
+            Ended::Cut => RequestPace::cut(),
             Ended::Failed(trouble) => self.wait_after(&trouble),
             Ended::Lost(why) => {
                 self.failed(&why);
@@ -171,7 +171,7 @@ impl Follower {
             if first {
                 self.send(ApiChange::ListStarted(self.feed)).await?;
             }
-            let mut pieces = Pieces::new(answer, Items::default());
+            let mut pieces = Pieces::new(answer, ListItems::default());
             loop {
                 let piece = pieces.next(until.min(after(Instant::now(), SILENCE))).await;
                 let piece = piece.map_err(|trouble| lost(trouble.reason()))?;
@@ -195,7 +195,7 @@ impl Follower {
 
     /// Reads a watch, which begins with all objects if there is no version to begin with.
     async fn watch(&mut self, resource: &Resource) -> Result<Ended, Ended> {
-        let time = Pace::watch();
+        let time = RequestPace::watch();
         let mut listing = self.version.is_none();
         let start = Instant::now();
         let until = after(after(start, time), LATE);
@@ -208,7 +208,7 @@ impl Follower {
         } else {
             self.worked();
         }
-        let mut pieces = Pieces::new(answer, Lines::default());
+        let mut pieces = Pieces::new(answer, WatchLines::default());
         loop {
             let wait = match listing {
                 true => until.min(after(Instant::now(), SILENCE)),

@@ -25,14 +25,14 @@ const WATCH_MORE: Duration = Duration::from_secs(50);
 
 /// When one kind of objects is asked for again.
 #[derive(Debug)]
-pub(crate) struct Pace {
+pub(crate) struct RequestPace {
     after_failure: Backoff,
     while_absent: Backoff,
     /// Whether a list was whole once. Before, the node may have no profiles, and waits less.
     known: bool,
 }
 
-impl Pace {
+impl RequestPace {
     pub(crate) fn new() -> Self {
         Self {
             after_failure: Backoff::at_most(LONGEST_WAIT),
@@ -109,25 +109,28 @@ mod tests {
 
     #[test]
     fn what_happens_to_all_nodes_is_spread_over_time() {
-        let late = |wait: fn(&mut Pace) -> Duration, known: bool| {
+        let late = |wait: fn(&mut RequestPace) -> Duration, known: bool| {
             let waits = (0..200).map(|_| {
-                let mut pace = Pace::new();
+                let mut pace = RequestPace::new();
                 pace.known = known;
                 wait(&mut pace)
             });
             waits.filter(|wait| *wait > Duration::from_secs(10)).count()
         };
-        let failed = |pace: &mut Pace| pace.failed(&Trouble::Silent);
-        assert!(late(failed, true) > 50 && late(Pace::list_again, true) > 50);
-        assert!(late(|_| Pace::cut(), true) > 50);
+        let failed = |pace: &mut RequestPace| pace.failed(&Trouble::Silent);
+        assert!(late(failed, true) > 50 && late(RequestPace::list_again, true) > 50);
+        assert!(late(|_| RequestPace::cut(), true) > 50);
         // A node that knows nothing yet waits less.
-        assert_eq!(late(failed, false) + late(Pace::list_again, false), 0);
+        assert_eq!(
+            late(failed, false) + late(RequestPace::list_again, false),
+            0
+        );
         let asked = Trouble::Refused {
             code: 429,
             retry_after: Some(Duration::from_secs(7)),
             said: String::new(),
         };
-        let waits: Vec<Duration> = (0..50).map(|_| Pace::new().failed(&asked)).collect();
+        let waits: Vec<Duration> = (0..50).map(|_| RequestPace::new().failed(&asked)).collect();
         let within = Duration::from_secs(7)..=Duration::from_secs(14);
         assert!(waits.iter().all(|wait| within.contains(wait)), "{waits:?}");
     }

@@ -39,9 +39,9 @@ pub trait Split {
 
 /// A watch: each line is a piece.
 #[derive(Debug, Default)]
-pub struct Lines(Piece);
+pub struct WatchLines(Piece);
 
-impl Split for Lines {
+impl Split for WatchLines {
     fn take(&mut self, bytes: &mut &[u8]) -> Option<Piece> {
         let end = bytes.iter().position(|byte| *byte == b'\n');
         let (line, rest) = bytes.split_at_checked(end.unwrap_or(bytes.len()))?;
@@ -53,7 +53,7 @@ impl Split for Lines {
 
 /// A list: each object in the array `items` is a piece.
 #[derive(Debug, Default)]
-pub struct Items {
+pub struct ListItems {
     piece: Piece,
     /// All that is not an object of `items`.
     envelope: Vec<u8>,
@@ -65,7 +65,7 @@ pub struct Items {
     in_items: bool,
 }
 
-impl Items {
+impl ListItems {
     /// The list without its objects, when it is whole.
     #[must_use]
     pub fn envelope(&self) -> Option<&[u8]> {
@@ -108,7 +108,7 @@ impl Items {
     }
 }
 
-impl Split for Items {
+impl Split for ListItems {
     fn take(&mut self, bytes: &mut &[u8]) -> Option<Piece> {
         while let Some((byte, rest)) = bytes.split_first() {
             *bytes = rest;
@@ -156,7 +156,7 @@ mod tests {
     #[test]
     fn the_last_line_counts_when_it_is_whole() {
         for chunk in 1..12 {
-            let mut lines = Lines::default();
+            let mut lines = WatchLines::default();
             let answer = b"{\"a\":1}\n\n{\"b\":2}\n{\"c\":";
             let found = texts(pieces(&mut lines, answer, chunk));
             assert_eq!(found, ["{\"a\":1}", "", "{\"b\":2}"]);
@@ -165,7 +165,7 @@ mod tests {
 
     #[test]
     fn of_what_is_too_large_the_beginning_is_kept() {
-        let mut lines = Lines::default();
+        let mut lines = WatchLines::default();
         let mut answer = vec![b'x'; 3 * MAX_OBJECT];
         answer.extend_from_slice(b"\nnext\n");
         let found = pieces(&mut lines, &answer, 65_536);
@@ -174,7 +174,7 @@ mod tests {
             (found[1].text.as_slice(), found[1].is_cut),
             (&b"next"[..], false)
         );
-        let mut items = Items::default();
+        let mut items = ListItems::default();
         let large = "x".repeat(MAX_OBJECT);
         let answer = format!(r#"{{"items":[{{"a":"{large}"}},{{"b":1}}]}}"#);
         let found = pieces(&mut items, answer.as_bytes(), 65_536);
@@ -185,12 +185,12 @@ mod tests {
 
     #[test]
     fn what_is_around_the_objects_is_bounded_and_must_be_whole() {
-        let mut items = Items::default();
+        let mut items = ListItems::default();
         let answer = format!(r#"{{"kind":"{}"}}"#, "x".repeat(MAX_ENVELOPE));
         assert_eq!(pieces(&mut items, answer.as_bytes(), 1_000), vec![]);
         assert_eq!(items.envelope(), None);
         for cut in [r#"{"items":[{"a":1}"#, r#"{"items":[]"#, r#"{"kind":"li"#] {
-            let mut items = Items::default();
+            let mut items = ListItems::default();
             pieces(&mut items, cut.as_bytes(), 7);
             assert_eq!(items.envelope(), None, "{cut}");
         }
@@ -231,7 +231,7 @@ mod tests {
                 true => serde_json::to_string_pretty(&list).unwrap(),
                 false => list.to_string(),
             };
-            let mut items = Items::default();
+            let mut items = ListItems::default();
             let found = pieces(&mut items, text.as_bytes(), chunk);
             let found: Vec<Value> = found
                 .iter()
@@ -245,8 +245,8 @@ mod tests {
 
         #[test]
         fn any_bytes_are_split(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-            pieces(&mut Items::default(), &bytes, 7);
-            let lines = pieces(&mut Lines::default(), &bytes, 7);
+            pieces(&mut ListItems::default(), &bytes, 7);
+            let lines = pieces(&mut WatchLines::default(), &bytes, 7);
             let ends = bytes.iter().filter(|byte| **byte == b'\n').count();
             prop_assert_eq!(lines.len(), ends);
         }
