@@ -40,7 +40,8 @@ Installed files:
   PREFIX/share/oci-apparmor/          hook files, none of them active; a dashboard for Grafana
   PREFIX/lib/systemd/system/          oci-apparmor-preload.service, oci-apparmor-gc.service and
                                       oci-apparmor-metrics.service with their timers,
-                                      oci-apparmor-sync.service and its path; not enabled
+                                      oci-apparmor-sync.service and its path,
+                                      oci-apparmor-node-status.service and its timer; not enabled
   PREFIX/share/man/, PREFIX/share/doc/oci-apparmor/
   PREFIX/share/                       completions for bash, zsh and fish, where these look for them
   /etc/oci-apparmor/config.toml       never overwritten; a newer version becomes config.toml.new
@@ -139,6 +140,8 @@ files() {
 0644 config/systemd/oci-apparmor-gc.timer $units/oci-apparmor-gc.timer
 0644 config/systemd/oci-apparmor-metrics.service $units/oci-apparmor-metrics.service
 0644 config/systemd/oci-apparmor-metrics.timer $units/oci-apparmor-metrics.timer
+0644 config/systemd/oci-apparmor-node-status.service $units/oci-apparmor-node-status.service
+0644 config/systemd/oci-apparmor-node-status.timer $units/oci-apparmor-node-status.timer
 0644 config/systemd/oci-apparmor-sync.service $units/oci-apparmor-sync.service
 0644 config/systemd/oci-apparmor-sync.path $units/oci-apparmor-sync.path
 0644 config/grafana/oci-apparmor.json $share/grafana/oci-apparmor.json
@@ -154,6 +157,8 @@ files() {
 0644 docs/man/oci-apparmor-metrics.8 $man/man8/oci-apparmor-metrics.8
 0644 docs/man/oci-apparmor-mode.8 $man/man8/oci-apparmor-mode.8
 0644 docs/man/oci-apparmor-new.8 $man/man8/oci-apparmor-new.8
+0644 docs/man/oci-apparmor-node.8 $man/man8/oci-apparmor-node.8
+0644 docs/man/oci-apparmor-node-status.8 $man/man8/oci-apparmor-node-status.8
 0644 docs/man/oci-apparmor-ps.8 $man/man8/oci-apparmor-ps.8
 0644 docs/man/oci-apparmor-render.8 $man/man8/oci-apparmor-render.8
 0644 docs/man/oci-apparmor-report.8 $man/man8/oci-apparmor-report.8
@@ -459,7 +464,7 @@ callers() {
 # The enabled units of oci-apparmor.
 enabled() {
     for unit in oci-apparmor-preload.service oci-apparmor-gc.timer oci-apparmor-metrics.timer \
-        oci-apparmor-sync.path oci-apparmor-sync.service; do
+        oci-apparmor-sync.path oci-apparmor-sync.service oci-apparmor-node-status.timer; do
         for link in "$destdir"/etc/systemd/system/*/"$unit"; do
             [ ! -L "$link" ] || printf '%s ' "$unit"
         done

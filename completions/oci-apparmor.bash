@@ -49,6 +49,9 @@ _oci__apparmor() {
             oci__apparmor,new)
                 cmd="oci__apparmor__subcmd__new"
                 ;;
+            oci__apparmor,node)
+                cmd="oci__apparmor__subcmd__node"
+                ;;
             oci__apparmor,ps)
                 cmd="oci__apparmor__subcmd__ps"
                 ;;
@@ -76,6 +79,9 @@ _oci__apparmor() {
             oci__apparmor,why)
                 cmd="oci__apparmor__subcmd__why"
                 ;;
+            oci__apparmor__subcmd__node,status)
+                cmd="oci__apparmor__subcmd__node__subcmd__status"
+                ;;
             *)
                 ;;
         esac
@@ -83,7 +89,7 @@ _oci__apparmor() {
 
     case "${cmd}" in
         oci__apparmor)
-            opts="-v -h -V --verbose --color --help --version status ps check explain denials why report metrics load unload mode gc lint render sync configure unconfigure new suggest learn"
+            opts="-v -h -V --verbose --color --help --version status ps check explain denials why report metrics load unload mode gc lint render sync node configure unconfigure new suggest learn"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -428,6 +434,42 @@ _oci__apparmor() {
                     fi
                     return 0
                     ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        oci__apparmor__subcmd__node)
+            opts="-v -h --verbose --color --help status"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        oci__apparmor__subcmd__node__subcmd__status)
+            opts="-v -h --json --write --verbose --color --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
                 --color)
                     COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
                     return 0

@@ -45,6 +45,7 @@ complete -c oci-apparmor -n "__fish_oci_apparmor_needs_command" -f -a "gc" -d 'R
 complete -c oci-apparmor -n "__fish_oci_apparmor_needs_command" -f -a "lint" -d 'Compile profiles without loading them, and report problems'
 complete -c oci-apparmor -n "__fish_oci_apparmor_needs_command" -f -a "render" -d 'Print AppArmorProfile manifests as AppArmor profiles'
 complete -c oci-apparmor -n "__fish_oci_apparmor_needs_command" -f -a "sync" -d 'Take the profiles that come from a Kubernetes cluster'
+complete -c oci-apparmor -n "__fish_oci_apparmor_needs_command" -f -a "node" -d 'Manage this machine as a node of a Kubernetes cluster'
 complete -c oci-apparmor -n "__fish_oci_apparmor_needs_command" -f -a "configure" -d 'Let an engine call the wrapper'
 complete -c oci-apparmor -n "__fish_oci_apparmor_needs_command" -f -a "unconfigure" -d 'Take the wrapper out of an engine\'s configuration'
 complete -c oci-apparmor -n "__fish_oci_apparmor_needs_command" -f -a "new" -d 'Write a profile to start from, made from the configuration of a container'
@@ -174,6 +175,19 @@ never\t''"
 complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand sync" -l json -d 'Print one JSON object, as in the status file'
 complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand sync" -s v -l verbose -d 'Report what is being done, on standard error'
 complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand sync" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand node; and not __fish_seen_subcommand_from status" -l color -d 'When to use colours: always, never, or auto: on a terminal, unless NO_COLOR is set' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand node; and not __fish_seen_subcommand_from status" -s v -l verbose -d 'Report what is being done, on standard error'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand node; and not __fish_seen_subcommand_from status" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand node; and not __fish_seen_subcommand_from status" -f -a "status" -d 'Show what the cluster is told about this node'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand node; and __fish_seen_subcommand_from status" -l color -d 'When to use colours: always, never, or auto: on a terminal, unless NO_COLOR is set' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand node; and __fish_seen_subcommand_from status" -l json -d 'Print one JSON object'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand node; and __fish_seen_subcommand_from status" -l write -d 'Write it into the file that the agent reads, and print it only with --json'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand node; and __fish_seen_subcommand_from status" -s v -l verbose -d 'Report what is being done, on standard error'
+complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand node; and __fish_seen_subcommand_from status" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand configure" -l config -d 'The file to change, or the drop-in to make; by default the one that is in force here' -r -F
 complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand configure" -l root -d 'Work on the tree of a node\'s image in this directory, instead of this node' -r -f -a "(__fish_complete_directories)"
 complete -c oci-apparmor -n "__fish_oci_apparmor_using_subcommand configure" -l runtime-name -d 'The runtime\'s name in the engine; a RuntimeClass has it as its handler' -r

@@ -19,6 +19,9 @@ use crate::fs::{digest, own, run};
 /// How long one `oci-apparmor sync` waits for another.
 const SYNC_LIMIT: Duration = Duration::from_secs(600);
 
+/// How long a process waits that writes what a cluster is told about this node.
+const NODE_STATUS_LIMIT: Duration = Duration::from_secs(20);
+
 /// A lock that is held. It is released when this value is dropped, when the process ends, and
 /// when the process executes another program.
 #[derive(Debug)]
@@ -168,6 +171,14 @@ impl LockFile {
 /// If another process holds it for too long, or if it cannot be locked.
 pub fn of_sync() -> Result<Lock> {
     LockFile::named("sync", SYNC_LIMIT)?.exclusive()
+}
+
+/// The lock of what a cluster is told about this node; waits while another process holds it.
+///
+/// # Errors
+/// If another process holds it for too long, or if it cannot be locked.
+pub fn of_node_status() -> Result<Lock> {
+    LockFile::named("node-status", NODE_STATUS_LIMIT)?.exclusive()
 }
 
 /// Removes the lock files that no process holds. Returns how many.

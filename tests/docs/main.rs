@@ -21,6 +21,7 @@ mod install;
 mod links;
 mod map;
 mod messages;
+mod node_objects;
 mod pods;
 mod project;
 mod rust;

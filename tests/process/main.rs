@@ -40,6 +40,7 @@ mod manifest_sources;
 mod node;
 mod node_metrics;
 mod node_report;
+mod node_status_command;
 mod passed_through;
 mod pod_records;
 mod profile_commands;

@@ -20,7 +20,7 @@ const STATUS: &str = "/var/lib/oci-apparmor/status/status.json";
 const AGENT: u32 = 1234;
 
 /// A node with an empty spool that takes profiles from a cluster.
-fn cluster_node(keys: &str) -> Option<Node> {
+pub(crate) fn cluster_node(keys: &str) -> Option<Node> {
     let node = node()?;
     configure(&node, keys);
     fs::create_dir_all(node.path(SPOOL)).unwrap();
@@ -38,13 +38,13 @@ fn configure(node: &Node, keys: &str) {
 }
 
 /// What the agent does.
-fn put(node: &Node, file: &str, text: impl AsRef<[u8]>) {
+pub(crate) fn put(node: &Node, file: &str, text: impl AsRef<[u8]>) {
     let path = format!("{SPOOL}/{file}");
     node.write(&path, text);
     node.chown(&path, AGENT);
 }
 
-fn profile(name: &str) -> String {
+pub(crate) fn profile(name: &str) -> String {
     format!("include <tunables/global>\nprofile {name} {{\n  include <abstractions/base>\n}}\n")
 }
 
@@ -59,7 +59,7 @@ fn manifest(name: &str, rest: &str) -> String {
 /// What the parser says that each text includes.
 const INCLUDED: &str = "##included <tunables/global>\n##included <abstractions/base>\n";
 
-fn prepare(node: &Node, name: &str) {
+pub(crate) fn prepare(node: &Node, name: &str) {
     node.prepare_parser(name, "-Q", &blob(name));
     node.write(&format!("/run/parser/{name}/text"), INCLUDED);
 }

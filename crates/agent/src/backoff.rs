@@ -9,6 +9,7 @@ const FIRST: Duration = Duration::from_secs(1);
 /// The time to wait after a failure.
 #[derive(Debug, Clone)]
 pub struct Backoff {
+    first: Duration,
     next: Duration,
     longest: Duration,
 }
@@ -17,8 +18,16 @@ impl Backoff {
     /// Waits at most so long.
     #[must_use]
     pub fn at_most(longest: Duration) -> Self {
+        Self::between(FIRST, longest)
+    }
+
+    /// Waits about `first` at first, and at most `longest`.
+    #[must_use]
+    pub fn between(first: Duration, longest: Duration) -> Self {
+        let first = first.min(longest);
         Self {
-            next: FIRST.min(longest),
+            first,
+            next: first,
             longest,
         }
     }
@@ -32,7 +41,7 @@ impl Backoff {
 
     /// It worked.
     pub fn reset(&mut self) {
-        self.next = FIRST.min(self.longest);
+        self.next = self.first;
     }
 }
 

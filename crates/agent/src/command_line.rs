@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use log::{error, info};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 
 use crate::connection::connect;
 use crate::logging;
 use crate::object::Feed;
-use crate::run::{Task, run};
+use crate::publish::{ReportTask, publish};
+use crate::run::{Task, run_and_tell};
 
 const HELP: &str = "\
 Writes the AppArmor profiles of a Kubernetes cluster into files of this node
@@ -25,8 +27,12 @@ Options:
                              configmaps (with the label oci-apparmor/profile=true)
                              [default: profiles,configmaps]
       --namespace NAME       The namespace of the ConfigMaps [default: the agent's own]
-      --node NAME            The node's name, for the API server's audit log
+      --node NAME            The node's name, for the API server's audit log and events
                              [default: $NODE_NAME]
+      --status DIR           Where root says what the cluster is told about the node
+                             [default: /var/lib/oci-apparmor/status]
+      --token FILE           The token that says on which node the agent runs
+                             [default: that of the pod]
       --start-delay SECONDS  Wait a random time up to this, if the spool is complete
                              already [default: 30]
   -h, --help                 Print this
@@ -42,6 +48,8 @@ const CONFIGURATION: u8 = 7;
 const INTERNAL: u8 = 8;
 
 const SPOOL: &str = "/var/lib/oci-apparmor/spool";
+const STATUS: &str = "/var/lib/oci-apparmor/status";
+const TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
 const START_DELAY: Duration = Duration::from_secs(30);
 
 #[derive(Debug, PartialEq, Eq)]
@@ -50,6 +58,8 @@ struct AgentOptions {
     feeds: Vec<Feed>,
     namespace: Option<String>,
     node: Option<String>,
+    status: PathBuf,
+    token: PathBuf,
     start_delay: Duration,
 }
 
@@ -105,6 +115,8 @@ fn parse(words: Vec<String>, node: Option<String>) -> Result<AgentCall, String> 
         feeds: vec![Feed::Profiles, Feed::ConfigMaps],
         namespace: None,
         node: node.filter(|node| !node.is_empty()),
+        status: PathBuf::from(STATUS),
+        token: PathBuf::from(TOKEN),
         start_delay: START_DELAY,
     };
     let mut words = words.into_iter();
@@ -116,7 +128,8 @@ fn parse(words: Vec<String>, node: Option<String>) -> Result<AgentCall, String> 
         match name.as_str() {
             "-h" | "--help" => return Ok(AgentCall::Help),
             "-V" | "--version" => return Ok(AgentCall::Version),
-            "--spool" | "--sources" | "--namespace" | "--node" | "--start-delay" => {}
+            "--spool" | "--sources" | "--namespace" | "--node" | "--status" | "--token"
+            | "--start-delay" => {}
             _ => return Err(format!("unknown argument {name:?}")),
         }
         let value = value.or_else(|| words.next());
@@ -124,8 +137,12 @@ fn parse(words: Vec<String>, node: Option<String>) -> Result<AgentCall, String> 
             return Err(format!("{name} needs a value"));
         };
         match name.as_str() {
-            "--spool" if Path::new(&value).is_absolute() => options.spool = value.into(),
-            "--spool" => return Err("--spool must be an absolute path".to_owned()),
+            "--spool" | "--status" | "--token" if !Path::new(&value).is_absolute() => {
+                return Err(format!("{name} must be an absolute path"));
+            }
+            "--spool" => options.spool = value.into(),
+            "--status" => options.status = value.into(),
+            "--token" => options.token = value.into(),
             "--sources" => options.feeds = feeds(&value)?,
             "--namespace" => options.namespace = Some(value),
             "--node" => options.node = Some(value),
@@ -210,7 +227,16 @@ async fn follow_cluster(options: AgentOptions) -> Result<(), (u8, String)> {
         namespace,
         start_delay: options.start_delay,
     };
-    run(client, task).await;
+    let report = ReportTask {
+        status: options.status,
+        token: options.token,
+        node: options.node,
+    };
+    let (told, rejected) = watch::channel(None);
+    tokio::select! {
+        () = publish(client.clone(), report, rejected) => {}
+        () = run_and_tell(client, task, told) => {}
+    }
     Err((INTERNAL, "nothing follows the API any more".to_owned()))
 }
 
@@ -247,6 +273,8 @@ mod tests {
             &["--spool"],
             &["--spool="],
             &["--spool", "relative"],
+            &["--status", "relative"],
+            &["--token=relative"],
             &["--sources", "secrets"],
             &["--start-delay", "-1"],
             &["--start-delay", "4000"],

@@ -10,6 +10,12 @@
 //! | `logging` | log lines on standard error | standard error |
 //! | `connection` | the client of the API server, which never asks too often | network |
 //! | [`run`](mod@run) | the loop | |
+//! | [`publish`](mod@publish) | tells the API about this node | network |
+//! | [`node_file`] | what the node says about itself | files |
+//! | [`publisher`] | when what is told. Pure | |
+//! | [`node_report`] | what is told. Pure | |
+//! | [`api_object`] | as objects of the API. Pure | |
+//! | [`token`] | on which node the agent runs. Pure | |
 //! | `follow` | one kind of objects, for ever: discovery, lists, watches, errors | network |
 //! | `pace` | how long to wait, so that many nodes do not ask at the same time | |
 //! | `api` | which versions are served, what is asked for; objects as kube has them | network |
@@ -25,6 +31,7 @@
 
 mod answers;
 mod api;
+pub mod api_object;
 pub mod backoff;
 mod command_line;
 pub mod connection;
@@ -32,12 +39,17 @@ mod event;
 pub mod file;
 mod follow;
 mod logging;
+pub mod node_file;
+pub mod node_report;
 pub mod object;
 mod pace;
 pub mod pieces;
 pub mod plan;
+pub mod publish;
+pub mod publisher;
 pub mod run;
 pub mod spool;
 pub mod state;
+pub mod token;
 
 pub use command_line::main;

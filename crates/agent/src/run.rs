@@ -1,8 +1,4 @@
 //! The program's loop: what the API has is folded into one state, and the spool made like it.
-//!
-//! What is written about this node into the API, its status object, belongs beside [`Agent::sync`]:
-//! it depends on the same state ([`ApiState::rejections`]) and on the status file of
-//! `oci-apparmor sync`.
 
 use std::collections::BTreeSet;
 use std::future::pending;
@@ -12,11 +8,13 @@ use std::time::Duration;
 use kube::Client;
 use log::{info, warn};
 use tokio::sync::mpsc::{Receiver, channel};
+use tokio::sync::watch;
 use tokio::task::{JoinSet, yield_now};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::backoff::{Backoff, random};
 use crate::follow::follow;
+use crate::node_report::RejectedProfile;
 use crate::object::Feed;
 use crate::plan::plan;
 use crate::spool::Spool;
@@ -56,7 +54,18 @@ pub struct Task {
 /// Follows the API for ever. To end it, drop the future: each file of the spool is whole at any
 /// time.
 pub async fn run(client: Client, task: Task) {
+    run_and_tell(client, task, watch::channel(None).0).await;
+}
+
+/// The same. Also tells which profiles are not written; nothing until the objects of the API are
+/// known.
+pub async fn run_and_tell(
+    client: Client,
+    task: Task,
+    rejected: watch::Sender<Option<Vec<RejectedProfile>>>,
+) {
     let mut agent = Agent {
+        rejected,
         state: ApiState::new(&task.feeds, BOUNDS),
         spool: None,
         wait: Backoff::at_most(LONGEST_WAIT),
@@ -119,6 +128,8 @@ async fn at(time: Option<Instant>) {
 
 struct Agent {
     task: Task,
+    /// Where it is told what is not written.
+    rejected: watch::Sender<Option<Vec<RejectedProfile>>>,
     state: ApiState,
     /// What is known of the spool; nothing where it has to be read.
     spool: Option<Spool>,
@@ -167,6 +178,7 @@ impl Agent {
         if !self.state.is_known() {
             return Ok(());
         }
+        self.tell_rejected();
         let spool = match &mut self.spool {
             Some(spool) => spool,
             None => self.spool.insert(Spool::open(&self.task.spool)?),
@@ -183,6 +195,21 @@ impl Agent {
         }
         self.log_rejections();
         Ok(())
+    }
+
+    fn tell_rejected(&self) {
+        let rejections = self.state.rejections().into_iter().take(MAX_LOGGED);
+        let rejected = rejections.map(|(id, entry, why)| RejectedProfile {
+            name: entry.to_owned(),
+            object: id.to_string(),
+            why: why.to_string(),
+        });
+        let rejected = Some(rejected.collect());
+        self.rejected.send_if_modified(|told| {
+            let is_new = *told != rejected;
+            *told = rejected;
+            is_new
+        });
     }
 
     fn log_rejections(&mut self) {

@@ -20,7 +20,7 @@ const GROUPS: [(&str, &[&str]); 5] = [
     ),
     ("Learn", &["why", "new", "suggest", "learn"]),
     ("Engines", &["configure", "unconfigure"]),
-    ("Cluster", &["sync"]),
+    ("Cluster", &["sync", "node"]),
 ];
 
 /// Below the short help.
@@ -59,6 +59,8 @@ Files:
       The sources of profiles that come from a cluster; sync writes them.
   oci-apparmor-sync.path
       Runs oci-apparmor sync whenever the spool changes, if enabled.
+  oci-apparmor-node-status.timer
+      Runs oci-apparmor node status --write once a minute, if enabled.
   oci-apparmor-gc.timer
       Runs oci-apparmor gc once a day, if enabled.
   oci-apparmor-metrics.timer

@@ -40,7 +40,7 @@ use clap::{ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::command::{
     check, configure, denials, explain, gc, learn, lint as lint_command, living, load, metrics,
-    mode, new, ps, render, report as report_command, restore_at_end, status, suggest, sync,
+    mode, new, node, ps, render, report as report_command, restore_at_end, status, suggest, sync,
     unconfigure, unload, watch as watch_command, why,
 };
 use crate::report::output::Output;
@@ -100,6 +100,7 @@ enum Command {
     Lint(lint_command::LintArguments),
     Render(render::RenderArguments),
     Sync(sync::SyncArguments),
+    Node(node::NodeArguments),
     Configure(configure::ConfigureArguments),
     Unconfigure(unconfigure::UnconfigureArguments),
     New(new::NewArguments),
@@ -156,6 +157,7 @@ pub fn main() -> ExitCode {
         Command::Lint(arguments) => lint_command::run(arguments, output),
         Command::Render(arguments) => render::run(arguments, output),
         Command::Sync(arguments) => sync::run(arguments, output),
+        Command::Node(arguments) => node::run(arguments, output),
         Command::Configure(arguments) => configure::run(arguments, output),
         Command::Unconfigure(arguments) => unconfigure::run(arguments, output),
         Command::New(arguments) => new::run(arguments, output),

@@ -32,10 +32,7 @@ fn files() -> BTreeMap<PathBuf, String> {
     let mut command = shown();
     command.build();
     files.insert(format!("docs/man/{NAME}.8").into(), page(&command));
-    for sub in command.get_subcommands() {
-        let path = format!("docs/man/{NAME}-{}.8", sub.get_name());
-        files.insert(path.into(), page(sub));
-    }
+    pages(&command, &mut files);
     for (shell, file) in [
         (Shell::Bash, format!("{NAME}.bash")),
         (Shell::Fish, format!("{NAME}.fish")),
@@ -52,6 +49,15 @@ fn files() -> BTreeMap<PathBuf, String> {
         files.insert(Path::new("completions").join(file), lines.collect());
     }
     files
+}
+
+/// A page for each command below this one.
+fn pages(command: &Command, files: &mut BTreeMap<PathBuf, String>) {
+    for sub in command.get_subcommands() {
+        let name = sub.get_display_name().unwrap();
+        files.insert(format!("docs/man/{name}.8").into(), page(sub));
+        pages(sub, files);
+    }
 }
 
 /// The definition without hidden commands.
@@ -75,6 +81,7 @@ fn shown() -> Command {
 
 /// A command's manual page.
 fn page(command: &Command) -> String {
+    let command = &command.clone().subcommand_help_heading("COMMANDS");
     let man = Man::new(command.clone()).section("8");
     let mut page = Vec::new();
     man.render_name_section(&mut page).unwrap();

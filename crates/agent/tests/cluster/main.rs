@@ -19,5 +19,6 @@ mod histories;
 mod limits;
 mod node;
 mod replay;
+mod reports;
 mod scale;
 mod tls;

@@ -154,6 +154,16 @@ pub(crate) struct ReplayBody {
     end: End,
 }
 
+impl ReplayBody {
+    /// These bytes, and the end.
+    pub(crate) fn whole(bytes: Bytes) -> Self {
+        Self {
+            bytes: Some(bytes),
+            end: End::Closed,
+        }
+    }
+}
+
 impl http_body::Body for ReplayBody {
     type Data = Bytes;
     type Error = std::io::Error;

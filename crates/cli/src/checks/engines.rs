@@ -47,13 +47,15 @@ pub(crate) fn look() -> EngineChecks {
                     journal.engine == engine.name() && journal.configuration == main
                 });
                 let (calls, findings) = wired(engine, &node, &main, journal, &mut hooks);
-                found.extend(findings);
+                let concern = findings.iter().find(|f| f.status != Status::Ok);
                 engines.extend(calls.map(|calls| EngineWiring {
                     engine: engine.name(),
                     title: title(engine, &main),
                     configuration: main.clone(),
                     calls,
+                    concern: concern.map(|finding| finding.text.clone()),
                 }));
+                found.extend(findings);
                 if let Some(journal) = journal {
                     found.extend(reverted::of(engine, &node, journal, &running, &is_meant));
                 }

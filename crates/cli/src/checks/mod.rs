@@ -4,6 +4,7 @@ pub(crate) mod all;
 pub(crate) mod engines;
 pub(crate) mod finding;
 mod hooks;
+pub(crate) mod kubelet;
 pub(crate) mod node;
 mod reverted;
 pub(crate) mod wiring;

@@ -31,4 +31,7 @@ pub(crate) struct EngineWiring {
     pub(crate) configuration: PathBuf,
     /// For which containers it calls the wrapper.
     pub(crate) calls: WrapperCalls,
+    /// The first thing that `check` does not find in order about it.
+    #[serde(skip)]
+    pub(crate) concern: Option<String>,
 }

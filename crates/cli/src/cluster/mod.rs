@@ -24,4 +24,5 @@ mod spool;
 mod status;
 
 pub(crate) use run::synchronise;
+pub(crate) use sources::public_directory;
 pub(crate) use status::{SyncState, SyncStatus, SyncedProfile};

@@ -138,7 +138,7 @@ impl ClusterSources {
 ///
 /// # Errors
 /// If it cannot be created, or if another user can write it.
-pub(super) fn public_directory(path: &Path) -> Result<()> {
+pub(crate) fn public_directory(path: &Path) -> Result<()> {
     let parent = path.parent().unwrap_or(Path::new("/"));
     for directory in [parent, path] {
         let is_new = !directory.exists();

@@ -4,21 +4,24 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::SystemTime;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::sources::public_directory;
 use oci_apparmor::error::{Error, Kind, Result, foreign};
 use oci_apparmor::fs::replace::{self, Options};
-use oci_apparmor::fs::temporary;
+use oci_apparmor::fs::{temporary, trusted};
 
 /// The file that the agent reads.
 const FILE: &str = "/var/lib/oci-apparmor/status/status.json";
+
+/// More than it has for 10,000 profiles.
+const MAX: u64 = 8 << 20;
 
 /// The version of its format.
 const VERSION: u32 = 1;
 
 /// The state of a profile of the cluster.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum SyncState {
     /// The kernel has it as its source says.
     Loaded,
@@ -46,7 +49,7 @@ impl SyncState {
 }
 
 /// A profile of the cluster.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct SyncedProfile {
     /// Its name.
     pub(crate) name: String,
@@ -57,7 +60,7 @@ pub(crate) struct SyncedProfile {
 }
 
 /// All of it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct SyncStatus {
     version: u32,
     /// When it was found, as RFC 3339 writes it.
@@ -109,6 +112,13 @@ impl Outcomes {
 }
 
 impl SyncStatus {
+    /// What the last run of `sync` found; nothing if there was none.
+    pub(crate) fn last() -> Option<Self> {
+        let bytes = trusted::read(Path::new(FILE), MAX).ok()?;
+        let status: Self = serde_json::from_slice(&bytes).ok()?;
+        (status.version == VERSION).then_some(status)
+    }
+
     /// Writes it where the agent reads it, in one step.
     ///
     /// # Errors

@@ -12,6 +12,8 @@ pub(crate) mod load;
 pub(crate) mod metrics;
 pub(crate) mod mode;
 pub(crate) mod new;
+pub(crate) mod node;
+mod node_status;
 pub(crate) mod ps;
 pub(crate) mod render;
 pub(crate) mod report;

@@ -5,7 +5,9 @@ use clap::Args;
 use crate::cluster::{self, SyncState, SyncStatus, SyncedProfile};
 use crate::command::load::may_load;
 use crate::report::output::Output;
+use crate::report::progress::Progress;
 use crate::report::table::{Cell, Fit, Row, Table, Tone};
+use crate::statistics::node_status::{self, StatusFile};
 use oci_apparmor::error::Result;
 use oci_apparmor::node::Node;
 use oci_apparmor::profiles::Store;
@@ -25,7 +27,8 @@ use oci_apparmor::profiles::Store;
 /// A profile that is gone from the cluster loses its source, if the spool is complete. It stays in the
 /// kernel, because processes may run under it.
 ///
-/// The agent reads the result in /var/lib/oci-apparmor/status/status.json.
+/// The result is in /var/lib/oci-apparmor/status/status.json. The profiles in node.json beside it,
+/// which the agent reads, are brought up to date too, if node status has written that file.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Exit codes: 0 the spool was read, and all accepted profiles are as their sources say; refused files \
@@ -48,6 +51,10 @@ pub(crate) fn run(arguments: &SyncArguments, output: Output) -> Result<u8> {
         return Err(off);
     }
     let status = cluster::synchronise(&node)?;
+    let profiles = || node_status::profiles(&node, Some(&status), &Progress::new());
+    if let Err(e) = StatusFile::update_profiles(profiles) {
+        log::warn!("{e}");
+    }
     match arguments.json {
         true => output.json(&status)?,
         false => {

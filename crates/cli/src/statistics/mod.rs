@@ -10,6 +10,7 @@ pub(crate) mod log_summary;
 pub(crate) mod metrics;
 mod node_facts;
 pub(crate) mod node_report;
+pub(crate) mod node_status;
 pub(crate) mod output_file;
 pub(crate) mod page;
 pub(crate) mod profiles;

@@ -156,6 +156,7 @@ fn hostile() -> NodeReport {
             title: HOSTILE.to_owned(),
             configuration: PathBuf::from(HOSTILE),
             calls: WrapperCalls::All,
+            concern: None,
         }],
         containers: vec![made],
         profiles: vec![profile(
