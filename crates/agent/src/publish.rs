@@ -16,6 +16,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::answers::{self, Trouble};
 use crate::api_object::{events_path, node_object, status_path};
+use crate::backoff::random;
 use crate::node_file::{NodeFacts, NodeFile};
 use crate::node_report::{AgentFacts, RejectedProfile, report};
 use crate::publisher::{ReportNote, ReportOutcome, ReportPublisher, ReportRequest};
@@ -62,6 +63,8 @@ pub async fn publish(
         identity: None,
         task,
     };
+    // Agents that start together do not look together.
+    sleep(random(LOOK_EVERY)).await;
     loop {
         let known = rejected.borrow_and_update().clone();
         if known.is_some() || started.elapsed() >= FIRST {

@@ -10,12 +10,15 @@ use std::time::Duration;
 use kube::Client;
 use oci_apparmor_agent::connection::request_limit;
 use oci_apparmor_agent::object::Feed;
-use oci_apparmor_agent::run::{Task, run};
+use oci_apparmor_agent::publish::{ReportTask, publish};
+use oci_apparmor_agent::run::{Task, run_and_tell};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 use tower::Layer;
 
 use crate::api_server::{Answer, ApiServer};
+use crate::reports::{said, token};
 
 /// So that a file has one page of memory.
 const BYTES: usize = 3_800;
@@ -50,6 +53,10 @@ impl Load {
         self.count(|answer| answer == Answer::List)
     }
 
+    fn writes(&self) -> BTreeMap<u64, usize> {
+        self.count(|answer| answer == Answer::Write)
+    }
+
     /// The second of the last request, so that a mean has no seconds in which nothing happens.
     fn seconds(&self) -> u64 {
         self.requests().keys().max().map_or(0, |last| last + 1)
@@ -66,13 +73,14 @@ fn peak(seconds: &BTreeMap<u64, usize>) -> usize {
 
 impl fmt::Display for Load {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (requests, lists, seconds) = (self.requests(), self.lists(), self.seconds());
+        let (requests, lists, writes) = (self.requests(), self.lists(), self.writes());
+        let seconds = self.seconds();
         let mean = total(&requests) as f64 / seconds.max(1) as f64;
         let refused = self.count(|answer| matches!(answer, Answer::Gone | Answer::Away));
         let mib = |bytes: usize| bytes as f64 / f64::from(1 << 20);
         write!(
             f,
-            "| {} | {} | {:.0} | {} | {seconds} s | {} | {} | {} | {:.1} MiB | {:.1} MiB |",
+            "| {} | {} | {:.0} | {} | {seconds} s | {} | {} | {} | {} | {} | {:.1} MiB | {:.1} MiB |",
             self.what,
             total(&requests),
             mean,
@@ -80,6 +88,8 @@ impl fmt::Display for Load {
             total(&refused),
             total(&lists),
             peak(&lists),
+            total(&writes),
+            peak(&writes),
             mib(total(&self.bytes)),
             mib(peak(&self.bytes)),
         )
@@ -112,33 +122,59 @@ impl Fleet {
             size,
         };
         for n in 0..size {
-            fs::create_dir(fleet.spool(n)).unwrap();
+            fs::create_dir_all(fleet.path(n, "spool")).unwrap();
+            fs::write(fleet.path(n, "token"), token(&format!("node-{n}"))).unwrap();
         }
+        fleet.say(0);
         fleet
     }
 
-    fn spool(&self, n: usize) -> PathBuf {
-        self.directory.path().join(n.to_string())
+    fn path(&self, n: usize, name: &str) -> PathBuf {
+        self.directory.path().join(n.to_string()).join(name)
+    }
+
+    /// Root says on each node how many containers and denials there are.
+    fn say(&self, count: u64) {
+        let status = said(true, count).to_string();
+        for n in 0..self.size {
+            fs::write(self.path(n, "node.new"), &status).unwrap();
+            fs::rename(self.path(n, "node.new"), self.path(n, "node.json")).unwrap();
+        }
     }
 
     fn start(&mut self) {
         for n in 0..self.size {
             let client = Client::new(request_limit().layer(self.api.clone()), "ours");
             let task = Task {
-                spool: self.spool(n),
+                spool: self.path(n, "spool"),
                 feeds: vec![Feed::Profiles, Feed::ConfigMaps],
                 namespace: "ours".to_owned(),
                 start_delay: START_DELAY,
             };
-            self.agents.spawn(run(client, task));
+            let report = ReportTask {
+                status: self.directory.path().join(n.to_string()),
+                token: self.path(n, "token"),
+                node: None,
+            };
+            self.agents.spawn(async move {
+                let (told, rejected) = watch::channel(None);
+                tokio::select! {
+                    () = publish(client.clone(), report, rejected) => {}
+                    () = run_and_tell(client, task, told) => {}
+                }
+            });
         }
     }
 
     /// What is asked and sent in so many seconds from now on.
-    async fn load(&mut self, what: &'static str, seconds: u64) -> Load {
+    async fn load(&self, what: &'static str, seconds: u64) -> Load {
         // What comes of what was done before counts, too.
         let start = Instant::now();
         sleep(Duration::from_secs(seconds)).await;
+        self.counted(what, start)
+    }
+
+    fn counted(&self, what: &'static str, start: Instant) -> Load {
         let (answers, sent) = self.api.counts();
         let second = |at: Instant| at.duration_since(start).as_secs();
         let mut load = Load {
@@ -162,7 +198,7 @@ impl Fleet {
         let expected = self.api.expected();
         for n in 0..self.size {
             assert_eq!(
-                fs::read_dir(self.spool(n)).unwrap().count(),
+                fs::read_dir(self.path(n, "spool")).unwrap().count(),
                 expected.len() + 1
             );
         }
@@ -185,6 +221,13 @@ async fn loads(size: usize, profiles: usize) -> Vec<Load> {
     let what = "nothing happens for ten minutes";
     loads.push(fleet.load(what, 600).await);
     fleet.check();
+    let start = Instant::now();
+    for minute in 1..=20 {
+        fleet.say(minute);
+        sleep(Duration::from_secs(60)).await;
+    }
+    let what = "the counts of each node change every minute, for 20 minutes";
+    loads.push(fleet.counted(what, start));
     fleet.agents.shutdown().await;
     fleet.api.counts();
     fleet.start();
@@ -219,9 +262,9 @@ async fn loads(size: usize, profiles: usize) -> Vec<Load> {
 
 fn print(loads: &[Load]) {
     println!(
-        "| what | requests | mean/s | peak/s | within | refused | lists | lists peak/s | sent | sent peak/s |"
+        "| what | requests | mean/s | peak/s | within | refused | lists | lists peak/s | writes | writes peak/s | sent | sent peak/s |"
     );
-    println!("|---|---|---|---|---|---|---|---|---|---|");
+    println!("|---|---|---|---|---|---|---|---|---|---|---|---|");
     for load in loads {
         println!("{load}");
     }
@@ -229,20 +272,28 @@ fn print(loads: &[Load]) {
 
 /// The table "Sizing" of `docs/cluster.md`.
 #[tokio::test(start_paused = true)]
-#[ignore = "needs 6 GB and minutes: cargo test --release -p oci-apparmor-agent --test cluster -- --ignored --nocapture five_thousand"]
+#[ignore = "needs 6 GB and five minutes: cargo test --release -p oci-apparmor-agent --test cluster -- --ignored --nocapture five_thousand"]
 async fn five_thousand_agents() {
-    print(&loads(5_000, 100).await);
+    let loads = loads(5_000, 100).await;
+    print(&loads);
+    check(loads);
 }
 
 #[tokio::test(start_paused = true)]
 async fn agents_do_not_ask_all_at_once() {
     let loads = loads(200, 5).await;
     print(&loads);
-    let [new, change, idle, start, cut, restart, away] = loads.try_into().ok().unwrap();
+    check(loads);
+}
+
+fn check(loads: Vec<Load>) {
+    let [new, change, idle, counts, start, cut, restart, away] = loads.try_into().ok().unwrap();
     let few = new.agents / 5;
-    // Which version is served, and both kinds.
-    assert_eq!(total(&new.requests()), 3 * new.agents, "{new}");
+    // Which version is served, both kinds, and the object of the node.
+    assert_eq!(total(&new.requests()), 4 * new.agents, "{new}");
     assert_eq!(total(&new.lists()), 2 * new.agents, "{new}");
+    assert_eq!(total(&change.requests()), 0, "{change}");
+    assert!(total(&change.bytes) < change.agents * 2 * BYTES, "{change}");
     // Both watches, every four to five minutes.
     assert_eq!(
         total(&idle.count(|answer| answer != Answer::Watch)),
@@ -250,9 +301,13 @@ async fn agents_do_not_ask_all_at_once() {
         "{idle}"
     );
     assert!(total(&idle.requests()) <= 6 * idle.agents, "{idle}");
-    assert_eq!(total(&change.requests()), 0, "{change}");
-    assert!(total(&change.bytes) < change.agents * 2 * BYTES, "{change}");
-    assert_eq!(total(&start.requests()), 3 * start.agents, "{start}");
+    // Every five minutes.
+    assert!(total(&counts.writes()) <= 4 * counts.agents, "{counts}");
+    assert!(
+        total(&counts.requests()) <= (4 + 10) * counts.agents,
+        "{counts}"
+    );
+    assert_eq!(total(&start.requests()), 4 * start.agents, "{start}");
     assert!(peak(&start.requests()) <= 2 * few, "{start}");
     assert_eq!(total(&cut.requests()), 2 * cut.agents, "{cut}");
     assert_eq!(total(&cut.lists()), 0, "{cut}");
