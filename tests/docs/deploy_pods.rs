@@ -42,7 +42,19 @@ fn the_pods_run_without_privileges_on_nodes_that_are_ready() {
             .iter()
             .filter_map(|v| v["hostPath"]["path"].as_str())
             .collect();
-        assert_eq!(paths, ["/var/lib/oci-apparmor/spool"]);
+        let mounts = &spec["containers"][0]["volumeMounts"];
+        match daemon["metadata"]["name"].as_str().unwrap() {
+            "oci-apparmor-agent" => {
+                assert_eq!(paths, ["/var/lib/oci-apparmor"]);
+                // It sees two directories of it, and writes one.
+                let base = "/var/lib/oci-apparmor";
+                let mount = |name| json!({"name": "node", "mountPath": format!("{base}/{name}"), "subPath": name});
+                let mut status = mount("status");
+                status["readOnly"] = json!("true");
+                assert_eq!(*mounts, json!([mount("spool"), status]));
+            }
+            _ => assert_eq!(paths, ["/var/lib/oci-apparmor/spool"]),
+        }
         for container in spec["containers"].as_array().unwrap() {
             let security = &container["securityContext"];
             assert_eq!(security["allowPrivilegeEscalation"], "false");
@@ -91,7 +103,9 @@ fn the_agent_has_its_own_account_and_profile() {
         }
     }
     let user = format!("\"system:serviceaccount:{namespace}:{account}\"");
-    assert!(text("deploy/policies/own-node/policy.yaml").contains(&user));
+    for policy in ["policy.yaml", "events.yaml"] {
+        assert!(text(&format!("deploy/policies/own-node/{policy}")).contains(&user));
+    }
     // What it may do, and nothing else.
     let mut rules = BTreeMap::new();
     for kind in ["ClusterRole", "Role"] {
@@ -109,6 +123,7 @@ fn the_agent_has_its_own_account_and_profile() {
     let expected = [
         ("apparmorprofiles", "list,watch"),
         ("configmaps", "list,watch"),
+        ("events", "create"),
         ("nodeapparmors", "create,patch"),
     ];
     assert_eq!(

@@ -29,6 +29,7 @@ mod lint_findings;
 mod load_and_mode;
 mod manifest_profiles;
 mod node_configuration;
+mod node_status;
 mod podman_configured;
 mod refusals;
 mod removed_profiles;

@@ -34,7 +34,7 @@ impl FileMark {
 
 /// What the file has.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum NodeFacts {
+pub enum NodeFileContent {
     /// What the node said last, and when it was last looked at.
     Known(Box<NodeStatus>, SystemTime),
     /// Nothing, and why.
@@ -46,7 +46,7 @@ pub enum NodeFacts {
 pub struct NodeFile {
     path: PathBuf,
     mark: Option<FileMark>,
-    facts: NodeFacts,
+    facts: NodeFileContent,
 }
 
 impl NodeFile {
@@ -56,17 +56,17 @@ impl NodeFile {
         Self {
             path: directory.join(NAME),
             mark: None,
-            facts: NodeFacts::Unknown("it was not read yet".to_owned()),
+            facts: NodeFileContent::Unknown("it was not read yet".to_owned()),
         }
     }
 
     /// What it has now. It is only read if it is another one than before, or has changed.
-    pub fn look(&mut self) -> &NodeFacts {
+    pub fn look(&mut self) -> &NodeFileContent {
         match self.try_look() {
             Ok(()) => {}
             Err(e) => {
                 self.mark = None;
-                self.facts = NodeFacts::Unknown(e.to_string());
+                self.facts = NodeFileContent::Unknown(e.to_string());
             }
         }
         &self.facts
@@ -98,7 +98,7 @@ impl NodeFile {
         if status.condition(READY).is_none() {
             return Err(io::Error::other("it has no condition Ready"));
         }
-        self.facts = NodeFacts::Known(Box::new(status), modified);
+        self.facts = NodeFileContent::Known(Box::new(status), modified);
         self.mark = Some(FileMark::of(&meta));
         Ok(())
     }
@@ -126,10 +126,10 @@ mod tests {
 
     fn known(file: &mut NodeFile) -> Option<String> {
         match file.look() {
-            NodeFacts::Known(status, _) => {
+            NodeFileContent::Known(status, _) => {
                 Some(status.versions.wrapper.clone().unwrap_or_default())
             }
-            NodeFacts::Unknown(_) => None,
+            NodeFileContent::Unknown(_) => None,
         }
     }
 
@@ -148,7 +148,7 @@ mod tests {
         // The node was looked at, and nothing has changed.
         let at = UNIX_EPOCH + Duration::from_secs(1_000);
         fs::File::open(&path).unwrap().set_modified(at).unwrap();
-        assert!(matches!(file.look(), NodeFacts::Known(_, time) if *time == at));
+        assert!(matches!(file.look(), NodeFileContent::Known(_, time) if *time == at));
         let long = "x".repeat(2_000_000);
         for wrong in [
             "",

@@ -6,7 +6,7 @@ use oci_apparmor_node_status::{
     ConditionVerdict, NodeProfile, NodeStatus, PROFILES_ACCEPTED, ProfileState, READY,
 };
 
-use crate::node_file::NodeFacts;
+use crate::node_file::NodeFileContent;
 
 /// After this time, what the node said is not known to be true any more. It is looked at each minute.
 const OUTDATED: Duration = Duration::from_secs(600);
@@ -36,20 +36,20 @@ pub struct AgentFacts {
 }
 
 /// When what the node said is outdated, if it is so by now.
-fn outdated(facts: &NodeFacts, now: SystemTime) -> Option<SystemTime> {
+fn outdated(facts: &NodeFileContent, now: SystemTime) -> Option<SystemTime> {
     match facts {
-        NodeFacts::Known(_, looked) => looked.checked_add(OUTDATED).filter(|end| *end < now),
-        NodeFacts::Unknown(_) => None,
+        NodeFileContent::Known(_, looked) => looked.checked_add(OUTDATED).filter(|end| *end < now),
+        NodeFileContent::Unknown(_) => None,
     }
 }
 
 /// The status of the object.
 #[must_use]
-pub fn report(node: &NodeFacts, agent: &AgentFacts, now: SystemTime) -> NodeStatus {
+pub fn report(node: &NodeFileContent, agent: &AgentFacts, now: SystemTime) -> NodeStatus {
     let started = agent.started.unwrap_or(now);
     let mut status = match node {
-        NodeFacts::Known(status, _) => (**status).clone(),
-        NodeFacts::Unknown(why) => {
+        NodeFileContent::Known(status, _) => (**status).clone(),
+        NodeFileContent::Unknown(why) => {
             let mut status = NodeStatus::default();
             let message = format!("the node has not said anything: {why}; {REMEDY}");
             let unknown = ConditionVerdict::unknown("NoStatus", message);
@@ -102,7 +102,7 @@ mod tests {
         UNIX_EPOCH + Duration::from_secs(seconds)
     }
 
-    fn known() -> NodeFacts {
+    fn known() -> NodeFileContent {
         let mut status = NodeStatus::default();
         status.set_profiles(vec![NodeProfile {
             name: "web".to_owned(),
@@ -110,7 +110,7 @@ mod tests {
             reason: None,
         }]);
         status.judge(None, at(1));
-        NodeFacts::Known(Box::new(status), at(1_000))
+        NodeFileContent::Known(Box::new(status), at(1_000))
     }
 
     fn condition<'s>(status: &'s NodeStatus, kind: &str) -> &'s NodeCondition {
@@ -168,7 +168,7 @@ mod tests {
         assert_eq!(old.profiles.len(), 1, "what it said last stays");
         // The same at any later time, and after a restart of the agent.
         assert_eq!(report(&known(), &agent, at(9_999)), old);
-        let none = NodeFacts::Unknown("why".to_owned());
+        let none = NodeFileContent::Unknown("why".to_owned());
         let started = AgentFacts {
             started: Some(at(60)),
             ..AgentFacts::default()

@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::answers::{self, Trouble};
 use crate::api_object::{events_path, node_object, status_path};
 use crate::backoff::random;
-use crate::node_file::{NodeFacts, NodeFile};
+use crate::node_file::{NodeFile, NodeFileContent};
 use crate::node_report::{AgentFacts, RejectedProfile, report};
 use crate::publisher::{ReportNote, ReportOutcome, ReportPublisher, ReportRequest};
 use crate::token::{MAX_TOKEN, NodeIdentity, is_name, node_of};
@@ -145,8 +145,8 @@ impl Reporter {
         self.agent.rejected = rejected;
         let facts = self.file.look();
         let why = match facts {
-            NodeFacts::Known(..) => None,
-            NodeFacts::Unknown(why) => Some(why.clone()),
+            NodeFileContent::Known(..) => None,
+            NodeFileContent::Unknown(why) => Some(why.clone()),
         };
         if let Some(why) = why.as_ref().filter(|_| why != self.unreadable) {
             let path = self.task.status.display();
