@@ -91,6 +91,7 @@ fn reject(status: &mut NodeStatus, rejected: &RejectedProfile) {
 }
 
 #[cfg(test)]
+#[allow(clippy::arithmetic_side_effects)]
 mod tests {
     use std::time::UNIX_EPOCH;
 
