@@ -56,6 +56,7 @@ fn each_dependency_has_its_reason() {
 fn tests() -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     let mut files = files_below(&root().join("tests"));
+    files.extend(files_below(&root().join("crates/agent/tests")));
     files.retain(|path| path.extension().is_some_and(|e| e == "rs"));
     for path in files {
         let stem = |path: &std::path::Path| path.file_stem().unwrap().to_str().unwrap().to_owned();
@@ -66,8 +67,10 @@ fn tests() -> BTreeSet<String> {
         let source = fs::read_to_string(&path).unwrap();
         let mut lines = source.lines();
         while let Some(line) = lines.next() {
-            if line.trim() == "#[test]"
-                && let Some(name) = lines.next().and_then(|l| l.trim().strip_prefix("fn "))
+            let is_test = line.trim() == "#[test]" || line.trim().starts_with("#[tokio::test");
+            if is_test
+                && let Some(line) = lines.next().map(|line| line.trim())
+                && let Some(name) = line.trim_start_matches("async ").strip_prefix("fn ")
             {
                 found.insert(format!("{module}::{}", name.split('(').next().unwrap()));
             }

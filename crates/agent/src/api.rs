@@ -1,15 +1,32 @@
-//! Which version of `AppArmorProfile` the API serves, and how its objects are read.
+//! Which version of `AppArmorProfile` the API serves, what is asked for, and how objects are read.
 
+use std::time::Duration;
+
+use http::Request;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::APIResourceList;
 use kube::Client;
-use kube::api::{Api, ApiResource, DynamicObject};
+use kube::api::{DynamicObject, ListParams, VersionMatch, WatchParams};
+use kube::core::request::Error;
 use serde_json::Value;
 
-use crate::object::{ApiObject, Feed, GROUP, ObjectId};
+use crate::answers::{Trouble, send, whole};
+use crate::object::{ApiObject, Feed, GROUP, LABEL, ObjectId};
 
 /// The versions that can be read; the first that is served is used.
 const VERSIONS: [&str; 2] = ["v1", "v1alpha1"];
 
 const PLURAL: &str = "apparmorprofiles";
+
+/// The most bytes in the list of what a version of the group has.
+const MAX_RESOURCES: usize = 1024 * 1024;
+
+/// Objects of one kind, as the API has them.
+#[derive(Debug, Clone)]
+pub(crate) struct Resource {
+    feed: Feed,
+    path: String,
+    api_version: String,
+}
 
 /// The objects of a feed; nothing where the API does not have this kind.
 ///
@@ -19,18 +36,22 @@ pub(crate) async fn served(
     client: &Client,
     feed: Feed,
     namespace: &str,
-) -> kube::Result<Option<Api<DynamicObject>>> {
+) -> Result<Option<Resource>, Trouble> {
     match feed {
-        Feed::ConfigMaps => {
-            let resource = resource("", "v1", "ConfigMap", "configmaps");
-            let client = client.clone();
-            Ok(Some(Api::namespaced_with(client, namespace, &resource)))
-        }
+        Feed::ConfigMaps => Ok(Some(Resource {
+            feed,
+            path: format!("/api/v1/namespaces/{namespace}/configmaps"),
+            api_version: "v1".to_owned(),
+        })),
         Feed::Profiles => {
             for version in VERSIONS {
-                if serves(client, version).await? {
-                    let resource = resource(GROUP, version, "AppArmorProfile", PLURAL);
-                    return Ok(Some(Api::all_with(client.clone(), &resource)));
+                let api_version = format!("{GROUP}/{version}");
+                if serves(client, &api_version).await? {
+                    return Ok(Some(Resource {
+                        feed,
+                        path: format!("/apis/{api_version}/{PLURAL}"),
+                        api_version,
+                    }));
                 }
             }
             Ok(None)
@@ -38,46 +59,76 @@ pub(crate) async fn served(
     }
 }
 
-async fn serves(client: &Client, version: &str) -> kube::Result<bool> {
-    let group = format!("{GROUP}/{version}");
-    match client.list_api_group_resources(&group).await {
-        Ok(list) => Ok(list.resources.iter().any(|known| known.name == PLURAL)),
-        Err(kube::Error::Api(status)) if status.code == 404 => Ok(false),
-        Err(e) => Err(e),
-    }
-}
-
-fn resource(group: &str, version: &str, kind: &str, plural: &str) -> ApiResource {
-    let api_version = match group {
-        "" => version.to_owned(),
-        group => format!("{group}/{version}"),
+async fn serves(client: &Client, api_version: &str) -> Result<bool, Trouble> {
+    let request = Request::get(format!("/apis/{api_version}")).body(Vec::new());
+    let request = request.map_err(|e| Trouble::Broken(e.to_string()))?;
+    let answer = match send(client, request).await {
+        Err(Trouble::Refused { code: 404, .. }) => return Ok(false),
+        answer => answer?,
     };
-    ApiResource {
-        group: group.to_owned(),
-        version: version.to_owned(),
-        api_version,
-        kind: kind.to_owned(),
-        plural: plural.to_owned(),
-    }
+    let text = whole(answer, MAX_RESOURCES).await?;
+    let list: APIResourceList = serde_json::from_slice(&text).map_err(|e| {
+        let why = format!("what it says of {api_version} is not a list of resources: {e}");
+        Trouble::Broken(why)
+    })?;
+    Ok(list.resources.iter().any(|known| known.name == PLURAL))
 }
 
-/// Which object it is.
-pub(crate) fn id(feed: Feed, object: &DynamicObject) -> ObjectId {
-    ObjectId {
-        feed,
-        namespace: object.metadata.namespace.clone().unwrap_or_default(),
-        name: object.metadata.name.clone().unwrap_or_default(),
+impl Resource {
+    fn labels(&self) -> Option<String> {
+        (self.feed == Feed::ConfigMaps).then(|| LABEL.to_owned())
     }
-}
 
-/// What is kept of it; managed fields, annotations and status are not.
-pub(crate) fn reduced(feed: Feed, api_version: &str, object: DynamicObject) -> ApiObject {
-    let id = id(feed, &object);
-    let created = object.metadata.creation_timestamp.as_ref();
-    let created = created.map_or(i64::MAX, |time| time.0.as_second());
-    let data: Value = object.data;
-    match feed {
-        Feed::Profiles => ApiObject::profile(id, created, api_version, data),
-        Feed::ConfigMaps => ApiObject::config_map(id, created, &data),
+    /// Changes since `version`; without one, first all objects, which is a list that is streamed.
+    pub(crate) fn watch(
+        &self,
+        version: Option<&str>,
+        time: Duration,
+    ) -> Result<Request<Vec<u8>>, Error> {
+        let parameters = WatchParams {
+            label_selector: self.labels(),
+            timeout: u32::try_from(time.as_secs()).ok(),
+            send_initial_events: version.is_none(),
+            // Without bookmarks, the version of a watch in which nothing happens becomes too old.
+            bookmarks: true,
+            ..WatchParams::default()
+        };
+        let request = kube::core::Request::new(self.path.as_str());
+        request.watch(&parameters, version.unwrap_or("0"))
+    }
+
+    /// All objects, from the cache of the API server, which has no pages. Pages are read from etcd,
+    /// and 5,000 nodes may ask at once.
+    pub(crate) fn list(&self, next: Option<String>) -> Result<Request<Vec<u8>>, Error> {
+        let first = next.is_none();
+        let parameters = ListParams {
+            label_selector: self.labels(),
+            resource_version: first.then(|| "0".to_owned()),
+            version_match: first.then_some(VersionMatch::NotOlderThan),
+            continue_token: next,
+            ..ListParams::default()
+        };
+        kube::core::Request::new(self.path.as_str()).list(&parameters)
+    }
+
+    /// What is kept of an object; managed fields, annotations and status are not.
+    pub(crate) fn reduced(&self, object: DynamicObject) -> ApiObject {
+        let id = self.id(&object);
+        let created = object.metadata.creation_timestamp.as_ref();
+        let created = created.map_or(i64::MAX, |time| time.0.as_second());
+        let data: Value = object.data;
+        match self.feed {
+            Feed::Profiles => ApiObject::profile(id, created, &self.api_version, data),
+            Feed::ConfigMaps => ApiObject::config_map(id, created, &data),
+        }
+    }
+
+    /// Which object it is.
+    pub(crate) fn id(&self, object: &DynamicObject) -> ObjectId {
+        ObjectId {
+            feed: self.feed,
+            namespace: object.metadata.namespace.clone().unwrap_or_default(),
+            name: object.metadata.name.clone().unwrap_or_default(),
+        }
     }
 }

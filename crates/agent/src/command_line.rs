@@ -9,16 +9,13 @@ use kube::Client;
 use log::{error, info};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
-use tokio::time::sleep;
 
-use crate::backoff::random;
 use crate::confirm::{Confirmation, confirm, is_ready};
 use crate::connection::connect;
 use crate::logging;
 use crate::object::Feed;
 use crate::publish::{ReportTask, publish};
 use crate::run::{Task, run_and_tell};
-use crate::spool::Spool;
 
 const HELP: &str = "\
 Writes the AppArmor profiles of a Kubernetes cluster into files of this node
@@ -301,15 +298,11 @@ async fn follow_cluster(options: AgentOptions) -> Result<(), (u8, String)> {
         kinds.join(" and "),
         spool.display()
     );
-    // A new node needs its profiles now. Many agents start at the same time only where a cluster
-    // is upgraded, or has lost its power.
-    if Spool::open(&spool).is_ok_and(|spool| spool.view().complete) {
-        sleep(random(options.start_delay)).await;
-    }
     let task = Task {
         spool,
         feeds: options.feeds,
         namespace,
+        start_delay: options.start_delay,
     };
     let report = ReportTask {
         status: options.status,

@@ -117,6 +117,7 @@ fn bounded(file: &File) -> io::Result<Vec<u8>> {
 }
 
 #[cfg(test)]
+#[allow(clippy::arithmetic_side_effects)]
 mod tests {
     use std::fs;
     use std::os::unix::fs::symlink;

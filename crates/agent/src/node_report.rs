@@ -91,6 +91,7 @@ fn reject(status: &mut NodeStatus, rejected: &RejectedProfile) {
 }
 
 #[cfg(test)]
+#[allow(clippy::arithmetic_side_effects)]
 mod tests {
     use std::time::UNIX_EPOCH;
 
@@ -99,9 +100,8 @@ mod tests {
     use super::*;
 
     fn at(seconds: u64) -> SystemTime {
-        UNIX_EPOCH
-            .checked_add(Duration::from_secs(seconds))
-            .unwrap()
+        let time = UNIX_EPOCH.checked_add(Duration::from_secs(seconds));
+        time.unwrap()
     }
 
     fn known() -> NodeFileContent {

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::file::{Content, MAX_NAME, SpoolFile};
+use crate::pieces::MAX_OBJECT;
 
 /// The API group of `AppArmorProfile`.
 pub const GROUP: &str = "security-profiles-operator.x-k8s.io";
@@ -88,6 +89,8 @@ pub enum RejectReason {
     BadName,
     /// More than [`MAX_FILE`] bytes.
     TooLarge,
+    /// The object has more than [`MAX_OBJECT`] bytes.
+    ObjectTooLarge,
     /// More than [`MAX_FILES`] entries.
     TooManyEntries,
     /// An entry of `binaryData`.
@@ -105,6 +108,11 @@ impl fmt::Display for RejectReason {
                  most {MAX_NAME} of them, and may not begin with '.'"
             ),
             Self::TooLarge => write!(f, "a profile may have at most {MAX_FILE} bytes"),
+            Self::ObjectTooLarge => write!(
+                f,
+                "its object has more than {MAX_OBJECT} bytes of JSON; while it exists, no file is \
+                 removed"
+            ),
             Self::TooManyEntries => write!(f, "an object may have at most {MAX_FILES} profiles"),
             Self::Binary => f.write_str("an entry of binaryData is not the text of a profile"),
             Self::NameTaken(older) => {

@@ -14,8 +14,9 @@ use serde_json::Value;
 use tokio::sync::watch::Receiver;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::answers::{self, Trouble};
 use crate::api_object::{events_path, node_object, status_path};
-use crate::logging::chain;
+use crate::backoff::random;
 use crate::node_file::{NodeFile, NodeFileContent};
 use crate::node_report::{AgentFacts, RejectedProfile, report};
 use crate::publisher::{ReportNote, ReportOutcome, ReportPublisher, ReportRequest};
@@ -29,6 +30,9 @@ const FIRST: Duration = Duration::from_secs(90);
 
 /// How long a request may take. The limit of requests may make it wait for a minute.
 const LONGEST_REQUEST: Duration = Duration::from_secs(150);
+
+/// The most bytes of an answer: the object that was sent, with what the API server adds.
+const MAX_ANSWER: usize = 2 * 1024 * 1024;
 
 /// Where the report comes from.
 #[derive(Debug, Clone)]
@@ -59,6 +63,8 @@ pub async fn publish(
         identity: None,
         task,
     };
+    // Agents that start together do not look together.
+    sleep(random(LOOK_EVERY)).await;
     loop {
         let known = rejected.borrow_and_update().clone();
         if known.is_some() || started.elapsed() >= FIRST {
@@ -160,15 +166,22 @@ fn read_token(path: &Path) -> Option<NodeIdentity> {
 }
 
 async fn send(client: &Client, request: Request<Vec<u8>>) -> ReportOutcome {
-    match timeout(LONGEST_REQUEST, client.request_text(request)).await {
+    let answer = async {
+        let answer = answers::send(client, request).await?;
+        // Until its end, so that the connection can be used again.
+        answers::whole(answer, MAX_ANSWER).await
+    };
+    match timeout(LONGEST_REQUEST, answer).await {
         Ok(Ok(_)) => ReportOutcome::Done,
-        Ok(Err(kube::Error::Api(status))) => {
-            let wait = status.details.as_ref().map_or(0, |d| d.retry_after_seconds);
-            let (code, said) = (status.code, status.message.trim());
-            let why = format!("the API server answered {code} {}: {said}", status.reason);
-            failed(Some(code), Duration::from_secs(wait.into()), why)
+        Ok(Err(trouble)) => {
+            let (code, wait) = match &trouble {
+                Trouble::Refused {
+                    code, retry_after, ..
+                } => (Some(*code), *retry_after),
+                _ => (None, None),
+            };
+            failed(code, wait.unwrap_or_default(), trouble.reason())
         }
-        Ok(Err(e)) => failed(None, Duration::ZERO, chain(&e)),
         Err(_) => failed(None, Duration::ZERO, "it took too long".to_owned()),
     }
 }

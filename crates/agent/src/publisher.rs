@@ -22,6 +22,9 @@ const PAUSE: Duration = Duration::from_secs(15);
 /// The least time between two changes of nothing but counts.
 const COUNTS_EVERY: Duration = Duration::from_secs(300);
 
+/// How much longer that may be: not all nodes at once.
+const COUNTS_SPREAD: Duration = Duration::from_secs(60);
+
 /// The longest time until it is sent again, and how much longer that may be: not all nodes at once.
 const AGAIN: Duration = Duration::from_secs(6 * 3_600);
 const AGAIN_SPREAD: Duration = Duration::from_secs(3_600);
@@ -140,6 +143,7 @@ struct Sent {
     status: NodeStatus,
     at: Instant,
     again: Duration,
+    counts_after: Duration,
 }
 
 impl ReportPublisher {
@@ -199,6 +203,7 @@ impl ReportPublisher {
                     status: *status,
                     at: now,
                     again: AGAIN.saturating_add(random(AGAIN_SPREAD)),
+                    counts_after: COUNTS_EVERY.saturating_add(random(COUNTS_SPREAD)),
                 });
                 self.objects.worked()
             }
@@ -231,7 +236,7 @@ impl ReportPublisher {
         if sent.status == *wanted {
             return since >= sent.again;
         }
-        since >= COUNTS_EVERY || without_counts(&sent.status) != without_counts(wanted)
+        since >= sent.counts_after || without_counts(&sent.status) != without_counts(wanted)
     }
 
     fn refill(&mut self, now: Instant) {

@@ -10,9 +10,9 @@ use log::{info, warn};
 use tokio::sync::mpsc::{Receiver, channel};
 use tokio::sync::watch;
 use tokio::task::{JoinSet, yield_now};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::backoff::Backoff;
+use crate::backoff::{Backoff, random};
 use crate::follow::follow;
 use crate::node_report::RejectedProfile;
 use crate::object::Feed;
@@ -29,6 +29,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(600);
 /// The least time between two lists because objects were left out.
 const LIST_EVERY: Duration = Duration::from_secs(300);
 
+/// The longest wait before such a list: all nodes see the deletion that makes room.
+const LIST_AGAIN: Duration = Duration::from_secs(60);
+
 /// How many changes wait to be taken in.
 const QUEUE: usize = 16;
 
@@ -44,6 +47,8 @@ pub struct Task {
     pub feeds: Vec<Feed>,
     /// The namespace of the ConfigMaps.
     pub namespace: String,
+    /// Where the spool is complete already, the longest time to wait before the first request.
+    pub start_delay: Duration,
 }
 
 /// Follows the API for ever. To end it, drop the future: each file of the spool is whole at any
@@ -70,11 +75,20 @@ pub async fn run_and_tell(
         complete: false,
         task,
     };
+    // A new node needs its profiles now. Many agents start at the same time only where a cluster is
+    // upgraded, or has lost its power.
+    if Spool::open(&agent.task.spool).is_ok_and(|spool| spool.view().complete) {
+        sleep(random(agent.task.start_delay)).await;
+    }
     let mut listed = Instant::now();
+    let mut list_at = None;
     let (mut followers, mut changes) = agent.follow(&client);
     let mut look_at = later(listed, LOOK_EVERY);
     loop {
-        let list_at = agent.state.needs_list().then(|| later(listed, LIST_EVERY));
+        if agent.state.needs_list() && list_at.is_none() {
+            let soon = later(Instant::now(), random(LIST_AGAIN));
+            list_at = Some(soon.max(later(listed, LIST_EVERY)));
+        }
         tokio::select! {
             change = changes.recv() => {
                 let Some(change) = change else { break };
@@ -88,6 +102,7 @@ pub async fn run_and_tell(
                 look_at = later(Instant::now(), LOOK_EVERY);
             }
             () = at(list_at) => {
+                list_at = None;
                 followers.abort_all();
                 agent.state.list_again();
                 listed = Instant::now();

@@ -39,7 +39,12 @@ pub enum ApiChange {
     Applied(ApiObject),
     /// An object is gone.
     Deleted(ObjectId),
+    /// There is an object that is too large to be read.
+    TooLarge(ObjectId),
 }
+
+/// The most objects of which is remembered that they are too large.
+const MAX_LARGE: usize = 1_000;
 
 /// The order of objects: the oldest comes first.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -79,6 +84,9 @@ pub struct ApiState {
     left_out_listed: bool,
     /// Whether there may be room for it.
     room: bool,
+    /// Objects that are too large, and whether the list that is in progress had them. What they stand
+    /// for is not known, so nothing is removed.
+    large: BTreeMap<ObjectId, bool>,
 }
 
 impl ApiState {
@@ -96,6 +104,7 @@ impl ApiState {
             left_out: None,
             left_out_listed: false,
             room: false,
+            large: BTreeMap::new(),
         }
     }
 
@@ -106,10 +115,17 @@ impl ApiState {
                 for held in self.objects.values_mut() {
                     held.listed &= held.object.id.feed != feed;
                 }
+                for (id, listed) in &mut self.large {
+                    *listed &= id.feed != feed;
+                }
                 self.left_out_listed &= !self.is_left_out(feed);
                 self.feed(feed, |state| state.listing = true);
             }
-            ApiChange::Listed(object) | ApiChange::Applied(object) => self.insert(object),
+            ApiChange::Listed(object) | ApiChange::Applied(object) => {
+                self.forget_large(&object.id);
+                self.insert(object);
+            }
+            ApiChange::TooLarge(id) => self.insert_large(id),
             ApiChange::ListDone(feed) => {
                 let gone = |held: &&Held| held.object.id.feed == feed && !held.listed;
                 let gone = self.objects.values().filter(gone);
@@ -118,6 +134,7 @@ impl ApiState {
                     self.remove(&id);
                     self.made_room();
                 }
+                self.large.retain(|id, listed| *listed || id.feed != feed);
                 self.room |= self.is_left_out(feed) && !self.left_out_listed;
                 self.feed(feed, |state| {
                     *state = FeedState {
@@ -135,10 +152,32 @@ impl ApiState {
                 };
             }),
             ApiChange::Deleted(id) => {
+                self.forget_large(&id);
                 self.remove(&id);
                 self.made_room();
             }
         }
+    }
+
+    /// What was known of it before stays.
+    fn insert_large(&mut self, id: ObjectId) {
+        let created = self.created.get(&id).copied();
+        let held = created.and_then(|created| {
+            let id = id.clone();
+            self.objects.get_mut(&Seniority { created, id })
+        });
+        if let Some(held) = held {
+            held.listed = true;
+        }
+        if self.large.len() < MAX_LARGE || self.large.contains_key(&id) {
+            self.large.insert(id, true);
+        }
+    }
+
+    fn forget_large(&mut self, id: &ObjectId) {
+        let was_full = self.large.len() >= MAX_LARGE;
+        // Others may not have been remembered.
+        self.room |= self.large.remove(id).is_some() && was_full;
     }
 
     fn feed(&mut self, feed: Feed, change: impl FnOnce(&mut FeedState)) {
@@ -231,7 +270,8 @@ impl ApiState {
     /// Whether what is not there is gone.
     #[must_use]
     pub fn is_settled(&self) -> bool {
-        self.is_known() && !self.room && self.feeds.values().all(|state| !state.listing)
+        let listing = self.feeds.values().any(|state| state.listing);
+        self.is_known() && !self.room && !listing && self.large.is_empty()
     }
 
     /// Whether the API has this kind of objects, as far as it is known.
@@ -273,6 +313,8 @@ impl ApiState {
             let rejects = object.rejects.iter();
             all.extend(rejects.map(|(name, why)| (&object.id, name.as_str(), why.clone())));
         }
+        let large = self.large.keys();
+        all.extend(large.map(|id| (id, id.name.as_str(), RejectReason::ObjectTooLarge)));
         all
     }
 

@@ -159,6 +159,7 @@ impl NodeStatus {
 }
 
 #[cfg(test)]
+#[allow(clippy::arithmetic_side_effects)]
 mod tests {
     use std::time::{Duration, UNIX_EPOCH};
 

@@ -1,6 +1,8 @@
 //! Random histories of an API: lists and watches that are cut, repeated and done again.
 #![allow(clippy::arithmetic_side_effects)]
 
+use std::collections::BTreeSet;
+
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -40,6 +42,8 @@ enum Moment {
     Absent,
     /// Only some of the steps can be done.
     Full(usize),
+    /// An object becomes larger than what is read.
+    Grow(usize),
 }
 
 fn moments() -> impl Strategy<Value = Vec<Moment>> {
@@ -64,6 +68,7 @@ fn moments() -> impl Strategy<Value = Vec<Moment>> {
         1 => Just(Moment::Restart),
         1 => Just(Moment::Absent),
         1 => (0..3usize).prop_map(Moment::Full),
+        1 => (0..8usize).prop_map(Moment::Grow),
     ];
     proptest::collection::vec(moment, 1..60)
 }
@@ -115,6 +120,10 @@ struct World {
     spool: SpoolView,
     texts: BTreeMap<SpoolFile, Vec<u8>>,
     removed_at: Option<String>,
+    /// Objects of the API that are too large.
+    large: BTreeSet<usize>,
+    /// Those that the agent knows to be.
+    known_large: BTreeSet<ObjectId>,
 }
 
 impl World {
@@ -128,7 +137,21 @@ impl World {
             spool: SpoolView::default(),
             texts: BTreeMap::new(),
             removed_at: None,
+            large: BTreeSet::new(),
+            known_large: BTreeSet::new(),
         }
+    }
+
+    fn apply(&mut self, change: ApiChange) {
+        match &change {
+            ApiChange::TooLarge(id) => drop(self.known_large.insert(id.clone())),
+            ApiChange::Applied(object) | ApiChange::Listed(object) => {
+                self.known_large.remove(&object.id);
+            }
+            ApiChange::Deleted(id) => drop(self.known_large.remove(id)),
+            _ => {}
+        }
+        self.state.apply(change);
     }
 
     fn happen(&mut self, happening: &Happening) {
@@ -140,9 +163,13 @@ impl World {
                 let created = created.unwrap_or(self.clock / 3);
                 let object = object(number, created, happening.entry, length);
                 self.api.insert(number, object.clone());
+                self.large.remove(&number);
                 ApiChange::Applied(object)
             }
-            None if self.api.remove(&number).is_some() => ApiChange::Deleted(id(number)),
+            None if self.api.remove(&number).is_some() => {
+                self.large.remove(&number);
+                ApiChange::Deleted(id(number))
+            }
             None => return,
         };
         self.pending
@@ -155,13 +182,20 @@ impl World {
     fn list(&mut self, feed: Feed, cut: Option<usize>) {
         self.state.apply(ApiChange::ListStarted(feed));
         self.steps(usize::MAX);
-        let objects = self.api.values().filter(|object| object.id.feed == feed);
-        let objects: Vec<ApiObject> = objects.cloned().collect();
-        for object in objects.into_iter().take(cut.unwrap_or(usize::MAX)) {
-            self.state.apply(ApiChange::Listed(object));
+        let objects = self.api.iter().filter(|(_, object)| object.id.feed == feed);
+        let change = |(number, object): (&usize, &ApiObject)| match self.large.contains(number) {
+            true => ApiChange::TooLarge(object.id.clone()),
+            false => ApiChange::Listed(object.clone()),
+        };
+        let changes: Vec<ApiChange> = objects.map(change).collect();
+        for change in changes.into_iter().take(cut.unwrap_or(usize::MAX)) {
+            self.apply(change);
             self.steps(usize::MAX);
         }
         if cut.is_none() {
+            let large = &self.large;
+            self.known_large
+                .retain(|known| known.feed != feed || large.iter().any(|n| id(*n) == *known));
             self.pending.remove(&feed);
             self.last.remove(&feed);
             self.state.apply(ApiChange::ListDone(feed));
@@ -180,7 +214,7 @@ impl World {
                     self.texts.insert(file.file, file.bytes.to_vec());
                 }
                 SpoolStep::Remove(file) => {
-                    if !settled {
+                    if !settled || !self.known_large.is_empty() {
                         self.removed_at = Some(file.file_name());
                     }
                     self.spool.files.remove(&file);
@@ -203,14 +237,14 @@ impl World {
                 if self.state.is_served(feed) {
                     for change in self.pending.remove(&feed).unwrap_or_default() {
                         self.last.insert(feed, change.clone());
-                        self.state.apply(change);
+                        self.apply(change);
                         self.steps(usize::MAX);
                     }
                 }
             }
             Moment::Repeat(feed) => {
                 if let Some(change) = self.last.get(&FEEDS[*feed]).cloned() {
-                    self.state.apply(change);
+                    self.apply(change);
                     self.steps(usize::MAX);
                 }
             }
@@ -219,6 +253,14 @@ impl World {
             Moment::Restart => {
                 self.state = ApiState::new(&FEEDS, SMALL);
                 self.last.clear();
+                self.known_large.clear();
+            }
+            Moment::Grow(number) => {
+                if self.api.contains_key(number) && self.large.insert(*number) {
+                    let change = ApiChange::TooLarge(id(*number));
+                    let pending = self.pending.entry(feed_of(*number));
+                    pending.or_default().push(change);
+                }
             }
             Moment::Absent => {
                 let before = self
@@ -245,6 +287,8 @@ impl World {
 
     /// The API is there again, and nothing more happens.
     fn settle(&mut self) {
+        // As long as there are objects that were not read, files may be left over.
+        self.large.clear();
         for feed in FEEDS {
             self.list(feed, None);
         }

@@ -197,6 +197,8 @@ async fn a_list_in_pieces_that_breaks_is_begun_again() {
     node.api.then(Route::Profiles, 200, first, End::Closed);
     node.api
         .then(Route::Profiles, 410, status(410, "Expired"), End::Closed);
+    node.api
+        .then(Route::Profiles, 422, status(422, "Invalid"), End::Closed);
     node.api.then(
         Route::Profiles,
         200,
@@ -207,7 +209,8 @@ async fn a_list_in_pieces_that_breaks_is_begun_again() {
     node.has(&[".complete", "b.yaml"]).await;
     let asked = node.api.asked_for(Route::Profiles);
     assert!(asked[2].contains("continue=t"), "{asked:?}");
-    assert!(!asked[3].contains("continue"), "{asked:?}");
+    assert!(asked[3].contains("sendInitialEvents"), "{asked:?}");
+    assert!(!asked[4].contains("continue"), "{asked:?}");
 }
 
 #[tokio::test(start_paused = true)]

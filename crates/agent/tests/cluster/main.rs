@@ -7,12 +7,19 @@
     clippy::indexing_slicing,
     clippy::arithmetic_side_effects,
     clippy::string_slice,
+    clippy::print_stdout,
+    clippy::cast_precision_loss,
     missing_docs
 )]
 
+mod api_server;
 mod confirms;
 mod faults;
 mod follows;
+mod histories;
+mod limits;
 mod node;
 mod replay;
 mod reports;
+mod scale;
+mod tls;

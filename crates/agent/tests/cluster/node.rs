@@ -56,6 +56,7 @@ impl Node {
             spool: self.spool.clone(),
             feeds: vec![Feed::Profiles, Feed::ConfigMaps],
             namespace: "ours".to_owned(),
+            start_delay: Duration::ZERO,
         };
         let client = Client::new(request_limit().layer(self.api.clone()), "ours");
         self.agent = Some(tokio::spawn(run(client, task)));

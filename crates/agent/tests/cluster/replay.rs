@@ -201,6 +201,10 @@ impl Service<Request<Body>> for Replay {
         let Reply { status, body, end } = self.reply(request.uri());
         let bytes = (!body.is_empty()).then(|| Bytes::from(body));
         let body = ReplayBody { bytes, end };
-        ready(Ok(Response::builder().status(status).body(body).unwrap()))
+        let mut answer = Response::builder().status(status);
+        if status == 429 {
+            answer = answer.header("Retry-After", "20");
+        }
+        ready(Ok(answer.body(body).unwrap()))
     }
 }

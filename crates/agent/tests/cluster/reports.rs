@@ -113,6 +113,13 @@ impl Service<Request<Body>> for WritableApi {
     }
 }
 
+/// The token of a pod on this node.
+pub(crate) fn token(node: &str) -> String {
+    let claims = json!({"kubernetes.io": {"node": {"name": node, "uid": UID}}});
+    let claims = URL_SAFE_NO_PAD.encode(claims.to_string());
+    format!("e30.{claims}.c2ln")
+}
+
 /// A node whose agent reports.
 struct ReportingNode {
     api: WritableApi,
@@ -130,9 +137,7 @@ impl ReportingNode {
             agent: None,
         };
         fs::create_dir(node.path("spool")).unwrap();
-        let claims = json!({"kubernetes.io": {"node": {"name": "n1", "uid": UID}}});
-        let claims = URL_SAFE_NO_PAD.encode(claims.to_string());
-        fs::write(node.path("token"), format!("e30.{claims}.c2ln")).unwrap();
+        fs::write(node.path("token"), token("n1")).unwrap();
         node
     }
 
@@ -187,7 +192,7 @@ impl Drop for ReportingNode {
     }
 }
 
-fn said(enforcing: bool, denials: u64) -> Value {
+pub(crate) fn said(enforcing: bool, denials: u64) -> Value {
     json!({
         "kernel": {"release": "6.12", "parser": "4.1.0", "enforcing": enforcing},
         "versions": {"wrapper": "0.1.0"},
@@ -423,6 +428,7 @@ async fn what_the_agent_rejects_is_told_and_an_idle_agent_is_silent() {
         spool: node.path("spool"),
         feeds: vec![Feed::Profiles, Feed::ConfigMaps],
         namespace: "ours".to_owned(),
+        start_delay: Duration::ZERO,
     };
     let (told, rejected) = watch::channel(None);
     let client = node.client();

@@ -63,6 +63,7 @@ fn step(before: &[LostSample], count: u64, now: u64) -> (Vec<LostSample>, u64) {
 }
 
 #[cfg(test)]
+#[allow(clippy::arithmetic_side_effects)]
 mod tests {
     use super::*;
 
