@@ -208,6 +208,8 @@ files() {
 0644 docs/learning.md $doc/docs/learning.md
 0644 docs/limits.md $doc/docs/limits.md
 0644 docs/monitoring.md $doc/docs/monitoring.md
+0644 docs/performance.md $doc/docs/performance.md
+0644 docs/performance.svg $doc/docs/performance.svg
 0644 docs/podman.md $doc/docs/podman.md
 0644 docs/policy.md $doc/docs/policy.md
 0644 docs/profiles.md $doc/docs/profiles.md

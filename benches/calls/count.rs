@@ -50,7 +50,6 @@ pub(crate) fn count(options: &Options) -> i32 {
 
 /// Counts all calls but those to compare with.
 pub(crate) fn costs() -> Costs {
-    node::load();
     let cost = |contender: &Contender| Cost {
         system_calls: system_calls(contender),
         instructions: instructions(contender),

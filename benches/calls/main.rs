@@ -61,6 +61,7 @@ fn main() {
         .as_slice()
     {
         let options = options(rest);
+        node::load();
         match options.action {
             Action::Time => times::measure(&options).print(),
             Action::Count | Action::Check => exit(count::count(&options)),

@@ -18,7 +18,9 @@ node=$1 checkout=$2
 shift 2
 mount --bind "$node/etc" /etc
 mount --bind "$node/sys" /sys
-mount --rbind "$node/run" /run
+# As on a node, /run is in memory.
+mount -t tmpfs -o mode=755 run /run
+cp -a "$node/run/." /run
 cd /run
 CHECKOUT=$checkout exec "$@"
 "#;

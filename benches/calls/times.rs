@@ -33,7 +33,6 @@ pub(crate) struct Time {
 
 /// Measures.
 pub(crate) fn measure(options: &Options) -> Times {
-    node::load();
     let mut all = vec![Vec::with_capacity(options.rounds); ALL.len()];
     for round in 0..options.rounds + WARM_UP {
         for (contender, times) in ALL.iter().zip(&mut all) {

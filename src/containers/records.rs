@@ -82,14 +82,14 @@ pub fn all() -> Result<Vec<Record>> {
 /// # Errors
 /// If it cannot be written. The container must then not be created.
 pub fn write(record: &Record) -> Result<()> {
-    RecordFile::of(record.container_key())?.write(record)
+    RecordPath::of(record.container_key())?.write(record)
 }
 
 /// Where the record of a container is, or will be.
 #[derive(Debug)]
-pub struct RecordFile(PathBuf);
+pub struct RecordPath(PathBuf);
 
-impl RecordFile {
+impl RecordPath {
     /// That of this container.
     ///
     /// # Errors
@@ -145,7 +145,7 @@ pub fn is_outdated(record: &Record) -> bool {
 /// If there is one and it cannot be removed.
 pub fn remove(key: ContainerKey<'_>) -> Result<()> {
     // Without a run-time directory there are no records.
-    RecordFile::of(key).map_or(Ok(()), |file| file.remove())
+    RecordPath::of(key).map_or(Ok(()), |file| file.remove())
 }
 
 /// Removes this record, unless the file is that of a later container with the same id.

@@ -10,7 +10,7 @@ use crate::apparmor::name::Label;
 use crate::bundle::files::BundleFile;
 use crate::bundle::preflight;
 use crate::containers::record::{ContainerKey, RecordedProfile};
-use crate::containers::records::{self, RecordFile};
+use crate::containers::records::{self, RecordPath};
 use crate::containers::{pods, runtime_state};
 use crate::error::{Error, Kind, Result};
 use crate::fs::run;
@@ -43,7 +43,7 @@ pub(super) fn prepare(
     if runtime_state::exists(key)? {
         return Err(already_exists(runtime, &line));
     }
-    let record_file = RecordFile::of(key);
+    let record_file = RecordPath::of(key);
     if let Ok(earlier) = &record_file {
         earlier.remove()?;
     }

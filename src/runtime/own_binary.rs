@@ -23,8 +23,10 @@ pub fn is_wrapper(path: &Path) -> bool {
     let mut head = [0; HEAD];
     let read = File::open(path).and_then(|mut file| file.read(&mut head));
     let head = read.ok().and_then(|length| head.get(..length));
+    // The first byte alone rules out nearly all places.
+    let is_marker = |window: &[u8]| window.first() == MARKER.first() && window == MARKER;
     head.is_some_and(|head| {
-        head.starts_with(b"\x7fELF") && head.windows(MARKER.len()).any(|window| window == MARKER)
+        head.starts_with(b"\x7fELF") && head.windows(MARKER.len()).any(is_marker)
     })
 }
 
