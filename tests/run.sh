@@ -74,7 +74,8 @@ lanes() { # name…
 # the caller's.
 scripts() {
     find . \( -name target -o -name .git -o -name artifacts \) -prune -o -type f \
-        -exec grep -lE -m 1 '^#!/bin/(ba)?sh' {} + | LC_ALL=C sort >"$logs/scripts"
+        -exec awk 'FNR == 1 && /^#!\/bin\/(ba)?sh/ { print FILENAME } { nextfile }' {} + |
+        LC_ALL=C sort >"$logs/scripts"
     [ -s "$logs/scripts" ] && xargs -d '\n' shellcheck -x -S warning <"$logs/scripts"
 }
 
