@@ -11,7 +11,7 @@
 //! | `containers` | create + start + delete, and `run`, with runc and crun: alone, through a program that only executes the runtime ("null wrapper"), and through the wrapper |
 //! | `ensure` | `create` with a profile that is loaded, among 10, 1,000 and 5,000 profiles |
 //! | `herd` | 1, 10 and 100 creates of one profile at once: missing, and loaded |
-//! | `start` | from the execve(2) of the container's process to the end of `start`, by the kernel's trace |
+//! | `start` | from the label of the container's process to the end of `start`, by the kernel's trace |
 //!
 //! What is compared ran in turns, in one run. Like the suites `kernel_*`, this runs in a virtual
 //! machine where the host's kernel has no AppArmor (tests/vm/README.md). There, times are some 20
