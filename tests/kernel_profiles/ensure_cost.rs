@@ -5,8 +5,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::many_profiles::{load_many, medians, unload_many};
-use crate::policy_files::directory;
+use crate::many_profiles::medians;
+use crate::policy_files::{directory, load_many, unload_many};
 use crate::support::containers::*;
 
 /// A bundle that names a loaded profile, and a low-level runtime that does nothing.

@@ -17,6 +17,8 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+use support::policy_files;
+
 mod asked_and_tried;
 mod child_profiles;
 mod compilation;
@@ -28,6 +30,5 @@ mod full_disk;
 mod kernel_interfaces;
 mod loaded_profiles;
 mod many_profiles;
-mod policy_files;
 mod profile_changes;
 mod provoked_events;

@@ -1,46 +1,12 @@
 //! A node with thousands of profiles.
 
 use std::hint::black_box;
-use std::ops::Range;
 use std::path::Path;
 use std::time::{Duration, Instant};
 use std::{fs, iter};
 
 use crate::policy_files::*;
 use crate::support::containers::{unload, world};
-
-fn name(number: usize) -> String {
-    format!("many-{number:05}")
-}
-
-/// Loads `many-NUMBER` for each number: one tiny profile under names of the same length, in one
-/// write. The parser would take minutes; this takes 2.5 s for 5,000 on one emulated CPU.
-pub(crate) fn load_many(numbers: Range<usize>) {
-    let first = name(0);
-    let blob = compile(&format!("profile {first} {{ }}"), &[]);
-    let length = first.len();
-    let found: Vec<usize> = (0..blob.len())
-        .filter(|at| blob[*at..].starts_with(first.as_bytes()))
-        .collect();
-    let [at] = found[..] else {
-        panic!("the name stands in the blob at {found:?}")
-    };
-    let all: Vec<u8> = numbers
-        .flat_map(|number| {
-            let mut blob = blob.clone();
-            blob[at..at + length].copy_from_slice(name(number).as_bytes());
-            blob
-        })
-        .collect();
-    write(".replace", &all).unwrap();
-}
-
-/// Removes them. The newest go first: the kernel looks for a name from the newest on.
-pub(crate) fn unload_many(numbers: Range<usize>) {
-    for number in numbers.rev() {
-        write(".remove", name(number).as_bytes()).unwrap();
-    }
-}
 
 /// How long something takes, and how long something else that the number of profiles has no
 /// part in, in turns: the second tells how busy the machine is.

@@ -1,4 +1,4 @@
-//! What several suites, and the benchmark, use. A suite takes it in with
+//! What several suites, and the benchmarks, use. A suite takes it in with
 //! `#[path = "../support/mod.rs"] mod support;`.
 
 // Each suite uses a part of it. Tests may fail by panicking, and print what they could not do.
@@ -17,5 +17,6 @@ pub(crate) mod containers;
 pub(crate) mod installed;
 pub(crate) mod kubernetes;
 pub(crate) mod made_packages;
+pub(crate) mod policy_files;
 pub(crate) mod programs;
 pub(crate) mod root_trees;
