@@ -16,6 +16,8 @@ use crate::server::Server;
 /// The namespace and the account of the agent.
 pub(crate) const NAMESPACE: &str = "oci-apparmor";
 pub(crate) const ACCOUNT: &str = "oci-apparmor-agent";
+pub(crate) const INSTALLER: &str = "oci-apparmor-installer";
+const INSTALLER_DAEMON: &str = "oci-apparmor-install";
 
 pub(crate) const NODES: [&str; 2] = ["node-a", "node-b"];
 
@@ -28,7 +30,11 @@ pub(crate) const REQUIRED: &str = "required";
 pub(crate) const OLDER_POD: &str = "older";
 
 /// What is applied, in this order.
-const DIRECTORIES: [&str; 2] = ["deploy/crds/apparmorprofiles", "deploy/overlays/containerd"];
+const DIRECTORIES: [&str; 3] = [
+    "deploy/crds/apparmorprofiles",
+    "deploy/overlays/containerd",
+    "deploy/install/base",
+];
 
 /// The objects that every test finds.
 pub(crate) fn deployed() -> Vec<Value> {
@@ -248,7 +254,11 @@ impl Cluster {
 
     /// A pod of the agent's DaemonSet on a node, as the controller would make it.
     pub(crate) async fn agent_pod(&self, node: &str) -> Value {
-        let path = format!("/apis/apps/v1/namespaces/{NAMESPACE}/daemonsets/{ACCOUNT}");
+        self.pod_of(ACCOUNT, node).await
+    }
+
+    async fn pod_of(&self, owner: &str, node: &str) -> Value {
+        let path = format!("/apis/apps/v1/namespaces/{NAMESPACE}/daemonsets/{owner}");
         let daemon = self.admin.get(&path).await.unwrap();
         let template = &daemon["spec"]["template"];
         let mut pod = json!({
@@ -256,7 +266,7 @@ impl Cluster {
             "metadata": template["metadata"], "spec": template["spec"],
         });
         pod["metadata"]["namespace"] = json!(NAMESPACE);
-        pod["metadata"]["generateName"] = json!(format!("{ACCOUNT}-"));
+        pod["metadata"]["generateName"] = json!(format!("{owner}-"));
         pod["spec"]["nodeName"] = json!(node);
         self.create(&pod).await.unwrap()
     }
@@ -264,6 +274,10 @@ impl Cluster {
     /// A token like the one that the kubelet gives to a pod; without a pod, one that is bound to
     /// nothing.
     pub(crate) async fn token(&self, pod: Option<&Value>) -> String {
+        self.token_of(ACCOUNT, pod).await
+    }
+
+    async fn token_of(&self, account: &str, pod: Option<&Value>) -> String {
         let bound = pod.map(|pod| {
             json!({
                 "apiVersion": "v1", "kind": "Pod",
@@ -275,12 +289,21 @@ impl Cluster {
             "metadata": {},
             "spec": {"audiences": [], "expirationSeconds": 3600, "boundObjectRef": bound},
         });
-        let path = format!("/api/v1/namespaces/{NAMESPACE}/serviceaccounts/{ACCOUNT}/token");
+        let path = format!("/api/v1/namespaces/{NAMESPACE}/serviceaccounts/{account}/token");
         let answer = self.admin.call(Method::POST, &path, Some(&request)).await;
         answer.unwrap()["status"]["token"]
             .as_str()
             .unwrap()
             .to_owned()
+    }
+
+    /// A client with the account of the installer; on a node, if it has a pod there.
+    pub(crate) async fn installer_client(&self, node: Option<&str>) -> Client {
+        let pod = match node {
+            Some(node) => Some(self.pod_of(INSTALLER_DAEMON, node).await),
+            None => None,
+        };
+        Client::new(&self.server, self.token_of(INSTALLER, pod.as_ref()).await)
     }
 
     /// A client with the account of the agent, on a node.

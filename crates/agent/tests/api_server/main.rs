@@ -15,6 +15,7 @@ mod client;
 mod cluster;
 mod definitions;
 mod deployed;
+mod node_label;
 mod node_reports;
 mod own_node;
 mod pod_policies;
