@@ -17,6 +17,7 @@ use crate::systemd_boot::{beside_systemd, units};
 
 const SPOOL: &str = "/var/lib/oci-apparmor/spool";
 const SOURCES: &str = "/var/lib/oci-apparmor/cluster-profiles";
+const NODE_STATUS: &str = "/var/lib/oci-apparmor/status/node.json";
 const STATUS: &str = "/var/lib/oci-apparmor/status/status.json";
 const METRICS: &str = "/var/lib/prometheus/node-exporter";
 const PROFILE: &str = "cluster-web";
@@ -181,7 +182,7 @@ fn services_work_in_their_sandboxes() {
         .filter(|path| path.contains("/oci-apparmor-"))
         .collect();
     files.sort();
-    assert_eq!(files.len(), 7, "{files:?}");
+    assert_eq!(files.len(), 9, "{files:?}");
     let words = ["--man=no", "verify"].map(str::to_owned);
     let verified = run("systemd-analyze", words.into_iter().chain(files));
     assert_eq!((verified.code, verified.err.as_str()), (0, ""));
@@ -207,9 +208,29 @@ fn services_work_in_their_sandboxes() {
     let program = installed("oci-apparmor");
     let printed = beside_systemd(&[program.to_str().unwrap(), "metrics"]).ok();
     assert_eq!(names(&written), names(&printed));
+    start("oci-apparmor-node-status.service");
+    let read = |text: &[u8]| serde_json::from_slice::<Value>(text).unwrap();
+    let written = read(&fs::read(NODE_STATUS).unwrap());
+    let words = [program.to_str().unwrap(), "node", "status", "--json"];
+    let printed = read(beside_systemd(&words).ok().as_bytes());
+    assert_eq!(written["kernel"]["enforcing"], true);
+    for part in [
+        "kernel",
+        "versions",
+        "engines",
+        "profileCounts",
+        "containers",
+    ] {
+        assert_eq!(written[part], printed[part], "{part}");
+    }
+    assert_eq!(written["denials"]["lost"], printed["denials"]["lost"]);
 
     systemctl(&["stop", "oci-apparmor-preload.service"]);
-    for timer in ["oci-apparmor-gc.timer", "oci-apparmor-metrics.timer"] {
+    for timer in [
+        "oci-apparmor-gc.timer",
+        "oci-apparmor-metrics.timer",
+        "oci-apparmor-node-status.timer",
+    ] {
         systemctl(&["start", timer]);
         assert_eq!(systemctl(&["is-active", timer]), "active\n");
         systemctl(&["stop", timer]);
