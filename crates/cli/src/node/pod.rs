@@ -69,9 +69,7 @@ pub(crate) fn install_and_stay(
     output: Output,
 ) -> Result<()> {
     let signals = EndSignals::block()?;
-    if let Some(why) = handover.given_up() {
-        output.note(format!("not tried again in this pod: {why}"));
-        signals.wait();
+    if has_given_up(handover, &signals, output) {
         return Ok(());
     }
     handover.ask(Want::Nothing)?;
@@ -129,6 +127,16 @@ pub(crate) fn install_and_stay(
     gives_up(handover, &signals, &e, output)
 }
 
+/// Whether an earlier container of this pod has given up; if so, waits until the pod ends.
+fn has_given_up(handover: &Handover, signals: &EndSignals, output: Output) -> bool {
+    let Some(why) = handover.given_up() else {
+        return false;
+    };
+    output.note(format!("not tried again in this pod: {why}"));
+    signals.wait();
+    true
+}
+
 /// Says why, and waits until the pod ends: a container that ended would be started again, and restart
 /// the engine again.
 fn gives_up(handover: &Handover, signals: &EndSignals, e: &Error, output: Output) -> Result<()> {
@@ -149,9 +157,7 @@ pub(crate) fn uninstall_and_stay(
     output: Output,
 ) -> Result<()> {
     let signals = EndSignals::block()?;
-    if let Some(why) = handover.given_up() {
-        output.note(format!("not tried again in this pod: {why}"));
-        signals.wait();
+    if has_given_up(handover, &signals, output) {
         return Ok(());
     }
     let id = handover.ask(Want::Unserved)?;

@@ -79,29 +79,33 @@ pub(super) fn wait(
     before: Option<&str>,
     time: Duration,
 ) -> Result<Serving> {
-    let begin = Instant::now();
-    loop {
-        let serving = Serving::look(root, engine, before)?;
-        if serving.has_handler() || begin.elapsed() >= time {
-            return Ok(serving);
-        }
-        sleep(EVERY);
-    }
+    wait_until(root, engine, before, time, Serving::has_handler)
 }
 
-/// Waits at most so long until the engine works without the handler.
+/// Waits at most so long until the engine works without the handler; what it served at the end.
 pub(super) fn wait_without(
     root: &NodeRoot,
     engine: &NodeEngine,
     before: Option<&str>,
     time: Duration,
 ) -> Result<Serving> {
+    // An engine that serves other handlers has read the file, whether it is a new process or not.
+    let is_without =
+        |serving: &Serving| matches!(serving, Serving::Handlers(_)) && !serving.has_handler();
+    wait_until(root, engine, before, time, is_without)
+}
+
+fn wait_until(
+    root: &NodeRoot,
+    engine: &NodeEngine,
+    before: Option<&str>,
+    time: Duration,
+    is_done: impl Fn(&Serving) -> bool,
+) -> Result<Serving> {
     let begin = Instant::now();
     loop {
-        // An engine that serves other handlers has read the file, whether it is a new process or not.
         let serving = Serving::look(root, engine, before)?;
-        let done = matches!(serving, Serving::Handlers(_)) && !serving.has_handler();
-        if done || begin.elapsed() >= time {
+        if is_done(&serving) || begin.elapsed() >= time {
             return Ok(serving);
         }
         sleep(EVERY);
