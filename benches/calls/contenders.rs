@@ -35,10 +35,15 @@ impl Contender {
         let mut command = Command::new(self.program);
         let id = format!("c{round}");
         command.args(self.words.split(' ').map(|word| word.replace("{}", &id)));
+        // The start of a program reads its environment, so it is the same for all.
+        command.env_clear().env("PATH", PATH);
         command.stdin(Stdio::null());
         command
     }
 }
+
+/// All of the environment of a call.
+pub(crate) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 const RUNC: &str = "/run/wrapper/runc";
 

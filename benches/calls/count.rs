@@ -8,7 +8,7 @@ use std::process::Command;
 
 use serde::{Deserialize, Serialize};
 
-use crate::contenders::{ALL, Contender};
+use crate::contenders::{ALL, Contender, PATH};
 use crate::{Action, Options, node};
 
 /// What a call may cost.
@@ -97,7 +97,9 @@ fn under(words: &[&str], contender: &Contender, round: usize) -> std::process::O
     outer
         .args(&words[1..])
         .arg(command.get_program())
-        .args(command.get_args());
+        .args(command.get_args())
+        .env_clear()
+        .env("PATH", PATH);
     outer.output().unwrap()
 }
 

@@ -1,6 +1,7 @@
 //! A node made of files: its /etc, /run and /sys, the programs, and one profile that the kernel has
 //! loaded.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
@@ -38,9 +39,12 @@ fn main() {
 }
 "#;
 
-/// A profile of usual size, with the usual includes.
+/// How many files the profile includes, by way of `tunables/global` and `abstractions/base`: as many as
+/// with those of Debian 12. They are made here, so that what is counted is the same on all systems.
+const INCLUDED: usize = 20;
+
+/// A profile of usual size.
 const SOURCE: &str = "\
-abi <abi/3.0>,
 include <tunables/global>
 profile bench-web flags=(attach_disconnected,mediate_deleted) {
   include <abstractions/base>
@@ -89,15 +93,24 @@ pub(crate) fn prepare() -> Tree {
     fs::create_dir_all(tree.path().join(format!("{apparmor}/policy/profiles"))).unwrap();
     tree.write("sys/module/apparmor/parameters/enabled", "Y\n");
     tree.write("sys/module/apparmor/parameters/mode", "enforce\n");
-    for directory in ["apparmor", "apparmor.d"] {
-        let from = Path::new("/etc").join(directory);
-        assert!(
-            from.is_dir(),
-            "{} is missing: install the package apparmor",
-            from.display()
-        );
-        copy(&from, &tree.path().join("etc").join(directory));
+    let parser = Path::new("/etc/apparmor");
+    assert!(
+        parser.is_dir(),
+        "{} is missing: install the package apparmor",
+        parser.display()
+    );
+    copy(parser, &tree.path().join("etc/apparmor"));
+    let mut global = String::new();
+    for number in 0..INCLUDED {
+        writeln!(global, "include <tunables/part-{number}>").unwrap();
+        let text = format!("@{{PART_{number}}}=/srv/{number}/\n");
+        tree.write(&format!("etc/apparmor.d/tunables/part-{number}"), text);
     }
+    tree.write("etc/apparmor.d/tunables/global", global);
+    tree.write(
+        "etc/apparmor.d/abstractions/base",
+        "/usr/lib/** mr,\n@{PART_0}** r,\n/dev/null rw,\n",
+    );
     tree.write(&format!("etc/oci-apparmor/profiles/{PROFILE}"), SOURCE);
     tree.write(
         "etc/oci-apparmor/config.toml",
