@@ -15,6 +15,8 @@
 //! This is the only crate with unsafe code. It needs glibc, which hands the arguments to the standard
 //! library before `main` (`.init_array`); with another libc, [`entry`] defines an ordinary `main`.
 
+mod unwind;
+
 use libc::{POLLNVAL, c_int, pollfd};
 
 /// Defines the program's `main`, which calls a function and exits with the code that it returns. The
@@ -29,6 +31,16 @@ macro_rules! entry {
         pub extern "C" fn main() -> i32 {
             $crate::prepare();
             i32::from($main())
+        }
+
+        // What is built with another way to panic, as tests are, keeps libgcc's.
+        #[cfg(all(target_env = "gnu", target_feature = "crt-static", panic = "abort"))]
+        $crate::no_unwinder! {
+            _Unwind_DeleteException _Unwind_FindEnclosingFunction _Unwind_ForcedUnwind
+            _Unwind_GetCFA _Unwind_GetDataRelBase _Unwind_GetGR _Unwind_GetIP _Unwind_GetIPInfo
+            _Unwind_GetLanguageSpecificData _Unwind_GetRegionStart _Unwind_GetTextRelBase
+            _Unwind_RaiseException _Unwind_Resume _Unwind_Resume_or_Rethrow _Unwind_SetGR
+            _Unwind_SetIP
         }
 
         #[cfg(not(target_env = "gnu"))]
