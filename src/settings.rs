@@ -5,14 +5,14 @@
 //! describes every key.
 
 mod cluster;
+mod entries;
 mod rule;
 mod runtimes;
+mod sections;
 mod values;
 
 use std::path::Path;
 use std::time::Duration;
-
-use serde::Deserialize;
 
 use crate::apparmor::name::ProfileName;
 use crate::child::Limits;
@@ -33,8 +33,7 @@ pub const PATH: &str = "/etc/oci-apparmor/config.toml";
 const MAX: u64 = 1 << 20;
 
 /// What happens where the loaded profile differs from its source.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnDrift {
     /// The source is loaded again.
     Reload,
@@ -43,8 +42,7 @@ pub enum OnDrift {
 }
 
 /// Which processes have their label verified once they run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verify {
     /// None, but for those of a restored checkpoint.
     Off,
@@ -55,8 +53,7 @@ pub enum Verify {
 }
 
 /// The node's configuration.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Debug, Clone)]
 pub struct Settings {
     /// Profiles that annotations may name; empty: the rule of `decision::may_ask`.
     pub allow: Vec<Pattern>,
@@ -166,8 +163,8 @@ impl Settings {
         };
         let text = std::str::from_utf8(bytes)
             .map_err(|e| refused(line_of(bytes, e.valid_up_to()), "it is not UTF-8"))?;
-        let settings: Self = toml::from_str(text)
-            .map_err(|e| refused(line_of(bytes, e.span().map_or(0, |s| s.start)), e.message()))?;
+        let settings = sections::settings(text)
+            .map_err(|wrong| refused(line_of(bytes, wrong.offset()), wrong.why()))?;
         Ok(settings.with_cluster_profiles())
     }
 

@@ -1,7 +1,5 @@
 //! `[cluster]`: the profiles that this node takes from a Kubernetes cluster.
 
-use serde::Deserialize;
-
 use crate::settings::values::{AbsolutePath, Pattern};
 
 /// The directory of the sources that `oci-apparmor sync` has accepted. The last of the profile
@@ -9,8 +7,7 @@ use crate::settings::values::{AbsolutePath, Pattern};
 pub const CLUSTER_PROFILES: &str = "/var/lib/oci-apparmor/cluster-profiles";
 
 /// The section `[cluster]`.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Debug, Clone)]
 pub struct ClusterSettings {
     /// The names that profiles of the cluster may have.
     pub allow: Vec<Pattern>,

@@ -2,14 +2,11 @@
 
 use std::borrow::Cow;
 
-use serde::Deserialize;
-
 use crate::apparmor::name::ProfileName;
 use crate::settings::{Pattern, Settings};
 
 /// The keys that replace those of the node in some Kubernetes namespaces.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, Default)]
 pub struct Rule {
     /// The namespaces.
     pub namespaces: Vec<Pattern>,

@@ -2,13 +2,11 @@
 
 use std::path::Path;
 
-use serde::Deserialize;
-
+use crate::settings::sections;
 use crate::settings::values::{AbsolutePath, paths};
 
 /// An OCI runtime that this program can stand for: it makes the container.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RuntimeKind {
     /// opencontainers/runc, 1.1 and later.
     Runc,
@@ -40,8 +38,7 @@ impl RuntimeKind {
 }
 
 /// The section `[runtimes]`.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Debug, Clone)]
 pub struct RuntimeSettings {
     /// What `oci-apparmor-runtime` stands for; unset: the first runtime that is found.
     pub default: Option<RuntimeKind>,
@@ -96,16 +93,10 @@ impl RuntimeSettings {
 impl RuntimeSettings {
     /// The section, taken from a configuration that cannot be used as a whole.
     pub(super) fn salvaged(bytes: &[u8]) -> Self {
-        #[derive(Default, Deserialize)]
-        #[serde(default)]
-        struct Section {
-            runtimes: RuntimeSettings,
-        }
         let text = std::str::from_utf8(bytes).unwrap_or_default();
-        toml::from_str::<Section>(text)
-            .or_else(|_| toml::from_str(&runtimes_lines(text)))
+        sections::only_runtimes(text)
+            .or_else(|_| sections::only_runtimes(&runtimes_lines(text)))
             .unwrap_or_default()
-            .runtimes
     }
 }
 

@@ -2,8 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
-
 use crate::apparmor::name::ProfileName;
 
 /// A profile's name is no path, although it may look like one: `*` and `?` also match `/` and a dot
@@ -29,8 +27,7 @@ pub(super) fn paths(list: &[&'static str]) -> Vec<AbsolutePath> {
 }
 
 /// An absolute path: a relative one would depend on the working directory of the engine.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "PathBuf")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AbsolutePath(PathBuf);
 
 impl AbsolutePath {
@@ -58,8 +55,7 @@ impl TryFrom<PathBuf> for AbsolutePath {
 }
 
 /// A shell pattern over whole names: `?`, `*` (which also matches `/`) and `[…]`.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pattern(glob::Pattern);
 
 impl Pattern {
