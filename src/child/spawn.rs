@@ -4,27 +4,15 @@ use std::fs;
 use std::io;
 use std::process::{Child, Command};
 
+use oci_apparmor_entry::descriptors;
+
 /// Starts `command` with no descriptors except the standard three. The engine's descriptors are
 /// for the low-level runtime only, and the engine waits until its pipes are closed.
-///
-/// `command` must not have `Stdio::piped()`: these pipes would be closed when this returns. Make them
-/// before, with `std::io::pipe()`.
 ///
 /// # Errors
 /// As for [`Command::spawn`].
 pub fn spawn(command: &mut Command) -> io::Result<Child> {
-    // A thread with its own descriptor table can close them without closing ours.
-    std::thread::scope(|scope| {
-        let started = std::thread::Builder::new().spawn_scoped(scope, || {
-            // Docker's seccomp filter denies unshare(2), for example to `lint` in a CI job.
-            if nix::sched::unshare(nix::sched::CloneFlags::CLONE_FILES).is_ok() {
-                close_inherited()?;
-            }
-            command.spawn()
-        });
-        let ended = started?.join();
-        ended.unwrap_or_else(|_| Err(io::Error::other("the thread that starts it failed")))
-    })
+    descriptors::kept_from_children(|| command.spawn())?
 }
 
 /// Closes every descriptor of this thread that an exec'ed program would inherit, except the

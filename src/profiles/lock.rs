@@ -8,9 +8,9 @@ use std::fs::{self, File, TryLockError};
 use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
-use std::sync::mpsc;
-use std::thread;
 use std::time::{Duration, Instant};
+
+use oci_apparmor_entry::interrupt;
 
 use crate::apparmor::name::ProfileName;
 use crate::error::{Error, Result};
@@ -86,9 +86,9 @@ impl LockFile {
 
     fn wait(&self, try_lock: TryLock, lock: fn(&File) -> io::Result<()>) -> Result<Lock> {
         loop {
-            let mut file = self.open()?;
+            let file = self.open()?;
             if !self.attempt(&file, try_lock)? {
-                file = self.block(file, lock)?;
+                self.block(&file, lock)?;
             }
             if let Some(lock) = self.held(file)? {
                 return Ok(lock);
@@ -106,31 +106,27 @@ impl LockFile {
 
     /// Waits for the lock in flock(2). Polling would take processor time from the one compiler
     /// that hundreds of processes may be waiting for.
-    fn block(&self, file: File, lock: fn(&File) -> io::Result<()>) -> Result<File> {
-        let (sender, receiver) = mpsc::channel();
-        let wait = move || loop {
-            match lock(&file) {
-                Ok(()) => return Ok(file),
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) => return Err(e),
+    fn block(&self, file: &File, lock: fn(&File) -> io::Result<()>) -> Result<()> {
+        let left = || {
+            self.deadline.map_or(Duration::ZERO, |deadline| {
+                deadline.saturating_duration_since(Instant::now())
+            })
+        };
+        let wait = || loop {
+            match lock(file) {
+                // Another signal.
+                Err(e) if e.kind() == io::ErrorKind::Interrupted && !left().is_zero() => {}
+                ended => return ended,
             }
         };
-        // flock(2) has no time limit. The thread stays in it if the time is over.
-        thread::Builder::new()
-            .spawn(move || drop(sender.send(wait())))
-            .map_err(|e| self.failed(&e))?;
-        let left = self.deadline.map_or(Duration::ZERO, |deadline| {
-            deadline.saturating_duration_since(Instant::now())
-        });
-        match receiver.recv_timeout(left) {
-            Ok(locked) => locked.map_err(|e| self.failed(&e)),
-            Err(_) => {
-                let busy = io::Error::other("another process holds the lock");
-                Err(self
-                    .failed(&busy)
-                    .with_remedy(format!("run: fuser -v {}", self.path.display())))
-            }
-        }
+        // flock(2) has no time limit.
+        let ended = interrupt::after(left(), wait).and_then(|ended| ended);
+        ended.map_err(|e| match e.kind() {
+            io::ErrorKind::Interrupted => self
+                .failed(&io::Error::other("another process holds the lock"))
+                .with_remedy(format!("run: fuser -v {}", self.path.display())),
+            _ => self.failed(&e),
+        })
     }
 
     fn open(&self) -> Result<File> {

@@ -1,4 +1,5 @@
-//! The start of the wrapper and the hook, in place of the standard library's.
+//! The start of the wrapper and the hook, in place of the standard library's; and what needs system
+//! calls for which no library has safe functions.
 //!
 //! Before it calls `main`, the standard library prepares a handler that names a stack overflow. That
 //! takes 15 system calls, /proc/self/maps among them: a tenth of the time of a process that only
@@ -15,6 +16,8 @@
 //! This is the only crate with unsafe code. It needs glibc, which hands the arguments to the standard
 //! library before `main` (`.init_array`); with another libc, [`entry`] defines an ordinary `main`.
 
+pub mod descriptors;
+pub mod interrupt;
 mod unwind;
 
 use libc::{POLLNVAL, c_int, pollfd};
