@@ -8,7 +8,6 @@ mod cluster;
 mod entries;
 mod rule;
 mod runtimes;
-mod sections;
 mod values;
 
 use std::path::Path;
@@ -18,6 +17,8 @@ use crate::apparmor::name::ProfileName;
 use crate::child::Limits;
 use crate::error::{Error, Kind, Result};
 use crate::fs::trusted::{self, CheckedDirectories, TrustError};
+
+use entries::{Read, boolean, document, each, list, number, path, pattern, profile, string, word};
 
 pub use cluster::{CLUSTER_PROFILES, ClusterSettings};
 pub use rule::Rule;
@@ -163,9 +164,67 @@ impl Settings {
         };
         let text = std::str::from_utf8(bytes)
             .map_err(|e| refused(line_of(bytes, e.valid_up_to()), "it is not UTF-8"))?;
-        let settings = sections::settings(text)
+        let settings = Self::read(text)
             .map_err(|wrong| refused(line_of(bytes, wrong.offset()), wrong.why()))?;
         Ok(settings.with_cluster_profiles())
+    }
+
+    /// Reads all of a text.
+    fn read(text: &str) -> Read<Self> {
+        let known = [
+            "allow",
+            "deny",
+            "allow_unconfined",
+            "require_enforcing",
+            "default_profile",
+            "floor",
+            "sandbox_profile",
+            "exempt_namespaces",
+            "profile_directories",
+            "on_drift",
+            "verify",
+            "cache_directory",
+            "cache_limit",
+            "parser",
+            "parser_timeout",
+            "parser_memory",
+            "runtimes",
+            "cluster",
+            "rule",
+        ];
+        let drift = [("reload", OnDrift::Reload), ("refuse", OnDrift::Refuse)];
+        let verify = [
+            ("off", Verify::Off),
+            ("start", Verify::Start),
+            ("all", Verify::All),
+        ];
+        let mut it = Self::default();
+        each(&document(text)?, &known, &mut |key, value| {
+            match key {
+                "allow" => it.allow = list(value, pattern)?,
+                "deny" => it.deny = list(value, pattern)?,
+                "allow_unconfined" => it.allow_unconfined = boolean(value)?,
+                "require_enforcing" => it.require_enforcing = boolean(value)?,
+                "default_profile" => it.default_profile = Some(profile(value)?),
+                "floor" => it.floor = Some(profile(value)?),
+                "sandbox_profile" => it.sandbox_profile = Some(profile(value)?),
+                "exempt_namespaces" => it.exempt_namespaces = list(value, string)?,
+                "profile_directories" => it.profile_directories = list(value, path)?,
+                "on_drift" => it.on_drift = word(value, &drift)?,
+                "verify" => it.verify = word(value, &verify)?,
+                "cache_directory" => it.cache_directory = path(value)?,
+                "cache_limit" => it.cache_limit = number(value)?,
+                "parser" => it.parser = Some(path(value)?),
+                "parser_timeout" => it.parser_timeout = number(value)?,
+                "parser_memory" => it.parser_memory = number(value)?,
+                "runtimes" => it.runtimes = RuntimeSettings::read(value)?,
+                "cluster" => it.cluster = Some(ClusterSettings::read(value)?),
+                "rule" => it.rule = list(value, Rule::read)?,
+                _ => return Ok(false),
+            }
+            Ok(true)
+        })?;
+        Ok(it)
     }
 
     /// With [`CLUSTER_PROFILES`] as the last profile directory, where there is a section

@@ -1,5 +1,6 @@
 //! `[cluster]`: the profiles that this node takes from a Kubernetes cluster.
 
+use crate::settings::entries::{Read, TomlEntry, each, list, number, path, pattern, size, table};
 use crate::settings::values::{AbsolutePath, Pattern};
 
 /// The directory of the sources that `oci-apparmor sync` has accepted. The last of the profile
@@ -33,6 +34,27 @@ impl Default for ClusterSettings {
 }
 
 impl ClusterSettings {
+    /// Reads the section.
+    pub(super) fn read(section: &TomlEntry<'_>) -> Read<Self> {
+        let known = ["allow", "max_profiles", "max_size", "spool"];
+        let mut it = Self::default();
+        each(
+            table(section, "ClusterSettings")?,
+            &known,
+            &mut |key, value| {
+                match key {
+                    "allow" => it.allow = list(value, pattern)?,
+                    "max_profiles" => it.max_profiles = size(value)?,
+                    "max_size" => it.max_size = number(value)?,
+                    "spool" => it.spool = path(value)?,
+                    _ => return Ok(false),
+                }
+                Ok(true)
+            },
+        )?;
+        Ok(it)
+    }
+
     /// Whether a profile of the cluster may have this name.
     #[must_use]
     pub fn allows(&self, name: &str) -> bool {

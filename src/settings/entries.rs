@@ -10,7 +10,7 @@ use crate::apparmor::name::ProfileName;
 use crate::settings::values::{AbsolutePath, Pattern};
 
 /// A value, and where it is.
-pub(super) type Entry<'i> = Spanned<DeValue<'i>>;
+pub(super) type TomlEntry<'i> = Spanned<DeValue<'i>>;
 
 /// What is wrong with a text.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ impl WrongEntry {
         &self.why
     }
 
-    fn at(entry: &Entry<'_>, why: String) -> Self {
+    fn at(entry: &TomlEntry<'_>, why: String) -> Self {
         Self {
             at: Some(entry.span().start),
             why,
@@ -38,7 +38,7 @@ impl WrongEntry {
     }
 
     /// Of a key that is required.
-    pub(super) fn missing(key: &str, table: &Entry<'_>) -> Self {
+    pub(super) fn missing(key: &str, table: &TomlEntry<'_>) -> Self {
         Self::at(table, format!("missing field `{key}`"))
     }
 }
@@ -62,7 +62,7 @@ pub(super) fn document(text: &str) -> Read<DeTable<'_>> {
 pub(super) fn each(
     table: &DeTable<'_>,
     known: &[&str],
-    set: &mut dyn FnMut(&str, &Entry<'_>) -> Read<bool>,
+    set: &mut dyn FnMut(&str, &TomlEntry<'_>) -> Read<bool>,
 ) -> Read<()> {
     for (key, value) in table {
         match set(key.get_ref(), value) {
@@ -87,30 +87,30 @@ pub(super) fn each(
 }
 
 /// The table of a section; `name` is for the message.
-pub(super) fn table<'a, 'i>(entry: &'a Entry<'i>, name: &str) -> Read<&'a DeTable<'i>> {
+pub(super) fn table<'a, 'i>(entry: &'a TomlEntry<'i>, name: &str) -> Read<&'a DeTable<'i>> {
     match entry.get_ref() {
         DeValue::Table(table) => Ok(table),
         _ => Err(mismatch(entry, &format!("struct {name}"))),
     }
 }
 
-pub(super) fn boolean(entry: &Entry<'_>) -> Read<bool> {
+pub(super) fn boolean(entry: &TomlEntry<'_>) -> Read<bool> {
     match entry.get_ref() {
         DeValue::Boolean(value) => Ok(*value),
         _ => Err(mismatch(entry, "a boolean")),
     }
 }
 
-pub(super) fn number(entry: &Entry<'_>) -> Read<u64> {
+pub(super) fn number(entry: &TomlEntry<'_>) -> Read<u64> {
     unsigned(entry, "u64")
 }
 
-pub(super) fn size(entry: &Entry<'_>) -> Read<usize> {
+pub(super) fn size(entry: &TomlEntry<'_>) -> Read<usize> {
     let number = unsigned(entry, "usize")?;
     usize::try_from(number).map_err(|_| mismatch(entry, "usize"))
 }
 
-fn unsigned(entry: &Entry<'_>, wanted: &str) -> Read<u64> {
+fn unsigned(entry: &TomlEntry<'_>, wanted: &str) -> Read<u64> {
     let DeValue::Integer(integer) = entry.get_ref() else {
         return Err(mismatch(entry, wanted));
     };
@@ -126,26 +126,26 @@ fn unsigned(entry: &Entry<'_>, wanted: &str) -> Read<u64> {
     }
 }
 
-pub(super) fn string(entry: &Entry<'_>) -> Read<String> {
+pub(super) fn string(entry: &TomlEntry<'_>) -> Read<String> {
     text(entry, "a string").map(str::to_owned)
 }
 
-pub(super) fn profile(entry: &Entry<'_>) -> Read<ProfileName> {
+pub(super) fn profile(entry: &TomlEntry<'_>) -> Read<ProfileName> {
     let name = text(entry, "a string")?;
     ProfileName::parse(name).map_err(|e| refused(e.to_string()))
 }
 
-pub(super) fn pattern(entry: &Entry<'_>) -> Read<Pattern> {
+pub(super) fn pattern(entry: &TomlEntry<'_>) -> Read<Pattern> {
     Pattern::try_from(string(entry)?).map_err(refused)
 }
 
-pub(super) fn path(entry: &Entry<'_>) -> Read<AbsolutePath> {
+pub(super) fn path(entry: &TomlEntry<'_>) -> Read<AbsolutePath> {
     let path = text(entry, "path string")?;
     AbsolutePath::try_from(std::path::PathBuf::from(path)).map_err(refused)
 }
 
 /// One of these words.
-pub(super) fn word<T: Copy>(entry: &Entry<'_>, words: &[(&str, T)]) -> Read<T> {
+pub(super) fn word<T: Copy>(entry: &TomlEntry<'_>, words: &[(&str, T)]) -> Read<T> {
     let DeValue::String(word) = entry.get_ref() else {
         return Err(WrongEntry::at(entry, "wanted string".to_owned()));
     };
@@ -160,14 +160,17 @@ pub(super) fn word<T: Copy>(entry: &Entry<'_>, words: &[(&str, T)]) -> Read<T> {
 }
 
 /// All elements of an array.
-pub(super) fn list<T>(entry: &Entry<'_>, element: fn(&Entry<'_>) -> Read<T>) -> Read<Vec<T>> {
+pub(super) fn list<T>(
+    entry: &TomlEntry<'_>,
+    element: fn(&TomlEntry<'_>) -> Read<T>,
+) -> Read<Vec<T>> {
     match entry.get_ref() {
         DeValue::Array(elements) => elements.iter().map(element).collect(),
         _ => Err(mismatch(entry, "a sequence")),
     }
 }
 
-fn text<'a>(entry: &'a Entry<'_>, wanted: &str) -> Read<&'a str> {
+fn text<'a>(entry: &'a TomlEntry<'_>, wanted: &str) -> Read<&'a str> {
     match entry.get_ref() {
         DeValue::String(text) => Ok(text),
         _ => Err(mismatch(entry, wanted)),
@@ -181,7 +184,7 @@ fn refused(why: String) -> WrongEntry {
 
 /// Of a value that has another type.
 #[cold]
-fn mismatch(entry: &Entry<'_>, wanted: &str) -> WrongEntry {
+fn mismatch(entry: &TomlEntry<'_>, wanted: &str) -> WrongEntry {
     let found = match entry.get_ref() {
         DeValue::String(text) => format!("string {text:?}"),
         DeValue::Integer(integer) => match decimal(integer) {
@@ -207,5 +210,229 @@ fn one_of(known: &[&str]) -> String {
     match quoted.as_slice() {
         [first, second] => format!("{first} or {second}"),
         _ => format!("one of {}", quoted.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use crate::settings::Settings;
+
+    #[test]
+    fn what_is_wrong_is_said_with_its_line() {
+        for (text, wanted) in [
+            (
+                "x = 1",
+                "line 1: unknown field `x`, expected one of `allow`, `deny`, `allow_unconfined`, `require_enforcing`, `default_profile`, `floor`, `sandbox_profile`, `exempt_namespaces`, `profile_directories`, `on_drift`, `verify`, `cache_directory`, `cache_limit`, `parser`, `parser_timeout`, `parser_memory`, `runtimes`, `cluster`, `rule`",
+            ),
+            (
+                "floor = true\n",
+                "line 1: invalid type: boolean `true`, expected a string",
+            ),
+            (
+                "\nallow = 'a'",
+                "line 2: invalid type: string \"a\", expected a sequence",
+            ),
+            (
+                "allow = ['a',\n 2]",
+                "line 2: invalid type: integer `2`, expected a string",
+            ),
+            ("allow = ['a',\n '']", "line 1: a pattern must not be empty"),
+            (
+                "cache_limit = -1",
+                "line 1: invalid value: integer `-1`, expected u64",
+            ),
+            (
+                "cache_limit = 18446744073709551616",
+                "line 1: invalid type: integer `18446744073709551616`, expected u64",
+            ),
+            (
+                "cache_limit = 1979-05-27",
+                "line 1: invalid type: date, expected u64",
+            ),
+            (
+                "cache_limit = []",
+                "line 1: invalid type: sequence, expected u64",
+            ),
+            (
+                "cache_limit = 340282366920938463463374607431768211456",
+                "line 1: integer number overflowed",
+            ),
+            (
+                "on_drift = 'x'",
+                "line 1: unknown variant `x`, expected `reload` or `refuse`",
+            ),
+            ("on_drift = 1", "line 1: wanted string"),
+            ("on_drift = []", "line 1: wanted string"),
+            (
+                "verify = 'on'",
+                "line 1: unknown variant `on`, expected one of `off`, `start`, `all`",
+            ),
+            ("verify = {}", "line 1: wanted string"),
+            (
+                "runtimes = 1",
+                "line 1: invalid type: integer `1`, expected struct RuntimeSettings",
+            ),
+            (
+                "runtimes = 'x'",
+                "line 1: invalid type: string \"x\", expected struct RuntimeSettings",
+            ),
+            (
+                "[runtimes]\ndefault = 'kata'",
+                "line 2: unknown variant `kata`, expected one of `runc`, `crun`, `youki`",
+            ),
+            (
+                "[runtimes]\n\nx = 1",
+                "line 3: unknown field `x`, expected one of `default`, `directories`, `refuse_vulnerable`, `runc`, `crun`, `youki`",
+            ),
+            (
+                "[runtimes]\nrunc = 1",
+                "line 2: invalid type: integer `1`, expected path string",
+            ),
+            (
+                "[runtimes]\nrunc = 'x'",
+                "line 2: the path \"x\" must be absolute",
+            ),
+            (
+                "[runtimes]\ndirectories = ['/a',\n'b']",
+                "line 2: the path \"b\" must be absolute",
+            ),
+            (
+                "[runtimes]\ndirectories = ['/a',\n1]",
+                "line 3: invalid type: integer `1`, expected path string",
+            ),
+            (
+                "[cluster]\nx = 1",
+                "line 2: unknown field `x`, expected one of `allow`, `max_profiles`, `max_size`, `spool`",
+            ),
+            (
+                "cluster = true",
+                "line 1: invalid type: boolean `true`, expected struct ClusterSettings",
+            ),
+            (
+                "[cluster]\nmax_profiles = -1",
+                "line 2: invalid value: integer `-1`, expected usize",
+            ),
+            (
+                "[cluster]\nmax_profiles = 'a'",
+                "line 2: invalid type: string \"a\", expected usize",
+            ),
+            (
+                "[cluster]\nspool = 'a'",
+                "line 2: the path \"a\" must be absolute",
+            ),
+            (
+                "rule = 1",
+                "line 1: invalid type: integer `1`, expected a sequence",
+            ),
+            (
+                "[rule]\nallow = []",
+                "line 1: invalid type: map, expected a sequence",
+            ),
+            ("[[rule]]\nallow = []", "line 1: missing field `namespaces`"),
+            (
+                "\n[[rule]]\nnamespaces = ['a']\n\n[[rule]]\nfloor = 'a'",
+                "line 5: missing field `namespaces`",
+            ),
+            (
+                "rule = [1]",
+                "line 1: invalid type: integer `1`, expected struct Rule",
+            ),
+            ("rule = [{}]", "line 1: missing field `namespaces`"),
+            (
+                "[[rule]]\nnamespaces = ['a']\nx = 1",
+                "line 3: unknown field `x`, expected one of `namespaces`, `allow`, `deny`, `allow_unconfined`, `require_enforcing`, `default_profile`, `floor`",
+            ),
+            (
+                "[[rule]]\nnamespaces = ['a']\nallow_unconfined = 1",
+                "line 3: invalid type: integer `1`, expected a boolean",
+            ),
+            (
+                "[[rule]]\nnamespaces = ['a']\nfloor = 'a b'",
+                "line 3: the profile name \"a b\" is refused: it contains white space; use the exact name of one profile",
+            ),
+            ("parser = 'x'", "line 1: the path \"x\" must be absolute"),
+            (
+                "parser = {}",
+                "line 1: invalid type: map, expected path string",
+            ),
+            (
+                "parser = 1.0",
+                "line 1: invalid type: floating point `1.0`, expected path string",
+            ),
+            (
+                "profile_directories = ['x']",
+                "line 1: the path \"x\" must be absolute",
+            ),
+            (
+                "exempt_namespaces = [1]",
+                "line 1: invalid type: integer `1`, expected a string",
+            ),
+            (
+                "exempt_namespaces = 1",
+                "line 1: invalid type: integer `1`, expected a sequence",
+            ),
+            (
+                "floor = \"a\nb\"",
+                "line 2: key with no value, expected `=`",
+            ),
+            ("a", "line 1: key with no value, expected `=`"),
+            ("a = 1\na = 2", "line 2: duplicate key"),
+            ("[runtimes]\n[runtimes]", "line 2: duplicate key"),
+            (
+                "floor = ['a']",
+                "line 1: invalid type: sequence, expected a string",
+            ),
+            (
+                "floor = { a = 1 }",
+                "line 1: invalid type: map, expected a string",
+            ),
+            (
+                "default_profile = 'unconfined'",
+                "line 1: the profile name \"unconfined\" is refused: the kernel takes every prefix of \"unconfined\" for unconfined; use the exact name of one profile",
+            ),
+            (
+                "verify = \"All\"",
+                "line 1: unknown variant `All`, expected one of `off`, `start`, `all`",
+            ),
+            (
+                "cache_limit = true",
+                "line 1: invalid type: boolean `true`, expected u64",
+            ),
+            (
+                "allow_unconfined = 0xff",
+                "line 1: invalid type: integer `255`, expected a boolean",
+            ),
+            (
+                "allow_unconfined = {}",
+                "line 1: invalid type: map, expected a boolean",
+            ),
+            (
+                "allow_unconfined = 1e3",
+                "line 1: invalid type: floating point `1e3`, expected a boolean",
+            ),
+        ] {
+            let refused = Settings::parse(Path::new("/c"), text.as_bytes()).unwrap_err();
+            let said = refused.to_string();
+            let said = said.strip_prefix("/c ").unwrap();
+            let said = said.strip_suffix("; correct it and run: oci-apparmor check --config /c");
+            assert_eq!(said.unwrap(), wanted, "{text}");
+        }
+    }
+
+    #[test]
+    fn numbers_have_the_range_of_their_type() {
+        let limit = |text: &str| {
+            Settings::parse(Path::new("/c"), text.as_bytes())
+                .unwrap()
+                .cache_limit
+        };
+        assert_eq!(limit("cache_limit = 0x10"), 16);
+        assert_eq!(
+            limit("cache_limit = 9_223_372_036_854_775_807"),
+            i64::MAX as u64
+        );
+        assert_eq!(limit("cache_limit = 18446744073709551615"), u64::MAX);
     }
 }

@@ -3,6 +3,9 @@
 use std::borrow::Cow;
 
 use crate::apparmor::name::ProfileName;
+use crate::settings::entries::{
+    Read, TomlEntry, WrongEntry, boolean, each, list, pattern, profile, table,
+};
 use crate::settings::{Pattern, Settings};
 
 /// The keys that replace those of the node in some Kubernetes namespaces.
@@ -22,6 +25,38 @@ pub struct Rule {
     pub default_profile: Option<ProfileName>,
     /// See [`Settings::floor`].
     pub floor: Option<ProfileName>,
+}
+
+impl Rule {
+    /// Reads one of them.
+    pub(super) fn read(entry: &TomlEntry<'_>) -> Read<Self> {
+        let known = [
+            "namespaces",
+            "allow",
+            "deny",
+            "allow_unconfined",
+            "require_enforcing",
+            "default_profile",
+            "floor",
+        ];
+        let mut namespaces = None;
+        let mut it = Self::default();
+        each(table(entry, "Rule")?, &known, &mut |key, value| {
+            match key {
+                "namespaces" => namespaces = Some(list(value, pattern)?),
+                "allow" => it.allow = Some(list(value, pattern)?),
+                "deny" => it.deny = Some(list(value, pattern)?),
+                "allow_unconfined" => it.allow_unconfined = Some(boolean(value)?),
+                "require_enforcing" => it.require_enforcing = Some(boolean(value)?),
+                "default_profile" => it.default_profile = Some(profile(value)?),
+                "floor" => it.floor = Some(profile(value)?),
+                _ => return Ok(false),
+            }
+            Ok(true)
+        })?;
+        it.namespaces = namespaces.ok_or_else(|| WrongEntry::missing("namespaces", entry))?;
+        Ok(it)
+    }
 }
 
 impl Settings {

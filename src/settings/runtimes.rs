@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::settings::sections;
+use crate::settings::entries::{Read, TomlEntry, boolean, document, each, list, path, table, word};
 use crate::settings::values::{AbsolutePath, paths};
 
 /// An OCI runtime that this program can stand for: it makes the container.
@@ -91,11 +91,52 @@ impl RuntimeSettings {
 }
 
 impl RuntimeSettings {
+    /// Reads the section.
+    pub(super) fn read(section: &TomlEntry<'_>) -> Read<Self> {
+        let known = [
+            "default",
+            "directories",
+            "refuse_vulnerable",
+            "runc",
+            "crun",
+            "youki",
+        ];
+        let kinds = RuntimeKind::ALL.map(|kind| (kind.name(), kind));
+        let mut it = Self::default();
+        each(
+            table(section, "RuntimeSettings")?,
+            &known,
+            &mut |key, value| {
+                match key {
+                    "default" => it.default = Some(word(value, &kinds)?),
+                    "directories" => it.directories = list(value, path)?,
+                    "refuse_vulnerable" => it.refuse_vulnerable = boolean(value)?,
+                    "runc" => it.runc = Some(path(value)?),
+                    "crun" => it.crun = Some(path(value)?),
+                    "youki" => it.youki = Some(path(value)?),
+                    _ => return Ok(false),
+                }
+                Ok(true)
+            },
+        )?;
+        Ok(it)
+    }
+
+    /// The section `[runtimes]` of a text, whatever else is in it.
+    fn of_text(text: &str) -> Read<Self> {
+        let document = document(text)?;
+        let section = document.iter().find(|(key, _)| key.get_ref() == "runtimes");
+        match section {
+            Some((_, value)) => Self::read(value),
+            None => Ok(Self::default()),
+        }
+    }
+
     /// The section, taken from a configuration that cannot be used as a whole.
     pub(super) fn salvaged(bytes: &[u8]) -> Self {
         let text = std::str::from_utf8(bytes).unwrap_or_default();
-        sections::only_runtimes(text)
-            .or_else(|_| sections::only_runtimes(&runtimes_lines(text)))
+        Self::of_text(text)
+            .or_else(|_| Self::of_text(&runtimes_lines(text)))
             .unwrap_or_default()
     }
 }

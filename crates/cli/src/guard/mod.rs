@@ -109,7 +109,6 @@ impl Guard {
         let failed =
             |why: &str| Error::new(Kind::Internal, format!("cannot prepare to restore: {why}"));
         let io = |e: io::Error| failed(&reason(&e));
-        // Made here: `child::spawn` starts the program with a table of descriptors of its own.
         let (stdin, alive) = io::pipe().map_err(io)?;
         let (answers, stdout) = io::pipe().map_err(io)?;
         let mut command = Command::new("/proc/self/exe");

@@ -196,7 +196,6 @@ type Started = (Child, PipeReader, PipeReader);
 
 fn start(program: &Path, arguments: &[String]) -> Result<Started> {
     let io = |e: io::Error| failed(&reason(&e));
-    // Made here: `child::spawn` starts the program with a table of descriptors of its own.
     let (output, stdout) = io::pipe().map_err(io)?;
     let (messages, stderr) = io::pipe().map_err(io)?;
     let mut command = Command::new(program);
