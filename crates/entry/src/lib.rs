@@ -1,4 +1,4 @@
-//! The start of the wrapper and the hook, in place of the standard library's.
+//! The start of the wrapper and the hook, in place of the standard library's; and [`fork`].
 //!
 //! Before it calls `main`, the standard library prepares a handler that names a stack overflow. That
 //! takes 15 system calls, /proc/self/maps among them: a tenth of the time of a process that only
@@ -14,6 +14,8 @@
 //!
 //! This is the only crate with unsafe code. It needs glibc, which hands the arguments to the standard
 //! library before `main` (`.init_array`); with another libc, [`entry`] defines an ordinary `main`.
+
+pub mod fork;
 
 use libc::{POLLNVAL, c_int, pollfd};
 
