@@ -81,7 +81,8 @@ impl ContainerProcess {
     /// Whether it has not called execve(2) yet: runc, crun and youki fork the process that becomes the
     /// container's. `false` if that cannot be determined.
     pub(super) fn executes_the_runtime(&self) -> bool {
-        Stat::read(&self.0.directory()).is_ok_and(Stat::has_executed_nothing)
+        let mut stat = ProcFile::of(&self.0.directory(), procfs::STAT);
+        Stat::read_again(&mut stat).is_ok_and(Stat::has_executed_nothing)
     }
 
     /// Waits until the process executes the container's program, and checks its label. A process that

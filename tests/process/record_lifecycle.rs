@@ -321,3 +321,21 @@ fn a_detached_run_keeps_its_record() {
     until("the watcher is gone", || watchers(&id).is_empty());
     assert_eq!(node.records(), [id]);
 }
+
+#[test]
+fn a_second_run_of_an_id_leaves_the_first_one_and_its_watcher() {
+    let Some(node) = node() else { return };
+    let (id, child) = foreground(&node);
+    let (first, record) = (watchers(&id), node.record(&id));
+    let second = node.call(&["run", &id]).outcome();
+    assert_eq!(second.code, Some(1), "{}", second.stderr);
+    assert!(
+        second.stderr.contains("already exists"),
+        "{}",
+        second.stderr
+    );
+    assert_eq!((watchers(&id), node.record(&id)), (first, record));
+    let_go(&node, child);
+    until("the record is gone", || node.records().is_empty());
+    until("the watcher is gone", || watchers(&id).is_empty());
+}

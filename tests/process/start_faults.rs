@@ -300,7 +300,10 @@ fn a_run_with_a_fault_leaves_nothing_unverified() {
 }
 
 /// The words that call the wrapper, and what makes ready for them.
-fn watched_calls<'s>(scene: &'s Scene) -> [(Vec<&'s str>, Box<dyn Fn() + 's>); 3] {
+type Prepared<'s> = (Vec<&'s str>, Box<dyn Fn() + 's>);
+
+/// The calls that have a watcher.
+fn watched_calls(scene: &Scene) -> [Prepared<'_>; 3] {
     let run = ["run", "--detach", "--bundle", BUNDLE];
     [
         (scene.words(&run), Box::new(|| {})),

@@ -84,3 +84,47 @@ fn executes(process: &Path, program: &Path) -> bool {
         _ => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Child, Command};
+
+    use super::*;
+    use crate::settings::RuntimeKind;
+
+    /// A program of this name with these words. The kernel names a process after the path.
+    fn sleep(directory: &Path, name: &str, words: &[&str]) -> Child {
+        let program = directory.join(name);
+        std::os::unix::fs::symlink("/bin/sleep", &program).unwrap();
+        Command::new(program).args(words).spawn().unwrap()
+    }
+
+    fn end(mut child: Child) {
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    #[test]
+    fn a_watcher_is_no_call_of_the_runtime() {
+        let directory = tempfile::tempdir().unwrap();
+        let runtime = RuntimeProgram {
+            kind: RuntimeKind::Runc,
+            program: directory.path().join("other"),
+        };
+        let words = ["1000", &std::process::id().to_string()];
+        let words: Vec<OsString> = words.map(OsString::from).to_vec();
+        let mut call = RuntimeCall::by_this_process(&words);
+        assert!(call.is_running(&runtime));
+        call.wrapper.push(0);
+        assert!(!call.is_running(&runtime));
+
+        let words: Vec<&str> = words.iter().filter_map(|word| word.to_str()).collect();
+        let watcher = sleep(directory.path(), NAME.to_str().unwrap(), &words);
+        assert!(!call.is_running(&runtime));
+        let called = sleep(directory.path(), "runc", &words);
+        assert!(call.is_running(&runtime));
+        end(called);
+        assert!(!call.is_running(&runtime));
+        end(watcher);
+    }
+}
