@@ -9,9 +9,9 @@ use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::thread;
 use std::time::Duration;
 
-/// How often, each millisecond, it is looked whether other threads have ended. One that was joined
-/// may not have left the kernel yet.
-const ATTEMPTS: u32 = 1000;
+/// How often, each millisecond, the kernel is asked whether other threads have ended. One that was
+/// joined may not have left the kernel yet, and a busy node may take its time.
+const ATTEMPTS: u32 = 5000;
 
 /// Runs `work` in a copy of this process, which then exits with the code that it returns. Returns the
 /// process id of the copy.
