@@ -10,11 +10,15 @@ mod spawn;
 
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::memfd::{MFdFlags, memfd_create};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::error::Error;
 use crate::fs::bounded;
@@ -110,7 +114,7 @@ fn wait(
     limits: Limits,
 ) -> std::result::Result<ExitStatus, Cause> {
     let deadline = Instant::now().checked_add(limits.time);
-    let mut pause = Duration::from_millis(1);
+    let end = pidfd_open(Pid::from_child(child), PidfdFlags::empty()).ok();
     loop {
         match child.try_wait() {
             Ok(Some(status)) => return Ok(status),
@@ -124,11 +128,28 @@ fn wait(
                 return Err(Cause::System(Error::io("wait for", program, &e)));
             }
         }
-        if deadline.is_none_or(|d| Instant::now() > d) {
-            return Err(Cause::Limit(limits.time_limit()));
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        match left {
+            Some(left) if !left.is_zero() => until_it_ends(end.as_ref(), left),
+            _ => return Err(Cause::Limit(limits.time_limit())),
         }
-        std::thread::sleep(pause);
-        pause = pause.saturating_mul(2).min(Duration::from_millis(10));
+    }
+}
+
+/// Waits until a child ends, but only for a part of `left`, after which it is looked again: where the
+/// kernel reaps the child, its id may have been reused before the pidfd was opened.
+fn until_it_ends(end: Option<&OwnedFd>, left: Duration) {
+    let Some(end) = end else {
+        // There are no more descriptors.
+        return thread::sleep(left.min(Duration::from_millis(5)));
+    };
+    let limit = Timespec {
+        tv_sec: 0,
+        tv_nsec: left.min(Duration::from_millis(500)).subsec_nanos().into(),
+    };
+    // If it is interrupted or fails, the next look comes sooner.
+    if poll(&mut [PollFd::new(end, PollFlags::IN)], Some(&limit)).is_err() {
+        thread::sleep(Duration::from_millis(1));
     }
 }
 

@@ -7,14 +7,25 @@ use std::io;
 use std::path::Path;
 
 use crate::apparmor::confinement::Confinement;
-use crate::containers::procfs;
+use crate::containers::procfs::{self, ProcFile};
+
+/// The confinement of a task, in `/proc/PID`.
+pub(crate) const CURRENT: &str = "attr/apparmor/current";
 
 /// The confinement of a task; `task` is `/proc/PID` or `/proc/PID/task/TID`.
 ///
 /// # Errors
 /// [`io::ErrorKind::NotFound`] if the task has ended.
 pub fn current(task: &Path) -> io::Result<Confinement> {
-    read(task, "current")
+    read(task, CURRENT)
+}
+
+/// The confinement of a process, from its file [`CURRENT`].
+///
+/// # Errors
+/// As for [`current`].
+pub(crate) fn current_again(file: &mut ProcFile) -> io::Result<Confinement> {
+    file.read().map(|text| Confinement::new(&text))
 }
 
 /// The label that the task gets at its next execve(2); empty if none is set.
@@ -25,9 +36,9 @@ pub fn current(task: &Path) -> io::Result<Confinement> {
 /// # Errors
 /// [`io::ErrorKind::NotFound`] if the task has ended.
 pub fn exec(task: &Path) -> io::Result<Confinement> {
-    read(task, "exec")
+    read(task, "attr/apparmor/exec")
 }
 
 fn read(task: &Path, file: &str) -> io::Result<Confinement> {
-    procfs::read(&task.join("attr/apparmor").join(file)).map(|text| Confinement::new(&text))
+    procfs::read(&task.join(file)).map(|text| Confinement::new(&text))
 }

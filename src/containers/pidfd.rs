@@ -1,10 +1,13 @@
 //! A process behind a pidfd: what is read and killed is that process, not a later one with its id.
 
-use std::os::fd::OwnedFd;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, Signal, getpid, pidfd_open, pidfd_send_signal};
 
 use crate::error::{Error, Kind, Result, reason};
 
@@ -27,13 +30,24 @@ impl PidFd {
         };
         let process = match pidfd_open(number, PidfdFlags::empty()) {
             Ok(descriptor) => Self { pid, descriptor },
-            Err(rustix::io::Errno::SRCH) => return Ok(None),
+            Err(Errno::SRCH) => return Ok(None),
             Err(e) => {
                 let why = format!("cannot open process {pid}: {}", reason(&e.into()));
                 return Err(Error::new(Kind::Internal, why));
             }
         };
         Ok((!process.has_ended()).then_some(process))
+    }
+
+    /// Opens this process.
+    ///
+    /// # Errors
+    /// Those of pidfd_open(2).
+    pub(crate) fn of_this_process() -> io::Result<Self> {
+        Ok(Self {
+            pid: std::process::id(),
+            descriptor: pidfd_open(getpid(), PidfdFlags::empty())?,
+        })
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -55,9 +69,38 @@ impl PidFd {
         poll(&mut fds, Some(&at_once)).is_ok_and(|n| n > 0)
     }
 
+    /// Waits until it has ended, `limit` has passed or `event` can be read; whether it has ended. If
+    /// the kernel cannot wait for it, it counts as ended.
+    pub(crate) fn ends_within(
+        &self,
+        limit: Option<Duration>,
+        event: Option<BorrowedFd<'_>>,
+    ) -> bool {
+        let limit = limit.map(|limit| Timespec {
+            tv_sec: i64::try_from(limit.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: limit.subsec_nanos().into(),
+        });
+        let own = self.descriptor.as_fd();
+        let mut fds =
+            [own, event.unwrap_or(own)].map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
+        loop {
+            match poll(&mut fds, limit.as_ref()) {
+                Err(Errno::INTR) => {}
+                Err(_) => return true,
+                Ok(_) => return fds.first().is_some_and(|own| !own.revents().is_empty()),
+            }
+        }
+    }
+
     /// Kills this process only; whether the signal could be sent.
     pub(crate) fn kill(&self) -> bool {
         pidfd_send_signal(&self.descriptor, Signal::KILL).is_ok()
+    }
+}
+
+impl AsFd for PidFd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.descriptor.as_fd()
     }
 }
 
@@ -71,5 +114,25 @@ mod tests {
         assert!(!process.has_ended());
         assert!(process.directory().join("stat").exists());
         assert!(PidFd::open(u32::MAX).is_err());
+    }
+
+    #[test]
+    fn an_end_an_event_and_the_time_limit_end_a_wait() {
+        let own = PidFd::of_this_process().unwrap();
+        let soon = Some(Duration::from_millis(10));
+        assert!(!own.ends_within(soon, None));
+        let (read, write) = io::pipe().unwrap();
+        drop(write);
+        assert!(!own.ends_within(None, Some(read.as_fd())));
+        let mut child = std::process::Command::new("cat")
+            .stdin(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let process = PidFd::open(child.id()).unwrap().unwrap();
+        assert!(!process.ends_within(soon, None));
+        drop(child.stdin.take());
+        assert!(process.ends_within(None, None));
+        assert!(process.has_ended());
+        child.wait().unwrap();
     }
 }

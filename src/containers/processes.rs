@@ -15,6 +15,9 @@ use crate::containers::cgroup::{self, Cgroup};
 use crate::containers::pidfd::PidFd;
 use crate::containers::procfs::{self, Stat};
 
+/// How long killed processes may take to end before they are looked for again.
+const PAUSE: Duration = Duration::from_millis(10);
+
 /// The processes of one container.
 #[derive(Debug, Default)]
 pub(crate) struct ProcessSet {
@@ -162,7 +165,13 @@ impl ProcessSet {
             if left == 0 {
                 return true;
             }
-            std::thread::sleep(Duration::from_millis(10));
+            match &self.first {
+                Some(first) if !first.has_ended() => {
+                    first.ends_within(Some(PAUSE), None);
+                }
+                // Of the others no pidfd is open any more.
+                _ => std::thread::sleep(PAUSE),
+            }
         }
         false
     }

@@ -1,12 +1,19 @@
 //! What `/proc` says about processes.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, ErrorKind};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 /// `PF_FORKNOEXEC` (include/linux/sched.h): forked, and no execve(2) since. `ps -F` shows this bit, so
 /// its number does not change.
 const FORKED_ONLY: u32 = 0x40;
+
+/// Its name in `/proc/PID`.
+pub(crate) const STAT: &str = "stat";
+
+/// More than any `/proc/PID/stat`, and than most labels.
+const AT_ONCE: usize = 4096;
 
 /// The fields of `/proc/PID/stat` that are needed here (proc(5)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,8 +32,19 @@ impl Stat {
     /// # Errors
     /// [`ErrorKind::NotFound`] if the process has ended.
     pub(crate) fn read(process: &Path) -> io::Result<Self> {
-        let text = read(&process.join("stat"))?;
-        Self::parse(&text).ok_or_else(|| io::Error::other("it is not in the format of proc(5)"))
+        Self::of(&read(&process.join(STAT))?)
+    }
+
+    /// As [`Self::read`], of the file [`STAT`].
+    ///
+    /// # Errors
+    /// As for [`Self::read`].
+    pub(crate) fn read_again(file: &mut ProcFile) -> io::Result<Self> {
+        Self::of(&file.read()?)
+    }
+
+    fn of(text: &str) -> io::Result<Self> {
+        Self::parse(text).ok_or_else(|| io::Error::other("it is not in the format of proc(5)"))
     }
 
     fn parse(text: &str) -> Option<Self> {
@@ -89,6 +107,54 @@ pub(crate) fn read(path: &Path) -> io::Result<String> {
     fs::read(path)
         .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
         .map_err(not_found_if_ended)
+}
+
+/// A file of one process in `/proc` that is read again and again. It is opened once, and each read
+/// gives its contents of that moment: of that process, even if its id is reused.
+#[derive(Debug)]
+pub(crate) struct ProcFile {
+    path: PathBuf,
+    open: Option<File>,
+}
+
+impl ProcFile {
+    /// The file `name` in `/proc/PID`. It is opened when it is read.
+    pub(crate) fn of(process: &Path, name: &str) -> Self {
+        Self {
+            path: process.join(name),
+            open: None,
+        }
+    }
+
+    /// Reads it.
+    ///
+    /// # Errors
+    /// As for [`read`].
+    pub(crate) fn read(&mut self) -> io::Result<String> {
+        let file = match self.open.take() {
+            Some(file) => file,
+            None => File::open(&self.path)?,
+        };
+        let mut bytes = vec![0; AT_ONCE];
+        let mut length = 0;
+        // What does not fit into one read may change in between, as with every file in `/proc`.
+        loop {
+            let rest = bytes.get_mut(length..).unwrap_or_default();
+            let read = match file.read_at(rest, length as u64) {
+                Err(e) if e.kind() == ErrorKind::Interrupted => continue,
+                read => read.map_err(not_found_if_ended)?,
+            };
+            let is_full = read == rest.len();
+            length = length.saturating_add(read);
+            if read == 0 || !is_full {
+                break;
+            }
+            bytes.resize(length.saturating_add(AT_ONCE), 0);
+        }
+        bytes.truncate(length);
+        self.open = Some(file);
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
 }
 
 /// Turns ESRCH, from a file whose process has ended since it was opened, into
@@ -158,6 +224,31 @@ mod tests {
         };
         assert!(of('Z', 1).has_ended() && of('X', 0).has_ended());
         assert!(!of('Z', 2).has_ended() && !of('S', 1).has_ended());
+    }
+
+    #[test]
+    fn a_file_is_read_again_whatever_its_length() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file");
+        let mut file = ProcFile::of(directory.path(), "file");
+        assert_eq!(file.read().unwrap_err().kind(), ErrorKind::NotFound);
+        for length in [0, 5, AT_ONCE - 1, AT_ONCE, AT_ONCE + 1, 3 * AT_ONCE, 1] {
+            let text = "x".repeat(length);
+            fs::write(&path, &text).unwrap();
+            assert_eq!(file.read().unwrap(), text, "{length}");
+        }
+        let mut child = std::process::Command::new("sleep")
+            .arg("60")
+            .spawn()
+            .unwrap();
+        let process = Path::new("/proc").join(child.id().to_string());
+        let mut stat = ProcFile::of(&process, STAT);
+        let first = Stat::read_again(&mut stat).unwrap();
+        assert!(!first.has_ended());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let ended = Stat::read_again(&mut stat).unwrap_err();
+        assert_eq!(ended.kind(), ErrorKind::NotFound);
     }
 
     #[test]

@@ -18,6 +18,17 @@ use crate::user_namespace;
 /// runc's state contains the whole configuration, which is limited to this size.
 const MAX: u64 = 16 << 20;
 
+/// The file of runc and youki, and that of crun.
+const STATE: &str = "state.json";
+const CRUN_STATE: &str = "status";
+
+/// Where a container waits for `start`: runc and crun at a FIFO, youki at a socket. `start` removes it.
+const GATES: [&str; 2] = ["exec.fifo", "notify.sock"];
+
+/// The files whose changes change what is read here. A state is written under another name and then
+/// renamed, or written and closed.
+pub(crate) const FILES: [&str; 4] = [STATE, CRUN_STATE, GATES[0], GATES[1]];
+
 /// The root directory of `runtime`: the value of `--root`, or its default.
 #[must_use]
 pub fn root(runtime: RuntimeKind, given: Option<&OsStr>) -> PathBuf {
@@ -93,7 +104,7 @@ pub fn read(runtime: RuntimeKind, container: ContainerKey<'_>) -> Result<Option<
     }
     let (bundle, pid, started) = match runtime {
         RuntimeKind::Runc => {
-            let state: RuncState = read_json(&own.join("state.json"))?;
+            let state: RuncState = read_json(&own.join(STATE))?;
             let bundle = state
                 .config
                 .labels
@@ -105,9 +116,9 @@ pub fn read(runtime: RuntimeKind, container: ContainerKey<'_>) -> Result<Option<
         }
         RuntimeKind::Crun | RuntimeKind::Youki => {
             let file = if runtime == RuntimeKind::Crun {
-                "status"
+                CRUN_STATE
             } else {
-                "state.json"
+                STATE
             };
             let state: State = read_json(&own.join(file))?;
             (state.bundle, state.pid, state.started)
@@ -118,9 +129,7 @@ pub fn read(runtime: RuntimeKind, container: ContainerKey<'_>) -> Result<Option<
         RuntimeKind::Crun => own.join("config.json"),
         RuntimeKind::Runc | RuntimeKind::Youki => bundle.join("config.json"),
     };
-    // runc and crun wait for `start` at a FIFO, youki at a socket. `start` removes it.
-    let awaits_start =
-        path_exists(&own.join("exec.fifo"))? || path_exists(&own.join("notify.sock"))?;
+    let awaits_start = awaits_start(container)?;
     let pid = pid.and_then(|pid| u32::try_from(pid).ok());
     let pid = match pid {
         Some(pid) if is_process_of(pid, started).map_err(|e| unreadable(&own, &reason(&e)))? => {
@@ -134,6 +143,20 @@ pub fn read(runtime: RuntimeKind, container: ContainerKey<'_>) -> Result<Option<
         pid,
         awaits_start,
     }))
+}
+
+/// Whether a container waits for `start`.
+///
+/// # Errors
+/// If that cannot be determined.
+pub(crate) fn awaits_start(container: ContainerKey<'_>) -> Result<bool> {
+    let own = container.state_directory();
+    for gate in GATES {
+        if path_exists(&own.join(gate))? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Whether there is a running process with this id and, if the runtime recorded a start time, with
@@ -152,9 +175,9 @@ pub fn is_created_by(runtime: RuntimeKind, container: ContainerKey<'_>) -> bool 
     let directory = container.state_directory();
     let has = |file: &str| directory.join(file).try_exists().unwrap_or(true);
     match runtime {
-        RuntimeKind::Crun => has("status"),
+        RuntimeKind::Crun => has(CRUN_STATE),
         // youki writes `state.json` as runc does, and another file beside it.
-        RuntimeKind::Runc => has("state.json") && !has("youki_config.json"),
+        RuntimeKind::Runc => has(STATE) && !has("youki_config.json"),
         RuntimeKind::Youki => has("youki_config.json"),
     }
 }

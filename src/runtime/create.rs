@@ -22,7 +22,7 @@ use crate::runtime::argv::subcommand::Subcommand;
 use crate::runtime::handoff::Handoff;
 use crate::runtime::locate::RuntimeProgram;
 use crate::runtime::new_record::new_record;
-use crate::runtime::watcher::spawn;
+use crate::runtime::watcher::watch::WatchedCall;
 use crate::runtime::{advisories, restore};
 use crate::settings::RuntimeKind;
 
@@ -104,10 +104,18 @@ pub(super) fn prepare(
     drop(ensured);
     match line.subcommand {
         Subcommand::Restore => return restore::carry_out(runtime, &line, &record, node),
-        Subcommand::Run => spawn::for_runtime(runtime, &line, &record).or_else(|e| {
-            records::forget(&record)?;
-            Err(e)
-        })?,
+        Subcommand::Run => {
+            let call = WatchedCall {
+                runtime,
+                line: &line,
+                record: &record,
+                settings: &node.settings,
+            };
+            call.watch_runtime().or_else(|e| {
+                records::forget(&record)?;
+                Err(e)
+            })?;
+        }
         _ => {}
     }
     Ok(Handoff::Rewritten(line))

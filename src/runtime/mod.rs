@@ -47,9 +47,6 @@ pub fn main() -> u8 {
     let mut words = env::args_os();
     let argv0 = words.next().unwrap_or_default();
     let words: Vec<OsString> = words.collect();
-    if watcher::is_called_by(&argv0) {
-        return watcher::main(&argv0, &words);
-    }
     let mut context = Context {
         log: EngineLog::default(),
         what: "the call".to_owned(),

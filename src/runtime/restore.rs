@@ -14,7 +14,7 @@ use crate::runtime::handoff::{self, Handoff};
 use crate::runtime::locate::RuntimeProgram;
 use crate::runtime::restored::RestoredContainer;
 use crate::runtime::verify;
-use crate::runtime::watcher::spawn;
+use crate::runtime::watcher::watch::WatchedCall;
 
 /// Refuses a call that cannot be verified, before anything is changed.
 pub(super) fn can_be_verified(line: &RuntimeCommand) -> Result<()> {
@@ -40,7 +40,13 @@ pub(super) fn carry_out(
         let container = RestoredContainer::expected(runtime, &deletion, record)?;
         // It goes on if this process is killed, for instance after the engine's time limit, which CRIU
         // may exceed.
-        let watcher = spawn::for_wrapper(runtime, line, record, &words)?;
+        let call = WatchedCall {
+            runtime,
+            line,
+            record,
+            settings: &node.settings,
+        };
+        let watcher = call.watch_restore(&words, &container)?;
         Ok((container, watcher))
     })();
     let (container, watcher) = match prepared {

@@ -18,6 +18,7 @@ const DELETED: &str =
     "it was killed and deleted; create a new container instead of restoring this one";
 
 /// A container that a runtime restores, or has failed to restore.
+#[derive(Debug)]
 pub(super) struct RestoredContainer<'r> {
     runtime: &'r RuntimeProgram,
     deletion: &'r [OsString],

@@ -17,7 +17,7 @@ use crate::runtime::argv::RuntimeCommand;
 use crate::runtime::handoff::{self, Handoff};
 use crate::runtime::locate::RuntimeProgram;
 use crate::runtime::verify::ContainerProcess;
-use crate::runtime::watcher::spawn;
+use crate::runtime::watcher::watch::WatchedCall;
 use crate::runtime::{kill, recover};
 use crate::settings::Verify;
 
@@ -99,8 +99,14 @@ fn start_and_verify(
     node: &Node,
 ) -> Result<Handoff> {
     // It goes on if this process is killed while the runtime works.
-    let watcher =
-        spawn::for_wrapper(runtime, line, record, words).map_err(|e| e.with_remedy(NOT_STARTED))?;
+    let call = WatchedCall {
+        runtime,
+        line,
+        record,
+        settings: &node.settings,
+    };
+    let watcher = call.watch_start(words, process);
+    let watcher = watcher.map_err(|e| e.with_remedy(NOT_STARTED))?;
     let awaits_start = || {
         let state = runtime_state::read(runtime.kind, record.container_key());
         state.is_ok_and(|state| state.is_some_and(|state| state.awaits_start))

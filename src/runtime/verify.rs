@@ -7,13 +7,14 @@
 use std::ffi::OsString;
 use std::fs;
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::apparmor::confinement::Confinement;
 use crate::containers::pidfd::PidFd;
 use crate::containers::processes::ProcessSet;
-use crate::containers::procfs::Stat;
+use crate::containers::procfs::{self, ProcFile, Stat};
 use crate::containers::record::Record;
 use crate::containers::{attr, labels};
 use crate::counters::{self, Counter};
@@ -61,6 +62,11 @@ impl ContainerProcess {
         self.0.has_ended()
     }
 
+    /// Waits until it has ended, at most for `limit`; whether it has.
+    pub(super) fn ends_within(&self, limit: Duration) -> bool {
+        self.0.ends_within(Some(limit), None)
+    }
+
     /// Checks the label for the next execve(2), if the kernel shows one; see [`attr::exec`].
     ///
     /// # Errors
@@ -75,7 +81,8 @@ impl ContainerProcess {
     /// Whether it has not called execve(2) yet: runc, crun and youki fork the process that becomes the
     /// container's. `false` if that cannot be determined.
     pub(super) fn executes_the_runtime(&self) -> bool {
-        Stat::read(&self.0.directory()).is_ok_and(Stat::has_executed_nothing)
+        let mut stat = ProcFile::of(&self.0.directory(), procfs::STAT);
+        Stat::read_again(&mut stat).is_ok_and(Stat::has_executed_nothing)
     }
 
     /// Waits until the process executes the container's program, and checks its label. A process that
@@ -85,15 +92,17 @@ impl ContainerProcess {
     /// If it runs without the label, or its label cannot be read.
     pub(super) fn verify(&self, record: &Record, node: &Node) -> Result<()> {
         let directory = self.0.directory();
+        let mut stat_file = ProcFile::of(&directory, procfs::STAT);
+        let mut label_file = ProcFile::of(&directory, attr::CURRENT);
         let started = Instant::now();
         let mut executed = None;
         let mut pause = PAUSE;
         loop {
             // The order matters: if the process has called execve(2) before the label is read, it has
             // its final label, except for a moment within execve(2).
-            let stat = Stat::read(&directory);
+            let stat = Stat::read_again(&mut stat_file);
             let checked = self
-                .label()
+                .label(&mut label_file)
                 .and_then(|label| labels::matches_record(&label, record, node))
                 // The kernel may have been told to stop enforcing in the meantime.
                 .and_then(|()| labels::check_enforcement(record, &node.kernel));
@@ -146,12 +155,18 @@ impl ContainerProcess {
         ProcessSet::of(self.0.pid(), &record.id)
     }
 
-    fn label(&self) -> Result<Confinement> {
-        attr::current(&self.0.directory()).map_err(|e| {
+    fn label(&self, file: &mut ProcFile) -> Result<Confinement> {
+        attr::current_again(file).map_err(|e| {
             let pid = self.0.pid();
             let why = format!("cannot read the label of process {pid}: {}", reason(&e));
             Error::new(Kind::Internal, why)
         })
+    }
+}
+
+impl AsFd for ContainerProcess {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
     }
 }
 

@@ -46,14 +46,17 @@ fn sample(words: &[&str]) -> Vec<(String, usize)> {
 /// Waits until no program works on the container; one that waits for `start` may go on waiting,
 /// and its watcher with it.
 fn settle() {
-    let at_work = |start: &str| {
-        let pattern = format!("^{start}( .*)? {ID}( |$)");
-        run("pgrep", ["-f", &pattern]).code == 0
+    // A watcher has the command line of the wrapper.
+    let is_watcher = |pid: &&str| {
+        let name = fs::read_to_string(format!("/proc/{pid}/comm"));
+        name.is_ok_and(|name| name == "oci-aa-watcher\n")
     };
+    let pattern = format!("^(strace|[^ ]*/runc|/bin/sh [^ ]*/sabotage)( .*)? {ID}( |$)");
     wait_for(|| {
         let waits = Path::new("/run/runc").join(ID).join("exec.fifo").exists();
-        let called = ["strace", "[^ ]*/runc", "/bin/sh [^ ]*/sabotage"];
-        !called.iter().any(|start| at_work(start)) && (waits || !at_work("oci-apparmor-watch"))
+        let at_work = run("pgrep", ["-f", &pattern]).out;
+        let (watchers, called): (Vec<_>, Vec<_>) = at_work.lines().partition(is_watcher);
+        called.is_empty() && (waits || watchers.is_empty())
     });
 }
 

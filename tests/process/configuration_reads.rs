@@ -40,15 +40,13 @@ fn a_call_reads_the_configuration_once() {
         &["exec", "c1", "sh"],
         &["delete", "c1"],
         &["state", "c1"],
+        &["run", "--bundle", BUNDLE, "c1"],
     ] {
         assert_eq!(reads(&node, words), 1, "{words:?}");
     }
-    // The watcher of a `run` is a process of its own.
-    assert_eq!(reads(&node, &["run", "--bundle", BUNDLE, "c1"]), 2);
 }
 
-/// This `start` waits for the runtime and verifies the process, with a watcher beside it that is
-/// dismissed before it needs the configuration.
+/// This `start` waits for the runtime and verifies the process, with a watcher beside it.
 #[test]
 fn a_start_that_verifies_the_container_reads_the_configuration_once() {
     let Some(node) = node() else { return };

@@ -194,14 +194,20 @@ fn a_configuration_that_is_changed_after_create_changes_nothing() {
     }
 }
 
-/// The watchers of a container, which are processes of this machine.
+/// Whether a process of this machine is a watcher. Its command line is that of the wrapper.
+pub(crate) fn is_watcher(pid: u32) -> bool {
+    let name = fs::read_to_string(format!("/proc/{pid}/comm"));
+    name.is_ok_and(|name| name == "oci-aa-watcher\n")
+}
+
+/// The watchers of a `run` of a container, which are processes of this machine.
 fn watchers(id: &str) -> Vec<u32> {
-    let words = format!("oci-apparmor-watcher\0run\0/run/runc\0{id}\0");
+    let words = format!("run\0{id}\0");
     let processes = fs::read_dir("/proc").unwrap();
     let pids = processes.filter_map(|p| p.unwrap().file_name().to_str()?.parse().ok());
     pids.filter(|pid| {
-        fs::read(format!("/proc/{pid}/cmdline"))
-            .is_ok_and(|line| line.starts_with(words.as_bytes()))
+        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        line.ends_with(words.as_bytes()) && is_watcher(*pid)
     })
     .collect()
 }
@@ -258,13 +264,13 @@ fn the_watcher_keeps_no_descriptor_of_the_engine() {
     until("it has nothing else open", || {
         let open = fs::read_dir(format!("/proc/{watcher}/fd")).unwrap();
         let open = open.filter_map(|fd| fs::read_link(fd.unwrap().path()).ok());
-        let mut open: Vec<_> = open.map(|path| path.display().to_string()).collect();
-        open.sort_by_key(|path| path.contains("pidfd"));
-        matches!(&open[..], [a, b, c] if null(a) && null(b) && c.contains("pidfd"))
+        let open: Vec<_> = open.map(|path| path.display().to_string()).collect();
+        let of = |what: &str| open.iter().filter(|path| path.contains(what)).count();
+        let nulls = open.iter().filter(|path| null(path)).count();
+        (nulls, of("pidfd"), of("inotify"), open.len()) == (3, 1, 1, 5)
     });
-    let own = |what: &str| fs::read_link(format!("/proc/{watcher}/{what}")).unwrap();
-    assert_eq!(own("cwd").to_str(), Some("/"));
-    assert_eq!(fs::read(format!("/proc/{watcher}/environ")).unwrap(), b"");
+    let cwd = fs::read_link(format!("/proc/{watcher}/cwd")).unwrap();
+    assert_eq!(cwd.to_str(), Some("/"));
     // Its session is its own: no signal to the engine's group reaches it.
     let session = |pid: u32| {
         nix::unistd::getsid(Some(nix::unistd::Pid::from_raw(pid.try_into().unwrap()))).unwrap()
@@ -314,4 +320,22 @@ fn a_detached_run_keeps_its_record() {
     node.done(&["run", "--detach", &id]);
     until("the watcher is gone", || watchers(&id).is_empty());
     assert_eq!(node.records(), [id]);
+}
+
+#[test]
+fn a_second_run_of_an_id_leaves_the_first_one_and_its_watcher() {
+    let Some(node) = node() else { return };
+    let (id, child) = foreground(&node);
+    let (first, record) = (watchers(&id), node.record(&id));
+    let second = node.call(&["run", &id]).outcome();
+    assert_eq!(second.code, Some(1), "{}", second.stderr);
+    assert!(
+        second.stderr.contains("already exists"),
+        "{}",
+        second.stderr
+    );
+    assert_eq!((watchers(&id), node.record(&id)), (first, record));
+    let_go(&node, child);
+    until("the record is gone", || node.records().is_empty());
+    until("the watcher is gone", || watchers(&id).is_empty());
 }

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use crate::create::ASKS;
 use crate::node::BUNDLE;
+use crate::record_lifecycle::is_watcher;
 use crate::system_call_faults::{Fault, Held, KILL, faults};
 
 /// A call is killed at every [`STEP`]th of its [`FIRST`] system calls; at each of the [`EACH`] that
@@ -127,10 +128,7 @@ impl Scene {
             let waiting = self.waiting();
             at_work.retain(|pid| Some(*pid) != waiting);
             let mut runtimes = at_work.clone();
-            runtimes.retain(|pid| {
-                let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-                !String::from_utf8_lossy(&line).starts_with("oci-apparmor-watch")
-            });
+            runtimes.retain(|pid| !is_watcher(*pid));
             if let (Some(pid), true) = (waiting, runtimes.is_empty()) {
                 kill(pid);
             } else if at_work.is_empty() {
@@ -299,6 +297,88 @@ fn a_run_with_a_fault_leaves_nothing_unverified() {
         &scene.words(&["run", "--detach", "--bundle", BUNDLE]),
         &|| {},
     );
+}
+
+/// The words that call the wrapper, and what makes ready for them.
+type Prepared<'s> = (Vec<&'s str>, Box<dyn Fn() + 's>);
+
+/// The calls that have a watcher.
+fn watched_calls(scene: &Scene) -> [Prepared<'_>; 3] {
+    let run = ["run", "--detach", "--bundle", BUNDLE];
+    [
+        (scene.words(&run), Box::new(|| {})),
+        (scene.words(&RESTORE), Box::new(|| {})),
+        (scene.words(&["start"]), Box::new(scene.created())),
+    ]
+}
+
+/// A fault at a system call that only a watcher makes. Where the runtime is executed, it is not
+/// traced any more.
+fn in_the_watcher(scene: &Scene, fault: &str, words: &[&str]) -> std::process::Output {
+    let inject = format!("inject={fault}");
+    let strace = ["strace", "-f", "-qq", "-b", "execve", "-o", "/run/trace"];
+    let done = scene
+        .held
+        .call(&[&strace[..], &["-e", &inject]].concat(), words);
+    let trace = scene.held.node.text("/run/trace");
+    assert!(
+        trace.contains("(INJECTED)") || trace.contains("+++ killed by SIGKILL"),
+        "{fault}: {trace}"
+    );
+    done
+}
+
+#[test]
+fn nothing_runs_if_the_watcher_ends_before_it_is_ready() {
+    let Some(scene) = Scene::prepare() else {
+        return;
+    };
+    for (words, prepare) in watched_calls(&scene) {
+        for fault in [
+            "close_range:signal=KILL",
+            "setsid:signal=KILL",
+            "setsid:error=EPERM",
+            "chdir:error=EACCES",
+            "prctl:error=EPERM",
+        ] {
+            scene.clear();
+            prepare();
+            let done = in_the_watcher(&scene, fault, &words);
+            let told = String::from_utf8_lossy(&done.stderr).into_owned();
+            assert_eq!(done.status.code(), Some(1), "{fault}: {done:?}");
+            let why = "cannot start the watcher: it did not report that it is ready";
+            assert!(told.contains(why), "{fault}: {done:?}");
+            assert!(!scene.held.node.exists("/run/ran"), "{fault}: {words:?}");
+            scene.nothing_runs(&(fault, &done));
+            // Of a container that was never made.
+            let left = scene.held.node.records();
+            assert_eq!(left.is_empty(), words[0] != "start", "{words:?}: {left:?}");
+        }
+    }
+    scene.clear();
+}
+
+/// As where the user has no more inotify instances or watches, and where the kernel has no
+/// close_range(2).
+#[test]
+fn a_run_is_verified_without_events() {
+    let Some(scene) = Scene::prepare() else {
+        return;
+    };
+    for detach in ["--detach", "--keep"] {
+        let words = scene.words(&["run", detach, "--bundle", BUNDLE]);
+        for fault in [
+            "inotify_init1:error=EMFILE",
+            "inotify_add_watch:error=ENOSPC",
+            "close_range:error=ENOSYS",
+        ] {
+            scene.clear();
+            let done = in_the_watcher(&scene, fault, &words);
+            assert!(scene.held.node.exists("/run/ran"), "{fault}: {done:?}");
+            scene.nothing_runs(&(fault, &done));
+            assert!(!scene.held.node.exists(&scene.own("")), "{fault}");
+        }
+    }
 }
 
 /// Each pidfd is refused, as where there are no more descriptors.

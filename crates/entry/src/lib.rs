@@ -17,6 +17,7 @@
 //! library before `main` (`.init_array`); with another libc, [`entry`] defines an ordinary `main`.
 
 pub mod descriptors;
+pub mod fork;
 pub mod interrupt;
 mod unwind;
 

@@ -1,42 +1,36 @@
 //! Whether a runtime still runs that the killed wrapper has called.
 
+use std::env;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Read};
-use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
-
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::containers::procfs;
 use crate::runtime::locate::RuntimeProgram;
+use crate::runtime::watcher::NAME;
 
 /// Larger than any command line of a runtime.
 const COMMAND_LINE_MAX: u64 = 128 << 10;
 
 /// The call of a runtime by a wrapper.
+#[derive(Debug)]
 pub(super) struct RuntimeCall {
     /// The end of its command line, as in `/proc/PID/cmdline`. Its beginning, the program's name, may
     /// vary.
     tail: Vec<u8>,
     /// The command line of the wrapper. Its child has the same one until it executes the runtime.
-    wrapper: Option<Vec<u8>>,
+    wrapper: Vec<u8>,
 }
 
 impl RuntimeCall {
-    /// The call with these words, by the parent of this process.
-    pub(super) fn by_parent(words: &[OsString]) -> Self {
-        let mut tail = vec![0];
-        for word in words {
-            tail.extend(word.as_bytes());
-            tail.push(0);
-        }
+    /// The call with these words, by this process or the one that it was copied from.
+    pub(super) fn by_this_process(words: &[OsString]) -> Self {
         Self {
-            tail,
-            wrapper: parent_command_line(),
+            tail: [vec![0], joined(words.iter().cloned())].concat(),
+            wrapper: joined(env::args_os()),
         }
     }
 
@@ -51,13 +45,24 @@ impl RuntimeCall {
             // For a moment within execve(2), after vfork(2) has returned in the parent, a process has
             // no command line.
             let is_called = command_line.ends_with(&self.tail)
-                || Some(&command_line) == self.wrapper.as_ref()
+                || command_line == self.wrapper
                 || (command_line.is_empty() && executes(process, &runtime.program));
-            // A process in a container may have any command line.
-            is_called && namespace(process) == own
+            // This process and other watchers have the command line of a wrapper. A process in a
+            // container may have any command line.
+            is_called && !is_watcher(process) && namespace(process) == own
         };
         procfs::processes().is_ok_and(|all| all.iter().any(is_call))
     }
+}
+
+/// Words as `/proc/PID/cmdline` shows them.
+fn joined(words: impl Iterator<Item = OsString>) -> Vec<u8> {
+    let mut line = Vec::new();
+    for word in words {
+        line.extend(word.as_bytes());
+        line.push(0);
+    }
+    line
 }
 
 /// The command line of a process, given as `/proc/PID`.
@@ -68,12 +73,8 @@ fn command_line(process: &Path) -> io::Result<Vec<u8>> {
     Ok(words)
 }
 
-/// The command line of the wrapper, if it has not ended.
-fn parent_command_line() -> Option<Vec<u8>> {
-    let parent = nix::unistd::getppid().to_string();
-    let words = command_line(&Path::new("/proc").join(parent)).ok()?;
-    // As long as the wrapper exists, the parent is the wrapper.
-    (!words.is_empty() && !watched_process_ends(Some(Duration::ZERO))).then_some(words)
+fn is_watcher(process: &Path) -> bool {
+    fs::read(process.join("comm")).is_ok_and(|name| name.trim_ascii_end() == NAME.to_bytes())
 }
 
 /// Whether a process executes this program.
@@ -84,20 +85,46 @@ fn executes(process: &Path, program: &Path) -> bool {
     }
 }
 
-/// Waits until the watched process ends, at most for `limit`; whether it has. Standard input is a
-/// pidfd of it.
-pub(super) fn watched_process_ends(limit: Option<Duration>) -> bool {
-    let limit = limit.map(|limit| Timespec {
-        tv_sec: 0,
-        tv_nsec: limit.subsec_nanos().into(),
-    });
-    let stdin = io::stdin();
-    loop {
-        let mut fds = [PollFd::from_borrowed_fd(stdin.as_fd(), PollFlags::IN)];
-        match poll(&mut fds, limit.as_ref()) {
-            Err(rustix::io::Errno::INTR) => {}
-            Ok(0) => return false,
-            _ => return true,
-        }
+#[cfg(test)]
+mod tests {
+    use std::process::{Child, Command};
+
+    use super::*;
+    use crate::settings::RuntimeKind;
+
+    /// A program of this name with these words. The kernel names a process after the path.
+    fn sleep(directory: &Path, name: &str, words: &[&str]) -> Child {
+        let program = directory.join(name);
+        std::os::unix::fs::symlink("/bin/sleep", &program).unwrap();
+        Command::new(program).args(words).spawn().unwrap()
+    }
+
+    fn end(mut child: Child) {
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    #[test]
+    fn a_watcher_is_no_call_of_the_runtime() {
+        let directory = tempfile::tempdir().unwrap();
+        let runtime = RuntimeProgram {
+            kind: RuntimeKind::Runc,
+            program: directory.path().join("other"),
+        };
+        let words = ["1000", &std::process::id().to_string()];
+        let words: Vec<OsString> = words.map(OsString::from).to_vec();
+        let mut call = RuntimeCall::by_this_process(&words);
+        assert!(call.is_running(&runtime));
+        call.wrapper.push(0);
+        assert!(!call.is_running(&runtime));
+
+        let words: Vec<&str> = words.iter().filter_map(|word| word.to_str()).collect();
+        let watcher = sleep(directory.path(), NAME.to_str().unwrap(), &words);
+        assert!(!call.is_running(&runtime));
+        let called = sleep(directory.path(), "runc", &words);
+        assert!(call.is_running(&runtime));
+        end(called);
+        assert!(!call.is_running(&runtime));
+        end(watcher);
     }
 }

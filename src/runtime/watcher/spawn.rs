@@ -1,158 +1,139 @@
 //! Starts a watcher.
 
-use std::env;
 use std::ffi::OsString;
-use std::io::{Read, Write};
-use std::os::unix::process::CommandExt;
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::fs::File;
+use std::io::{self, PipeReader, Read};
 
-use nix::unistd;
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::waitpid;
+use nix::unistd::Pid;
+use oci_apparmor_entry::fork;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{PidfdFlags, getpid, pidfd_open};
 
-use crate::containers::record::Record;
+use crate::containers::pidfd::PidFd;
 use crate::error::{Error, Kind, Result, reason};
-use crate::runtime::argv::RuntimeCommand;
-use crate::runtime::locate::RuntimeProgram;
-use crate::runtime::watcher::arguments::WatcherArguments;
-
-/// The names that a watcher is called by. The watcher of a `run` is a grandchild, since the runtime
-/// that the wrapper becomes does not expect a child.
-pub(super) const CHILD: &str = "oci-apparmor-watch";
-pub(super) const GRANDCHILD: &str = "oci-apparmor-watcher";
-
-/// What a watcher writes when it is ready.
-const READY: &[u8; 5] = b"ready";
+use crate::runtime::restored::RestoredContainer;
+use crate::runtime::verify::ContainerProcess;
+use crate::runtime::watcher::runtime_process::RuntimeCall;
+use crate::runtime::watcher::watch::{READY, Watched, WatchedCall, Watcher};
 
 /// How long a watcher may take to be ready, in seconds. A busy node needs some.
 const READY_LIMIT: i64 = 30;
 
 /// A watcher that goes on if this process is killed.
 #[derive(Debug)]
-pub(crate) struct WatcherChild(Child);
+pub(crate) struct WatcherChild(Pid);
 
 impl WatcherChild {
     /// Ends it: this process has finished its work.
-    pub(crate) fn dismiss(mut self) {
-        end(&mut self.0);
+    pub(crate) fn dismiss(self) {
+        end(self.0);
     }
 }
 
-/// Starts a watcher of this process, which will become the runtime (`run`).
-pub(crate) fn for_runtime(
-    runtime: &RuntimeProgram,
-    line: &RuntimeCommand,
-    record: &Record,
-) -> Result<()> {
-    let mut child = start(runtime, line, record, &[])?;
-    // If SIGCHLD is ignored, the kernel has reaped it.
-    let _ = child.wait();
-    Ok(())
+impl WatchedCall<'_> {
+    /// Starts a watcher of this process, which will become the runtime (`run`). It is not a child of
+    /// this process, since the runtime does not expect one.
+    ///
+    /// # Errors
+    /// If no watcher can be started. Nothing may run then.
+    pub(crate) fn watch_runtime(self) -> Result<()> {
+        let watched = Watched::Run;
+        start(self, watched, |watcher| {
+            fork::child(|| u8::from(fork::child(watcher).is_err()))
+        })
+        .map(reap)
+    }
+
+    /// Starts a watcher of this process, which will call the runtime with `words` to start a container,
+    /// and wait for it.
+    ///
+    /// # Errors
+    /// If no watcher can be started. Nothing may be started then.
+    pub(crate) fn watch_start(
+        self,
+        words: &[OsString],
+        process: &ContainerProcess,
+    ) -> Result<WatcherChild> {
+        let watched = Watched::Start {
+            call: RuntimeCall::by_this_process(words),
+            process,
+        };
+        start(self, watched, fork::child).map(WatcherChild)
+    }
+
+    /// Starts a watcher of this process, which will call the runtime with `words` to restore a
+    /// container, and wait for it.
+    ///
+    /// # Errors
+    /// If no watcher can be started. Nothing may be restored then.
+    pub(crate) fn watch_restore(
+        self,
+        words: &[OsString],
+        container: &RestoredContainer<'_>,
+    ) -> Result<WatcherChild> {
+        let watched = Watched::Restore {
+            call: RuntimeCall::by_this_process(words),
+            container,
+        };
+        start(self, watched, fork::child).map(WatcherChild)
+    }
 }
 
-/// Starts a watcher of this process, which will call the runtime with these words and wait for it.
-pub(crate) fn for_wrapper(
-    runtime: &RuntimeProgram,
-    line: &RuntimeCommand,
-    record: &Record,
-    words: &[OsString],
-) -> Result<WatcherChild> {
-    start(runtime, line, record, words).map(WatcherChild)
-}
-
-/// Starts a watcher and waits until it is ready.
-fn start(
-    runtime: &RuntimeProgram,
-    line: &RuntimeCommand,
-    record: &Record,
-    words: &[OsString],
-) -> Result<Child> {
+/// Starts a watcher with `fork`, and waits until it is ready. Returns the child of this process that
+/// `fork` has made.
+fn start<'w>(
+    call: WatchedCall<'w>,
+    watched: Watched<'w>,
+    fork: impl FnOnce(Box<dyn FnOnce() -> u8 + 'w>) -> io::Result<i32>,
+) -> Result<Pid> {
     let failed = |why: &str| Error::new(Kind::Internal, format!("cannot start the watcher: {why}"));
-    let io = |e: std::io::Error| failed(&reason(&e));
-    // A pidfd, since a process id could be reused before the watcher looks.
-    let this_process = pidfd_open(getpid(), PidfdFlags::empty()).map_err(|e| io(e.into()))?;
-    let arguments = WatcherArguments {
-        subcommand: line.subcommand,
-        root: record.root.clone(),
-        id: record.id.clone(),
-        writer: record.writer.to_string(),
-        time: record.time.clone(),
-        program: runtime.program.clone(),
-        log: line.global("log").unwrap_or_default().to_owned(),
-        log_format: line.global("log-format").unwrap_or_default().to_owned(),
-        words: words.to_vec(),
-        deletion: line.deletion(),
+    let io = |e: &io::Error| failed(&reason(e));
+    let (answer, ready) = io::pipe().map_err(|e| io(&e))?;
+    let mut null = File::options();
+    let null = null.read(true).write(true);
+    let null = null.open("/dev/null").map_err(|e| io(&e))?;
+    let watcher = Watcher {
+        call,
+        watched,
+        wrapper: PidFd::of_this_process().map_err(|e| io(&e))?,
     };
-    let mut child = this_program(CHILD)
-        .args(arguments.to_words())
-        .stdin(Stdio::from(this_process))
-        .stdout(Stdio::piped())
-        .spawn()
-        .map_err(io)?;
-    if child.stdout.take().is_some_and(reports_ready) {
+    // In this process, what the watcher owns is dropped when it is forked.
+    let child = fork(Box::new(move || watcher.main(null, ready))).map_err(|e| io(&e))?;
+    let child = Pid::from_raw(child);
+    if reports_ready(answer) {
         return Ok(child);
     }
-    end(&mut child);
+    end(child);
     Err(failed("it did not report that it is ready"))
 }
 
 /// Waits for the answer of a watcher: one write, or a closed pipe if it failed.
-fn reports_ready(mut output: ChildStdout) -> bool {
+fn reports_ready(mut answer: PipeReader) -> bool {
     let limit = Timespec {
         tv_sec: READY_LIMIT,
         tv_nsec: 0,
     };
     loop {
-        match poll(&mut [PollFd::new(&output, PollFlags::IN)], Some(&limit)) {
+        match poll(&mut [PollFd::new(&answer, PollFlags::IN)], Some(&limit)) {
             Err(rustix::io::Errno::INTR) => {}
             Ok(0) | Err(_) => return false,
             Ok(_) => break,
         }
     }
-    let mut answer = [0; READY.len()];
-    output.read_exact(&mut answer).is_ok() && answer == *READY
+    let mut told = [0; READY.len()];
+    answer.read_exact(&mut told).is_ok() && told == *READY
 }
 
 /// Kills a child and reaps it.
-fn end(child: &mut Child) {
-    if child.kill().is_ok() {
-        let _ = child.wait();
+fn end(child: Pid) {
+    if kill(child, Signal::SIGKILL).is_ok() {
+        reap(child);
     }
 }
 
-/// Starts the watcher itself from its parent, which leaves it to init.
-pub(super) fn grandchild(arguments: &WatcherArguments) -> Option<()> {
-    let mut command = this_program(GRANDCHILD);
-    command.args(arguments.to_words()).spawn().ok()?;
-    Some(())
-}
-
-/// This program under another name, without our environment.
-fn this_program(name: &str) -> Command {
-    let mut command = Command::new("/proc/self/exe");
-    command
-        .arg0(name)
-        .current_dir("/")
-        .env_clear()
-        .stderr(Stdio::null());
-    // They decide the default root of the runtimes.
-    for name in ["XDG_RUNTIME_DIR", "USER"] {
-        if let Some(value) = env::var_os(name) {
-            command.env(name, value);
-        }
-    }
-    command
-}
-
-/// Called in the watcher: reports that it is ready, and closes standard output. If the wrapper has
-/// ended, the write fails, and the watcher notices that later.
-pub(super) fn report_ready() -> Option<()> {
-    let null = std::fs::File::options()
-        .write(true)
-        .open("/dev/null")
-        .ok()?;
-    let mut output = std::io::stdout();
-    let _ = output.write_all(READY);
-    let _ = output.flush();
-    unistd::dup2_stdout(null).ok()
+/// Waits until a child has ended. If SIGCHLD is ignored, the kernel reaps it.
+fn reap(child: Pid) {
+    while waitpid(child, None) == Err(Errno::EINTR) {}
 }
