@@ -1,13 +1,13 @@
 //! What was known about a profile when it was last found correct. With it, the next container
-//! needs only a few calls of stat(2) and three small files of the kernel.
+//! needs only a few calls of stat(2) and the revision of the kernel's policy.
 //!
-//! It is a cache: everything in it is compared with the kernel and the disk before it is used.
+//! It is a cache: it is compared with the kernel and the disk before it is used.
 
 use std::fs;
 
 use serde::{Deserialize, Serialize};
 
-use crate::apparmor::kernel::Kernel;
+use crate::apparmor::kernel::{Kernel, Revision};
 use crate::apparmor::loaded::{Loaded, Mode};
 use crate::apparmor::name::ProfileName;
 use crate::error::Result;
@@ -16,7 +16,7 @@ use crate::profiles::compile::BuildInfo;
 use crate::profiles::state;
 
 /// The version of the format. Files of another version are ignored.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 /// What is known about a top-level profile.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,7 +27,7 @@ pub(super) struct Remembered {
     #[serde(rename = "held")]
     pub profiles: Vec<RememberedProfile>,
     /// The kernel's revision at that time.
-    pub revision: Option<u64>,
+    pub revision: Option<Revision>,
     /// What the profile was compiled from. `None` if only its directory is known.
     #[serde(rename = "built")]
     pub build: Option<BuildInfo>,
@@ -49,7 +49,7 @@ impl Remembered {
     pub(super) fn new(
         name: &ProfileName,
         profiles: Vec<RememberedProfile>,
-        revision: Option<u64>,
+        revision: Option<Revision>,
         build: Option<BuildInfo>,
     ) -> Self {
         Self {
@@ -72,10 +72,27 @@ impl Remembered {
         state::write(&file_of(&self.name), self);
     }
 
+    /// The same, as found correct again: the kernel had this revision before it was looked at.
+    pub(super) fn at_revision(&self, revision: Option<Revision>) -> Self {
+        Self {
+            revision,
+            ..self.clone()
+        }
+    }
+
+    /// Whether the kernel, which has this revision, has not changed any profile since.
+    pub(super) fn is_of_revision(&self, revision: Option<Revision>) -> bool {
+        self.revision.is_some() && self.revision == revision
+    }
+
+    /// The profile or child of this name that the kernel had.
+    pub(super) fn profile(&self, name: &str) -> Option<&RememberedProfile> {
+        self.profiles.iter().find(|known| known.name == name)
+    }
+
     /// The directory of a profile in the kernel.
     pub(super) fn directory(&self, name: &str) -> Option<&str> {
-        let known = self.profiles.iter().find(|known| known.name == name)?;
-        Some(&known.directory)
+        Some(&self.profile(name)?.directory)
     }
 
     /// Whether the source declares this profile or child.
@@ -87,7 +104,7 @@ impl Remembered {
     /// Whether the kernel, which has this revision, still has exactly these profiles. That is so if
     /// the revision is the same, or if every profile has the same mode and hash and there is no other
     /// child. If the kernel has no hashes, only the revision counts.
-    pub(super) fn is_unchanged(&self, kernel: &Kernel, revision: Option<u64>) -> bool {
+    pub(super) fn is_unchanged(&self, kernel: &Kernel, revision: Option<Revision>) -> bool {
         let same = |known: &RememberedProfile| {
             known.hash.is_some()
                 && kernel
@@ -95,7 +112,7 @@ impl Remembered {
                     .is_some_and(|now| now.mode == known.mode && now.hash == known.hash)
         };
         !self.profiles.is_empty()
-            && (self.revision.is_some() && revision == self.revision
+            && (self.is_of_revision(revision)
                 || self.profiles.iter().all(same) && self.has_all_children(kernel))
     }
 
