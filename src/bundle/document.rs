@@ -6,18 +6,20 @@
 
 use std::fmt;
 
+use serde_json::value::RawValue;
+
 use crate::apparmor::name::Label;
 use crate::bundle::Annotations;
-use crate::bundle::fields::{Fields, folds_to, offset};
+use crate::bundle::fields::{Fields, Text, folds_to, offset};
 use crate::error::{Error, Kind, Result, quoted};
 
 const PROFILE: &str = "apparmorProfile";
 
 /// The fields of `config.json` that matter for the label. No other key may fold to one of them.
-const OF_CONFIG: &[&str] = &["process", "annotations"];
+const OF_CONFIG: &[&str] = &["process", "annotations", "root", "mounts"];
 
 /// The same in a process.
-const OF_PROCESS: &[&str] = &[PROFILE];
+const OF_PROCESS: &[&str] = &[PROFILE, "cwd"];
 
 /// No field: annotations are a map (`map[string]string`, runtime-spec specs-go/config.go).
 const OF_ANNOTATIONS: &[&str] = &[];
@@ -29,6 +31,9 @@ pub struct Document<'a> {
     annotations: Annotations,
     profile: Option<String>,
     place: Place,
+    cwd: Option<&'a RawValue>,
+    root: Option<&'a RawValue>,
+    mounts: Option<&'a RawValue>,
 }
 
 /// Where the profile is, or has to be inserted.
@@ -57,13 +62,11 @@ impl<'a> Document<'a> {
             None => Annotations::new(),
             Some(value) => annotations(value.get())?,
         };
-        let (profile, place) = profile(text, process.get())?;
-        Ok(Self {
-            text,
-            annotations,
-            profile,
-            place,
-        })
+        let mut document = Self::of(text, process.get())?;
+        document.annotations = annotations;
+        document.root = top.get("root");
+        document.mounts = top.get("mounts");
+        Ok(document)
     }
 
     /// Reads the process that `exec --process` names.
@@ -72,13 +75,37 @@ impl<'a> Document<'a> {
     /// As for [`Document::config`].
     pub fn process(bytes: &'a [u8]) -> Result<Self> {
         let text = utf8(bytes)?;
-        let (profile, place) = profile(text, text)?;
+        Self::of(text, text)
+    }
+
+    /// The document `text` with the process object `process`, and nothing else yet.
+    fn of(text: &'a str, process: &'a str) -> Result<Self> {
+        let fields = object(text, process, OF_PROCESS)?;
+        let (profile, place) = profile(text, process, &fields)?;
         Ok(Self {
             text,
             annotations: Annotations::new(),
             profile,
             place,
+            cwd: fields.get("cwd"),
+            root: None,
+            mounts: None,
         })
+    }
+
+    /// The working directory of the process, as it is written.
+    pub(super) fn cwd(&self) -> Option<&'a RawValue> {
+        self.cwd
+    }
+
+    /// The root of the image, as it is written. A process has none.
+    pub(super) fn root(&self) -> Option<&'a RawValue> {
+        self.root
+    }
+
+    /// The mounts, as they are written. A process has none.
+    pub(super) fn mounts(&self) -> Option<&'a RawValue> {
+        self.mounts
     }
 
     /// The annotations. A process has none.
@@ -125,8 +152,7 @@ fn utf8(bytes: &[u8]) -> Result<&str> {
 }
 
 /// The profile of a process object, and where in `text` it stands.
-fn profile(text: &str, process: &str) -> Result<(Option<String>, Place)> {
-    let fields = object(text, process, OF_PROCESS)?;
+fn profile(text: &str, process: &str, fields: &Fields<'_>) -> Result<(Option<String>, Place)> {
     if let Some(value) = fields.get(PROFILE) {
         let profile: Option<String> = serde_json::from_str(value.get())
             .map_err(|_| refused(format!("its {PROFILE} is not a string")))?;
@@ -148,9 +174,10 @@ fn annotations(text: &str) -> Result<Annotations> {
     let fields = object(text, text, OF_ANNOTATIONS).map_err(|e| e.about("annotations"))?;
     let mut read = Annotations::new();
     for (key, value) in fields.0 {
-        let value: Option<String> = serde_json::from_str(value.get())
+        let value: Option<Text<'_>> = serde_json::from_str(value.get())
             .map_err(|_| refused(format!("its annotation {} is not a string", quoted(&key))))?;
-        read.insert(key, value.unwrap_or_default());
+        let value = value.map_or(String::new(), |Text(value)| value.into_owned());
+        read.insert(key.into_owned(), value);
     }
     Ok(read)
 }

@@ -78,7 +78,7 @@ pub(super) fn prepare(
         if node.settings.runtimes.refuse_vulnerable {
             advisories::refuse(runtime)?;
         }
-        preflight::bundle(file.bytes(), &bundle)
+        preflight::bundle(&document, &bundle)
             .map_err(|e| e.about(&format!("{} is refused", file.path().display())))?;
         if is_restored {
             restore::can_be_verified(&line)?;
