@@ -52,6 +52,12 @@ impl Fingerprint {
         }
     }
 
+    /// The fingerprint of the regular file at `path`; `None` if there is none, or if it cannot be told.
+    pub(crate) fn of_file(path: &Path) -> Option<Self> {
+        let meta = fs::metadata(path).ok()?;
+        meta.is_file().then(|| Self::of(&meta))
+    }
+
     /// Whether every change after `read`, the time at which the file was read, changes the
     /// fingerprint.
     pub(crate) fn is_settled(&self, read: SystemTime) -> bool {

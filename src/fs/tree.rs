@@ -115,6 +115,26 @@ impl<'p> Tree<'p> {
         Ok((Some(bytes), meta))
     }
 
+    /// Like [`Tree::open`], for a path that is not resolved yet. Usually its last step is no link, and
+    /// then it is not looked at before it is opened.
+    pub(super) fn open_with(
+        &self,
+        path: &Path,
+        max: u64,
+        checked: &mut CheckedDirectories,
+    ) -> Trusted<(Option<Vec<u8>>, Metadata)> {
+        if let (Some(parent), Some(name)) = (path.parent(), path.file_name()) {
+            let at = self.resolve_with(parent, checked)?.join(name);
+            match self.open(&at, max) {
+                // A symbolic link, or something below a file.
+                Err(TrustError::Io(e))
+                    if matches!(e.raw_os_error(), Some(libc::ELOOP | libc::ENOTDIR)) => {}
+                opened => return opened,
+            }
+        }
+        self.open(&self.resolve_with(path, checked)?, max)
+    }
+
     /// Like [`Tree::resolve`], without checking a directory in `checked` again.
     pub(super) fn resolve_with(
         &self,

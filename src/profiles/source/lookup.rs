@@ -27,6 +27,8 @@ pub struct Source {
     pub disabled: Option<Disabled>,
     /// The profile in the manifest, if the file is one.
     manifest: Option<ManifestProfile>,
+    /// The fingerprint of a file that is no manifest.
+    fingerprint: Fingerprint,
 }
 
 impl Source {
@@ -42,13 +44,15 @@ impl Source {
             .iter()
             .map(|directory| directory.as_path().join(&file))
             .enumerate()
-            .filter(|(index, path)| path.is_file() && !(*index == 0 && is_manifest(path)))
-            .map(|(index, path)| Self {
+            .filter_map(|(index, path)| Some((index, Fingerprint::of_file(&path)?, path)))
+            .filter(|(index, _, path)| !(*index == 0 && is_manifest(path)))
+            .map(|(index, fingerprint, path)| Self {
                 ours: index == 0 || is_from_cluster(&path),
                 complain: is_forced_to_complain(&file),
                 disabled: disable_entry(&file),
                 path,
                 manifest: None,
+                fingerprint,
             });
         let first = text.next();
         let Some(directory) = settings.profile_directories.first() else {
@@ -71,6 +75,7 @@ impl Source {
             ours: true,
             complain: manifest.complain || is_forced_to_complain(&file),
             disabled,
+            fingerprint: manifest.fingerprint.clone(),
             manifest: Some(manifest),
         }))
     }
@@ -103,6 +108,11 @@ impl Source {
     #[must_use]
     pub fn is_manifest(&self) -> bool {
         self.manifest.is_some()
+    }
+
+    /// The fingerprint of the file, from when it was found.
+    pub(crate) fn fingerprint(&self) -> &Fingerprint {
+        &self.fingerprint
     }
 
     /// Whether it is a manifest that cannot be rendered.
