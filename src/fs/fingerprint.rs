@@ -58,6 +58,12 @@ impl Fingerprint {
         meta.is_file().then(|| Self::of(&meta))
     }
 
+    /// Whether it is one of this file, changed since or not.
+    pub(crate) fn is_of(&self, meta: &Metadata) -> bool {
+        let file = [meta.dev().cast_signed(), meta.ino().cast_signed()];
+        self.0.is_some_and(|known| known.starts_with(&file))
+    }
+
     /// Whether every change after `read`, the time at which the file was read, changes the
     /// fingerprint.
     pub(crate) fn is_settled(&self, read: SystemTime) -> bool {

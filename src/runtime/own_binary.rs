@@ -23,11 +23,15 @@ pub fn is_wrapper(path: &Path) -> bool {
     let mut head = [0; HEAD];
     let read = File::open(path).and_then(|mut file| file.read(&mut head));
     let head = read.ok().and_then(|length| head.get(..length));
-    // Notes are aligned to four bytes (elf(5)).
-    let mut places = (0..HEAD).step_by(4);
     head.is_some_and(|head| {
+        // Notes are aligned to four bytes (elf(5)).
+        let words = head.chunks_exact(4).enumerate();
+        let mut owners = words.filter(|(_, word)| *word == b"GNU\0");
         head.starts_with(b"\x7fELF")
-            && places.any(|place| head.get(place..).is_some_and(|at| at.starts_with(MARKER)))
+            && owners.any(|(n, _)| {
+                let note = head.get(n.saturating_mul(4)..);
+                note.is_some_and(|note| note.starts_with(MARKER))
+            })
     })
 }
 

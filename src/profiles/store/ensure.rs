@@ -142,17 +142,20 @@ impl Store<'_> {
             };
             if !remembered.is_some_and(is_remembered) {
                 let profile = RememberedProfile::of(name.as_str(), loaded);
-                Remembered::new(name, vec![profile], revision, None).keep();
+                let source = snapshot.source.as_ref();
+                Remembered::new(name, vec![profile], revision, source, None).keep();
             }
             return Some(loaded.clone());
         };
         let current =
             remembered.filter(|known| self.is_remembered_as_current(name, source, known, revision));
-        if let Some(known) =
-            current.filter(|known| revision.is_some() && known.revision != revision)
-        {
-            // Another profile was loaded. The next container need not look at this one again.
-            known.at_revision(revision).keep();
+        // Another profile was loaded, or a file added. The next container need not look again.
+        let is_old = |known: &&Remembered| {
+            revision.is_some() && known.revision != revision
+                || source.manifest_free() != known.manifest_free()
+        };
+        if let Some(known) = current.filter(is_old) {
+            known.again(revision, source).keep();
         }
         let is_current = current.is_some();
         // A process that may not load profiles cannot read compiled policy either. It accepts

@@ -12,7 +12,9 @@ use crate::apparmor::loaded::{Loaded, Mode};
 use crate::apparmor::name::ProfileName;
 use crate::error::Result;
 use crate::fs::digest;
+use crate::fs::fingerprint::Fingerprint;
 use crate::profiles::compile::BuildInfo;
+use crate::profiles::source::Source;
 use crate::profiles::state;
 
 /// The version of the format. Files of another version are ignored.
@@ -28,6 +30,8 @@ pub(super) struct Remembered {
     pub profiles: Vec<RememberedProfile>,
     /// The kernel's revision at that time.
     pub revision: Option<Revision>,
+    /// The first profile directory, if it had no manifest.
+    manifest_free: Option<Fingerprint>,
     /// What the profile was compiled from. `None` if only its directory is known.
     #[serde(rename = "built")]
     pub build: Option<BuildInfo>,
@@ -50,6 +54,7 @@ impl Remembered {
         name: &ProfileName,
         profiles: Vec<RememberedProfile>,
         revision: Option<Revision>,
+        source: Option<&Source>,
         build: Option<BuildInfo>,
     ) -> Self {
         Self {
@@ -57,6 +62,7 @@ impl Remembered {
             name: name.root(),
             profiles,
             revision,
+            manifest_free: source.and_then(Source::manifest_free).cloned(),
             build,
         }
     }
@@ -72,12 +78,19 @@ impl Remembered {
         state::write(&file_of(&self.name), self);
     }
 
-    /// The same, as found correct again: the kernel had this revision before it was looked at.
-    pub(super) fn at_revision(&self, revision: Option<Revision>) -> Self {
+    /// The same, as found correct again with this source. The kernel had this revision before it was
+    /// looked at.
+    pub(super) fn again(&self, revision: Option<Revision>, source: &Source) -> Self {
         Self {
             revision,
+            manifest_free: source.manifest_free().cloned(),
             ..self.clone()
         }
+    }
+
+    /// The first profile directory, if it had no manifest.
+    pub(super) fn manifest_free(&self) -> Option<&Fingerprint> {
+        self.manifest_free.as_ref()
     }
 
     /// Whether the kernel, which has this revision, has not changed any profile since.

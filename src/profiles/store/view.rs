@@ -188,7 +188,9 @@ impl<'s> Store<'s> {
     /// What is known about a profile now.
     pub(super) fn snapshot(&self, name: &ProfileName) -> Result<Snapshot> {
         let mut snapshot = self.snapshot_without_source(name)?;
-        snapshot.source = Source::of(name, self.settings)?;
+        let remembered = snapshot.remembered.as_ref();
+        let manifest_free = remembered.and_then(Remembered::manifest_free);
+        snapshot.source = Source::of_with(name, self.settings, manifest_free)?;
         snapshot.check = Check::Content;
         Ok(snapshot)
     }
