@@ -4,8 +4,10 @@
 //! crun matches them exactly. A document in which they could find different labels is refused. Both
 //! take the keys of a map, such as the annotations, as they are.
 
+use std::borrow::Cow;
 use std::fmt;
 
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::apparmor::name::Label;
@@ -33,7 +35,7 @@ pub struct Document<'a> {
     place: Place,
     cwd: Option<&'a RawValue>,
     root: Option<&'a RawValue>,
-    mounts: Option<&'a RawValue>,
+    mounts: Vec<&'a RawValue>,
 }
 
 /// Where the profile is, or has to be inserted.
@@ -41,7 +43,7 @@ pub struct Document<'a> {
 enum Place {
     /// The value, from the first byte to the one behind the last.
     Value(usize, usize),
-    /// Behind the brace that opens the object; whether the object is empty.
+    /// Behind the brace that opens the object, or before its first key; whether the object is empty.
     Behind(usize, bool),
 }
 
@@ -53,19 +55,30 @@ impl<'a> Document<'a> {
     /// differently.
     pub fn config(bytes: &'a [u8]) -> Result<Self> {
         let text = utf8(bytes)?;
-        let top = object(text, text, OF_CONFIG)?;
-        let process = top
-            .get("process")
-            .filter(|value| value.get() != "null")
-            .ok_or_else(|| refused("it has no field \"process\""))?;
+        let ConfigFields {
+            top,
+            process,
+            mounts,
+        } = parsed(text, text)?;
+        unambiguous(&top, OF_CONFIG)?;
+        let process = process.ok_or_else(|| refused("it has no field \"process\""))?;
         let annotations = match top.get("annotations").filter(|value| value.get() != "null") {
             None => Annotations::new(),
             Some(value) => annotations(value.get())?,
         };
-        let mut document = Self::of(text, process.get())?;
+        let inserted = || match before_first(text, &process) {
+            Some(place) => Ok(place),
+            None => {
+                let top: Fields<'_> = parsed(text, text)?;
+                Ok(top.get("process").map_or(Place::Behind(0, true), |value| {
+                    behind_brace(text, value.get(), &process)
+                }))
+            }
+        };
+        let mut document = Self::of(text, &process, inserted)?;
         document.annotations = annotations;
         document.root = top.get("root");
-        document.mounts = top.get("mounts");
+        document.mounts = mounts.unwrap_or_default();
         Ok(document)
     }
 
@@ -75,21 +88,36 @@ impl<'a> Document<'a> {
     /// As for [`Document::config`].
     pub fn process(bytes: &'a [u8]) -> Result<Self> {
         let text = utf8(bytes)?;
-        Self::of(text, text)
+        let fields = parsed(text, text)?;
+        Self::of(text, &fields, || Ok(behind_brace(text, text, &fields)))
     }
 
-    /// The document `text` with the process object `process`, and nothing else yet.
-    fn of(text: &'a str, process: &'a str) -> Result<Self> {
-        let fields = object(text, process, OF_PROCESS)?;
-        let (profile, place) = profile(text, process, &fields)?;
+    /// The document `text` with the process that has these fields, and nothing else yet. `inserted` is
+    /// where a profile is inserted if there is none.
+    fn of(
+        text: &'a str,
+        process: &Fields<'a>,
+        inserted: impl FnOnce() -> Result<Place>,
+    ) -> Result<Self> {
+        unambiguous(process, OF_PROCESS)?;
+        let (profile, place) = match process.get(PROFILE) {
+            None => (None, inserted()?),
+            Some(value) => {
+                let profile: Option<String> = serde_json::from_str(value.get())
+                    .map_err(|_| refused(format!("its {PROFILE} is not a string")))?;
+                let from = offset(text, value.get());
+                let to = from.saturating_add(value.get().len());
+                (profile, Place::Value(from, to))
+            }
+        };
         Ok(Self {
             text,
             annotations: Annotations::new(),
             profile,
             place,
-            cwd: fields.get("cwd"),
+            cwd: process.get("cwd"),
             root: None,
-            mounts: None,
+            mounts: Vec::new(),
         })
     }
 
@@ -103,9 +131,9 @@ impl<'a> Document<'a> {
         self.root
     }
 
-    /// The mounts, as they are written. A process has none.
-    pub(super) fn mounts(&self) -> Option<&'a RawValue> {
-        self.mounts
+    /// The mounts, each as it is written. A process has none.
+    pub(super) fn mounts(&self) -> &[&'a RawValue] {
+        &self.mounts
     }
 
     /// The annotations. A process has none.
@@ -151,27 +179,75 @@ fn utf8(bytes: &[u8]) -> Result<&str> {
     std::str::from_utf8(bytes).map_err(|_| refused("it is not UTF-8"))
 }
 
-/// The profile of a process object, and where in `text` it stands.
-fn profile(text: &str, process: &str, fields: &Fields<'_>) -> Result<(Option<String>, Place)> {
-    if let Some(value) = fields.get(PROFILE) {
-        let profile: Option<String> = serde_json::from_str(value.get())
-            .map_err(|_| refused(format!("its {PROFILE} is not a string")))?;
-        let from = offset(text, value.get());
-        return Ok((
-            profile,
-            Place::Value(from, from.saturating_add(value.get().len())),
-        ));
+/// The fields of a `config.json`, those of its process, and its mounts. They are read together:
+/// scanning the document is most of the work.
+struct ConfigFields<'a> {
+    /// Without the values of the two others.
+    top: Fields<'a>,
+    process: Option<Fields<'a>>,
+    mounts: Option<Vec<&'a RawValue>>,
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for ConfigFields<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        struct Object;
+        impl<'de> Visitor<'de> for Object {
+            type Value = ConfigFields<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+            fn visit_map<A: MapAccess<'de>>(
+                self,
+                mut map: A,
+            ) -> std::result::Result<ConfigFields<'de>, A::Error> {
+                let (mut top, mut process, mut mounts) = (Vec::new(), None, None);
+                while let Some(Text(key)) = map.next_key()? {
+                    let value = match &*key {
+                        "process" => {
+                            process = map.next_value()?;
+                            RawValue::NULL
+                        }
+                        "mounts" => {
+                            mounts = map.next_value()?;
+                            RawValue::NULL
+                        }
+                        _ => map.next_value()?,
+                    };
+                    top.push((key, value));
+                }
+                Ok(ConfigFields {
+                    top: Fields(top),
+                    process,
+                    mounts,
+                })
+            }
+        }
+        deserializer.deserialize_map(Object)
     }
+}
+
+/// Before the first key of an object; `None` if that cannot be told.
+fn before_first(text: &str, fields: &Fields<'_>) -> Option<Place> {
+    let (Cow::Borrowed(key), _) = fields.0.first()? else {
+        return None;
+    };
+    let quote = offset(text, key).checked_sub(1)?;
+    let is_quote = text.as_bytes().get(quote) == Some(&b'"');
+    is_quote.then_some(Place::Behind(quote, false))
+}
+
+/// Behind the brace of the object `part`, which has these fields.
+fn behind_brace(text: &str, part: &str, fields: &Fields<'_>) -> Place {
     // It was deserialized as an object, so a brace follows the white space.
-    let brace = process.find('{').unwrap_or_default();
-    let at = offset(text, process)
-        .saturating_add(brace)
-        .saturating_add(1);
-    Ok((None, Place::Behind(at, fields.0.is_empty())))
+    let brace = part.find('{').unwrap_or_default();
+    let at = offset(text, part).saturating_add(brace).saturating_add(1);
+    Place::Behind(at, fields.0.is_empty())
 }
 
 fn annotations(text: &str) -> Result<Annotations> {
-    let fields = object(text, text, OF_ANNOTATIONS).map_err(|e| e.about("annotations"))?;
+    let about = |e: Error| e.about("annotations");
+    let fields: Fields<'_> = parsed(text, text).map_err(about)?;
+    unambiguous(&fields, OF_ANNOTATIONS).map_err(about)?;
     let mut read = Annotations::new();
     for (key, value) in fields.0 {
         let value: Option<Text<'_>> = serde_json::from_str(value.get())
@@ -182,9 +258,9 @@ fn annotations(text: &str) -> Result<Annotations> {
     Ok(read)
 }
 
-/// Reads `part` as an object in which every runtime finds the same values for these fields.
-fn object<'a>(whole: &str, part: &'a str, ours: &[&str]) -> Result<Fields<'a>> {
-    let fields: Fields<'a> = serde_json::from_str(part).map_err(|e| {
+/// Reads `part` of a document.
+fn parsed<'a, T: Deserialize<'a>>(whole: &str, part: &'a str) -> Result<T> {
+    serde_json::from_str(part).map_err(|e| {
         let line = whole
             .get(..offset(whole, part))
             .map_or(0, |head| head.matches('\n').count());
@@ -192,7 +268,11 @@ fn object<'a>(whole: &str, part: &'a str, ours: &[&str]) -> Result<Fields<'a>> {
             "unexpected JSON at line {}: {e}",
             line.saturating_add(e.line())
         ))
-    })?;
+    })
+}
+
+/// Checks that every runtime finds the same values for the fields `ours` of an object.
+fn unambiguous(fields: &Fields<'_>, ours: &[&str]) -> Result<()> {
     if let Some(twice) = fields.twice() {
         return Err(refused(format!("it has the key {} twice", quoted(twice))));
     }
@@ -207,7 +287,7 @@ fn object<'a>(whole: &str, part: &'a str, ours: &[&str]) -> Result<Fields<'a>> {
             )));
         }
     }
-    Ok(fields)
+    Ok(())
 }
 
 #[cfg(test)]

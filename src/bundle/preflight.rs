@@ -59,8 +59,12 @@ impl Mount<'_> {
 /// [`Kind::Policy`] with the reason; [`Kind::Internal`] where the bundle cannot be examined.
 pub fn bundle(config: &Document<'_>, bundle: &Path) -> Result<()> {
     process(config)?;
-    for mount in part::<Vec<Mount<'_>>>(config.mounts())?.unwrap_or_default() {
-        mounts(&mount, bundle)?;
+    for written in config.mounts() {
+        if may_be_below_proc(written.get())
+            && let Some(mount) = part(Some(written))?
+        {
+            mounts(&mount, bundle)?;
+        }
     }
     match part::<Root>(config.root())?.and_then(|root| root.path) {
         Some(path) => root(&bundle.join(path)),
@@ -106,13 +110,15 @@ pub fn starts_in(cwd: &str) -> Result<()> {
     }
 }
 
+/// Whether a mount, as it is written, may have a destination below `/proc`. Usually there are many that
+/// do not, and then it is not parsed.
+fn may_be_below_proc(mount: &str) -> bool {
+    mount.contains("proc") || mount.contains('\\')
+}
+
 /// Refuses a mount that hides procfs, or the part of it that receives the label.
 fn mounts(mount: &Mount<'_>, bundle: &Path) -> Result<()> {
     let destination = mount.destination.as_ref().map_or("", |Text(text)| text);
-    // The others are the rule, and there can be many.
-    if !destination.contains("proc") {
-        return Ok(());
-    }
     // A relative source is relative to the bundle.
     let source = || {
         mount
@@ -258,6 +264,14 @@ mod tests {
         ] {
             let why = mount(bad.clone()).unwrap_err();
             assert!(why.contains("other than procfs"), "{bad}: {why}");
+        }
+        for escaped in [
+            r#"{"destination":"/\u0070ro\u0063","type":"tmpfs"}"#,
+            r#"{"destination":"\/pr\u006fc"}"#,
+        ] {
+            let config = format!(r#"{{"process":{{}},"mounts":[{escaped}]}}"#);
+            let config = Document::config(config.as_bytes()).unwrap();
+            assert!(bundle(&config, dir.path()).is_err(), "{escaped}");
         }
     }
 

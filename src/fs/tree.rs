@@ -11,7 +11,6 @@
 //! write, is not an exception: its files are removed after some time, and then anyone can create
 //! a file of that name.
 
-use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, Metadata, OpenOptions};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -37,7 +36,15 @@ pub struct Tree<'p> {
 
 /// Directories that have passed the checks, so that each is checked only once.
 #[derive(Debug, Default)]
-pub struct CheckedDirectories(BTreeSet<PathBuf>);
+pub struct CheckedDirectories(Vec<PathBuf>);
+
+impl CheckedDirectories {
+    /// There are few, so comparing bytes is faster than a search by components.
+    fn contains(&self, directory: &Path) -> bool {
+        let is_it = |checked: &PathBuf| checked.as_os_str() == directory.as_os_str();
+        self.0.iter().rev().any(is_it)
+    }
+}
 
 impl<'p> Tree<'p> {
     /// This node.
@@ -155,9 +162,9 @@ impl<'p> Tree<'p> {
             return Err(TrustError::untrusted("it is not an absolute path"));
         }
         let mut at = self.root.to_owned();
-        if !checked.0.contains(&at) {
+        if !checked.contains(&at) {
             self.check_directory(&at, &fs::symlink_metadata(&at)?)?;
-            checked.0.insert(at.clone());
+            checked.0.push(at.clone());
         }
         let mut pending = steps(path);
         let mut links: usize = 0;
@@ -171,7 +178,7 @@ impl<'p> Tree<'p> {
                 continue;
             }
             let next = at.join(&step);
-            if checked.0.contains(&next) {
+            if checked.contains(&next) {
                 at = next;
                 continue;
             }
@@ -190,7 +197,7 @@ impl<'p> Tree<'p> {
             } else {
                 if meta.is_dir() {
                     self.check_directory(&next, &meta)?;
-                    checked.0.insert(next.clone());
+                    checked.0.push(next.clone());
                 } else if !pending.is_empty() {
                     return Err(TrustError::Missing);
                 }

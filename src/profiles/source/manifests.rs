@@ -22,7 +22,7 @@ use crate::profiles::state;
 use crate::report;
 
 /// The version of the format. Files of another version are ignored.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// The name of the file in `/run`, and of the lock.
 const NAME: &str = "manifests";
