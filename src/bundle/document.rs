@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 
 use crate::apparmor::name::Label;
 use crate::bundle::Annotations;
-use crate::bundle::fields::{Fields, Text, folds_to, offset};
+use crate::bundle::fields::{Fields, JsonText, folds_to, offset};
 use crate::error::{Error, Kind, Result, quoted};
 
 const PROFILE: &str = "apparmorProfile";
@@ -201,7 +201,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for ConfigFields<'a> {
                 mut map: A,
             ) -> std::result::Result<ConfigFields<'de>, A::Error> {
                 let (mut top, mut process, mut mounts) = (Vec::new(), None, None);
-                while let Some(Text(key)) = map.next_key()? {
+                while let Some(JsonText(key)) = map.next_key()? {
                     let value = match &*key {
                         "process" => {
                             process = map.next_value()?;
@@ -250,9 +250,9 @@ fn annotations(text: &str) -> Result<Annotations> {
     unambiguous(&fields, OF_ANNOTATIONS).map_err(about)?;
     let mut read = Annotations::new();
     for (key, value) in fields.0 {
-        let value: Option<Text<'_>> = serde_json::from_str(value.get())
+        let value: Option<JsonText<'_>> = serde_json::from_str(value.get())
             .map_err(|_| refused(format!("its annotation {} is not a string", quoted(&key))))?;
-        let value = value.map_or(String::new(), |Text(value)| value.into_owned());
+        let value = value.map_or(String::new(), |JsonText(value)| value.into_owned());
         read.insert(key.into_owned(), value);
     }
     Ok(read)

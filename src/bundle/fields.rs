@@ -59,7 +59,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
                 mut map: A,
             ) -> std::result::Result<Fields<'de>, A::Error> {
                 let mut fields = Vec::new();
-                while let Some((Text(key), value)) = map.next_entry()? {
+                while let Some((JsonText(key), value)) = map.next_entry()? {
                     fields.push((key, value));
                 }
                 Ok(Fields(fields))
@@ -70,24 +70,24 @@ impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
 }
 
 /// A string, borrowed from the document unless it has escapes.
-pub struct Text<'a>(pub Cow<'a, str>);
+pub struct JsonText<'a>(pub Cow<'a, str>);
 
-impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
+impl<'de: 'a, 'a> Deserialize<'de> for JsonText<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
         struct Characters;
         impl<'de> Visitor<'de> for Characters {
-            type Value = Text<'de>;
+            type Value = JsonText<'de>;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a string")
             }
             fn visit_borrowed_str<E: Error>(
                 self,
                 text: &'de str,
-            ) -> std::result::Result<Text<'de>, E> {
-                Ok(Text(Cow::Borrowed(text)))
+            ) -> std::result::Result<JsonText<'de>, E> {
+                Ok(JsonText(Cow::Borrowed(text)))
             }
-            fn visit_str<E: Error>(self, text: &str) -> std::result::Result<Text<'de>, E> {
-                Ok(Text(Cow::Owned(text.to_owned())))
+            fn visit_str<E: Error>(self, text: &str) -> std::result::Result<JsonText<'de>, E> {
+                Ok(JsonText(Cow::Owned(text.to_owned())))
             }
         }
         deserializer.deserialize_str(Characters)

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::bundle::document::Document;
-use crate::bundle::fields::Text;
+use crate::bundle::fields::JsonText;
 use crate::error::{Error, Kind, Result, quoted, reason};
 
 /// Directories of the image that are mount points. A symbolic link in their place would redirect
@@ -28,11 +28,11 @@ struct Root {
 #[derive(Deserialize)]
 struct Mount<'a> {
     #[serde(borrow)]
-    destination: Option<Text<'a>>,
+    destination: Option<JsonText<'a>>,
     #[serde(borrow)]
-    r#type: Option<Text<'a>>,
+    r#type: Option<JsonText<'a>>,
     #[serde(borrow)]
-    source: Option<Text<'a>>,
+    source: Option<JsonText<'a>>,
     #[serde(borrow)]
     options: Option<&'a RawValue>,
 }
@@ -42,14 +42,14 @@ impl Mount<'_> {
     /// `createLibcontainerMount()` (libcontainer/specconv/spec_linux.go) and crun's `do_mounts()`
     /// (src/libcrun/linux.c) then forget the type.
     fn is_bind(&self) -> Result<bool> {
-        let options: Vec<Text<'_>> = part(self.options)?.unwrap_or_default();
-        let mut options = options.iter().map(|Text(option)| &**option);
+        let options: Vec<JsonText<'_>> = part(self.options)?.unwrap_or_default();
+        let mut options = options.iter().map(|JsonText(option)| &**option);
         Ok(matches!(self.kind(), None | Some("bind"))
             || options.any(|option| matches!(option, "bind" | "rbind")))
     }
 
     fn kind(&self) -> Option<&str> {
-        self.r#type.as_ref().map(|Text(kind)| &**kind)
+        self.r#type.as_ref().map(|JsonText(kind)| &**kind)
     }
 }
 
@@ -77,7 +77,7 @@ pub fn bundle(config: &Document<'_>, bundle: &Path) -> Result<()> {
 /// # Errors
 /// As for [`starts_in`]; [`Kind::Internal`] where it is not an OCI process.
 pub fn process(document: &Document<'_>) -> Result<()> {
-    part::<Text<'_>>(document.cwd())?.map_or(Ok(()), |Text(cwd)| starts_in(&cwd))
+    part::<JsonText<'_>>(document.cwd())?.map_or(Ok(()), |JsonText(cwd)| starts_in(&cwd))
 }
 
 /// A part of a configuration; `None` where it is absent or null.
@@ -118,13 +118,13 @@ fn may_be_below_proc(mount: &str) -> bool {
 
 /// Refuses a mount that hides procfs, or the part of it that receives the label.
 fn mounts(mount: &Mount<'_>, bundle: &Path) -> Result<()> {
-    let destination = mount.destination.as_ref().map_or("", |Text(text)| text);
+    let destination = mount.destination.as_ref().map_or("", |JsonText(text)| text);
     // A relative source is relative to the bundle.
     let source = || {
         mount
             .source
             .as_ref()
-            .map(|Text(source)| bundle.join(&**source))
+            .map(|JsonText(source)| bundle.join(&**source))
     };
     let hides = match below_proc(Path::new(destination)).as_deref() {
         None => false,

@@ -23,12 +23,12 @@ const TICK: Duration = Duration::from_secs(2);
 /// It is written as hexadecimal numbers with dots between them. A start of a container reads dozens, and
 /// that takes a quarter of the time that JSON numbers would.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(into = "String", try_from = "Written<'_>")]
+#[serde(into = "String", try_from = "FingerprintText<'_>")]
 pub(crate) struct Fingerprint(Option<[i64; 7]>);
 
 /// A written fingerprint, borrowed from the document.
 #[derive(Deserialize)]
-struct Written<'a>(&'a str);
+struct FingerprintText<'a>(&'a str);
 
 /// How a file that does not exist is written.
 const ABSENT: &str = "absent";
@@ -42,10 +42,10 @@ impl From<Fingerprint> for String {
     }
 }
 
-impl TryFrom<Written<'_>> for Fingerprint {
+impl TryFrom<FingerprintText<'_>> for Fingerprint {
     type Error = &'static str;
 
-    fn try_from(Written(text): Written<'_>) -> Result<Self, Self::Error> {
+    fn try_from(FingerprintText(text): FingerprintText<'_>) -> Result<Self, Self::Error> {
         if text == ABSENT {
             return Ok(Self::ABSENT);
         }

@@ -3,11 +3,10 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
-
-use crate::apparmor::kernel::securityfs::Kernel;
 
 /// The revision of the loaded policy. Every load, replacement and removal of a profile changes it, and
 /// nothing else changes the name, the mode or the content of a loaded profile
@@ -25,19 +24,14 @@ pub struct Revision {
 #[derive(Debug, Default)]
 pub(super) struct LastRevision(Mutex<Option<(File, Revision)>>);
 
-impl Kernel {
-    /// The revision of the loaded policy; `None` if the kernel has no such file.
+impl LastRevision {
+    /// The revision in the kernel's file at `path`; `None` if there is none.
     ///
     /// A later read of one open file says whether it has changed: the kernel has nothing to read
     /// otherwise, and without `O_NONBLOCK` it would wait. That holds for the first read, too, before
     /// the first profile is loaded (`ns_revision_read()`, security/apparmor/apparmorfs.c).
-    #[must_use]
-    pub fn revision(&self) -> Option<Revision> {
-        let mut last = self
-            .last_revision
-            .0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+    pub(super) fn now(&self, path: &Path) -> Option<Revision> {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((file, revision)) = last.as_mut() {
             match number_in(file) {
                 Ok(Some(number)) => revision.number = number,
@@ -46,29 +40,26 @@ impl Kernel {
             }
             return Some(*revision);
         }
-        let file = self.revision_file()?;
+        let file = open(path)?;
         let number = number_in(&file).ok()??;
         let meta = file.metadata().ok()?;
-        let file_id = (meta.ino(), meta.ctime(), meta.ctime_nsec());
         let revision = Revision {
             number,
-            file: file_id,
+            file: (meta.ino(), meta.ctime(), meta.ctime_nsec()),
         };
         *last = Some((file, revision));
         Some(revision)
     }
-
-    /// The revision file, for poll(2): it is readable when the revision differs from the one that
-    /// was last read from it (`ns_revision_poll()`).
-    #[must_use]
-    pub fn revision_file(&self) -> Option<File> {
-        let mut options = File::options();
-        options.read(true).custom_flags(libc::O_NONBLOCK);
-        options.open(self.securityfs.join("revision")).ok()
-    }
 }
 
-/// The number in [`Kernel::revision_file`]; `None` if it has not changed since the last read.
+/// Opens the kernel's file. A read does not wait for a change.
+pub(super) fn open(path: &Path) -> Option<File> {
+    let mut options = File::options();
+    options.read(true).custom_flags(libc::O_NONBLOCK);
+    options.open(path).ok()
+}
+
+/// The number in the kernel's file; `None` if it has not changed since the last read.
 #[must_use]
 pub fn revision_in(file: &File) -> Option<u64> {
     number_in(file).ok()?
@@ -86,23 +77,23 @@ fn number_in(file: &File) -> io::Result<Option<u64>> {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use std::fs;
-
-    use crate::apparmor::kernel::securityfs::tests::sys;
 
     #[test]
     fn a_change_is_seen() {
-        let (_d, kernel) = sys(&[]);
-        assert_eq!(kernel.revision(), None);
-        let path = kernel.securityfs.join("revision");
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("revision");
+        let last = LastRevision::default();
+        assert_eq!(last.now(&path), None);
         fs::write(&path, "7\n").unwrap();
-        let before = kernel.revision();
+        let before = last.now(&path);
         assert!(before.is_some());
-        assert_eq!(kernel.revision(), before);
+        assert_eq!(last.now(&path), before);
         fs::write(&path, "8\n").unwrap();
-        let after = kernel.revision();
+        let after = last.now(&path);
         assert!(after.is_some() && after != before);
         fs::write(&path, "no number").unwrap();
-        assert_eq!(kernel.revision(), None);
+        assert_eq!(last.now(&path), None);
     }
 }

@@ -4,14 +4,14 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use crate::apparmor::kernel::revision::LastRevision;
+use crate::apparmor::kernel::revision::{self, LastRevision, Revision};
 
 /// AppArmor as this process sees it, in its policy namespace.
 #[derive(Debug)]
 pub struct Kernel {
     pub(super) securityfs: PathBuf,
     pub(super) parameters: PathBuf,
-    pub(super) last_revision: LastRevision,
+    last_revision: LastRevision,
 }
 
 impl Default for Kernel {
@@ -39,6 +39,23 @@ impl Kernel {
 
     pub(super) fn profiles(&self) -> PathBuf {
         self.securityfs.join("policy/profiles")
+    }
+
+    /// The revision of the loaded policy; `None` if the kernel has no such file.
+    #[must_use]
+    pub fn revision(&self) -> Option<Revision> {
+        self.last_revision.now(&self.revision_path())
+    }
+
+    /// The revision file, for poll(2): it is readable when the revision differs from the one that
+    /// was last read from it (`ns_revision_poll()`).
+    #[must_use]
+    pub fn revision_file(&self) -> Option<File> {
+        revision::open(&self.revision_path())
+    }
+
+    fn revision_path(&self) -> PathBuf {
+        self.securityfs.join("revision")
     }
 }
 
