@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use crate::apparmor::kernel::{Enforcement, Off};
 use crate::apparmor::name::{Label, ProfileName};
 use crate::bundle::document::Document;
 use crate::bundle::files::BundleFile;
@@ -80,8 +81,14 @@ impl<'n> Admission<'n> {
             let facts = self.store.facts_of(&name)?;
             profiles.insert(name, facts);
         }
+        // Most containers of some nodes request no profile, and then the kernel does not matter. If a
+        // decision depended on it all the same, it would be a refusal.
+        let enforcement = match profiles.is_empty() {
+            true => Enforcement::Off(Off::Unreadable("no profile is requested".to_owned())),
+            false => self.node.kernel.enforcement(),
+        };
         Ok(Facts {
-            enforcement: self.node.kernel.enforcement(),
+            enforcement,
             profiles,
         })
     }

@@ -1,9 +1,13 @@
 //! The user of this process, and its user namespace. A process leaves either only by system calls
 //! that are never made here, so each is looked up once.
 
-use std::fs::File;
-use std::io::Read;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::sync::OnceLock;
+
+/// The inode number of the initial user namespace, on every kernel since 3.8 (`PROC_USER_INIT_INO`,
+/// include/linux/proc_ns.h; `USER_NS_INIT_INO`, include/uapi/linux/nsfs.h).
+const INITIAL: u64 = 0xEFFF_FFFD;
 
 /// The effective user id of this process.
 #[must_use]
@@ -18,17 +22,11 @@ pub fn is_root() -> bool {
     effective_uid() == 0
 }
 
-/// Whether this process is in the initial user namespace, the only one that maps every uid to
-/// itself.
+/// Whether this process is in the initial user namespace. If that cannot be told, it is not.
 #[must_use]
 pub fn is_initial() -> bool {
-    static INITIAL: OnceLock<bool> = OnceLock::new();
-    *INITIAL.get_or_init(|| {
-        // procfs returns the whole map in the first read; a longer one is not the initial one.
-        let mut map = [0; 64];
-        let length = File::open("/proc/self/uid_map").and_then(|mut file| file.read(&mut map));
-        let text = length.ok().and_then(|length| map.get(..length));
-        let text = std::str::from_utf8(text.unwrap_or_default()).unwrap_or_default();
-        text.split_whitespace().eq(["0", "0", "4294967295"])
+    static IS_INITIAL: OnceLock<bool> = OnceLock::new();
+    *IS_INITIAL.get_or_init(|| {
+        fs::metadata("/proc/self/ns/user").is_ok_and(|namespace| namespace.ino() == INITIAL)
     })
 }

@@ -11,7 +11,7 @@ use oci_apparmor::bundle::preflight;
 type Read = for<'a> fn(&'a [u8]) -> Result<Document<'a>>;
 
 fuzz_target!(|data: &[u8]| {
-    let _ = preflight::process(data);
+    let _ = Document::process(data).and_then(|process| preflight::process(&process));
     splice(data, |bytes| Document::config(bytes));
     splice(data, |bytes| Document::process(bytes));
 });

@@ -4,20 +4,24 @@
 //! crun matches them exactly. A document in which they could find different labels is refused. Both
 //! take the keys of a map, such as the annotations, as they are.
 
+use std::borrow::Cow;
 use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
 
 use crate::apparmor::name::Label;
 use crate::bundle::Annotations;
-use crate::bundle::fields::{Fields, folds_to, offset};
+use crate::bundle::fields::{Fields, JsonText, folds_to, offset};
 use crate::error::{Error, Kind, Result, quoted};
 
 const PROFILE: &str = "apparmorProfile";
 
 /// The fields of `config.json` that matter for the label. No other key may fold to one of them.
-const OF_CONFIG: &[&str] = &["process", "annotations"];
+const OF_CONFIG: &[&str] = &["process", "annotations", "root", "mounts"];
 
 /// The same in a process.
-const OF_PROCESS: &[&str] = &[PROFILE];
+const OF_PROCESS: &[&str] = &[PROFILE, "cwd"];
 
 /// No field: annotations are a map (`map[string]string`, runtime-spec specs-go/config.go).
 const OF_ANNOTATIONS: &[&str] = &[];
@@ -29,6 +33,9 @@ pub struct Document<'a> {
     annotations: Annotations,
     profile: Option<String>,
     place: Place,
+    cwd: Option<&'a RawValue>,
+    root: Option<&'a RawValue>,
+    mounts: Vec<&'a RawValue>,
 }
 
 /// Where the profile is, or has to be inserted.
@@ -36,7 +43,7 @@ pub struct Document<'a> {
 enum Place {
     /// The value, from the first byte to the one behind the last.
     Value(usize, usize),
-    /// Behind the brace that opens the object; whether the object is empty.
+    /// Behind the brace that opens the object, or before its first key; whether the object is empty.
     Behind(usize, bool),
 }
 
@@ -48,22 +55,31 @@ impl<'a> Document<'a> {
     /// differently.
     pub fn config(bytes: &'a [u8]) -> Result<Self> {
         let text = utf8(bytes)?;
-        let top = object(text, text, OF_CONFIG)?;
-        let process = top
-            .get("process")
-            .filter(|value| value.get() != "null")
-            .ok_or_else(|| refused("it has no field \"process\""))?;
+        let ConfigFields {
+            top,
+            process,
+            mounts,
+        } = parsed(text, text)?;
+        unambiguous(&top, OF_CONFIG)?;
+        let process = process.ok_or_else(|| refused("it has no field \"process\""))?;
         let annotations = match top.get("annotations").filter(|value| value.get() != "null") {
             None => Annotations::new(),
             Some(value) => annotations(value.get())?,
         };
-        let (profile, place) = profile(text, process.get())?;
-        Ok(Self {
-            text,
-            annotations,
-            profile,
-            place,
-        })
+        let inserted = || match before_first(text, &process) {
+            Some(place) => Ok(place),
+            None => {
+                let top: Fields<'_> = parsed(text, text)?;
+                Ok(top.get("process").map_or(Place::Behind(0, true), |value| {
+                    behind_brace(text, value.get(), &process)
+                }))
+            }
+        };
+        let mut document = Self::of(text, &process, inserted)?;
+        document.annotations = annotations;
+        document.root = top.get("root");
+        document.mounts = mounts.unwrap_or_default();
+        Ok(document)
     }
 
     /// Reads the process that `exec --process` names.
@@ -72,13 +88,52 @@ impl<'a> Document<'a> {
     /// As for [`Document::config`].
     pub fn process(bytes: &'a [u8]) -> Result<Self> {
         let text = utf8(bytes)?;
-        let (profile, place) = profile(text, text)?;
+        let fields = parsed(text, text)?;
+        Self::of(text, &fields, || Ok(behind_brace(text, text, &fields)))
+    }
+
+    /// The document `text` with the process that has these fields, and nothing else yet. `inserted` is
+    /// where a profile is inserted if there is none.
+    fn of(
+        text: &'a str,
+        process: &Fields<'a>,
+        inserted: impl FnOnce() -> Result<Place>,
+    ) -> Result<Self> {
+        unambiguous(process, OF_PROCESS)?;
+        let (profile, place) = match process.get(PROFILE) {
+            None => (None, inserted()?),
+            Some(value) => {
+                let profile: Option<String> = serde_json::from_str(value.get())
+                    .map_err(|_| refused(format!("its {PROFILE} is not a string")))?;
+                let from = offset(text, value.get());
+                let to = from.saturating_add(value.get().len());
+                (profile, Place::Value(from, to))
+            }
+        };
         Ok(Self {
             text,
             annotations: Annotations::new(),
             profile,
             place,
+            cwd: process.get("cwd"),
+            root: None,
+            mounts: Vec::new(),
         })
+    }
+
+    /// The working directory of the process, as it is written.
+    pub(super) fn cwd(&self) -> Option<&'a RawValue> {
+        self.cwd
+    }
+
+    /// The root of the image, as it is written. A process has none.
+    pub(super) fn root(&self) -> Option<&'a RawValue> {
+        self.root
+    }
+
+    /// The mounts, each as it is written. A process has none.
+    pub(super) fn mounts(&self) -> &[&'a RawValue] {
+        &self.mounts
     }
 
     /// The annotations. A process has none.
@@ -124,40 +179,88 @@ fn utf8(bytes: &[u8]) -> Result<&str> {
     std::str::from_utf8(bytes).map_err(|_| refused("it is not UTF-8"))
 }
 
-/// The profile of a process object, and where in `text` it stands.
-fn profile(text: &str, process: &str) -> Result<(Option<String>, Place)> {
-    let fields = object(text, process, OF_PROCESS)?;
-    if let Some(value) = fields.get(PROFILE) {
-        let profile: Option<String> = serde_json::from_str(value.get())
-            .map_err(|_| refused(format!("its {PROFILE} is not a string")))?;
-        let from = offset(text, value.get());
-        return Ok((
-            profile,
-            Place::Value(from, from.saturating_add(value.get().len())),
-        ));
+/// The fields of a `config.json`, those of its process, and its mounts. They are read together:
+/// scanning the document is most of the work.
+struct ConfigFields<'a> {
+    /// Without the values of the two others.
+    top: Fields<'a>,
+    process: Option<Fields<'a>>,
+    mounts: Option<Vec<&'a RawValue>>,
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for ConfigFields<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        struct Object;
+        impl<'de> Visitor<'de> for Object {
+            type Value = ConfigFields<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+            fn visit_map<A: MapAccess<'de>>(
+                self,
+                mut map: A,
+            ) -> std::result::Result<ConfigFields<'de>, A::Error> {
+                let (mut top, mut process, mut mounts) = (Vec::new(), None, None);
+                while let Some(JsonText(key)) = map.next_key()? {
+                    let value = match &*key {
+                        "process" => {
+                            process = map.next_value()?;
+                            RawValue::NULL
+                        }
+                        "mounts" => {
+                            mounts = map.next_value()?;
+                            RawValue::NULL
+                        }
+                        _ => map.next_value()?,
+                    };
+                    top.push((key, value));
+                }
+                Ok(ConfigFields {
+                    top: Fields(top),
+                    process,
+                    mounts,
+                })
+            }
+        }
+        deserializer.deserialize_map(Object)
     }
+}
+
+/// Before the first key of an object; `None` if that cannot be told.
+fn before_first(text: &str, fields: &Fields<'_>) -> Option<Place> {
+    let (Cow::Borrowed(key), _) = fields.0.first()? else {
+        return None;
+    };
+    let quote = offset(text, key).checked_sub(1)?;
+    let is_quote = text.as_bytes().get(quote) == Some(&b'"');
+    is_quote.then_some(Place::Behind(quote, false))
+}
+
+/// Behind the brace of the object `part`, which has these fields.
+fn behind_brace(text: &str, part: &str, fields: &Fields<'_>) -> Place {
     // It was deserialized as an object, so a brace follows the white space.
-    let brace = process.find('{').unwrap_or_default();
-    let at = offset(text, process)
-        .saturating_add(brace)
-        .saturating_add(1);
-    Ok((None, Place::Behind(at, fields.0.is_empty())))
+    let brace = part.find('{').unwrap_or_default();
+    let at = offset(text, part).saturating_add(brace).saturating_add(1);
+    Place::Behind(at, fields.0.is_empty())
 }
 
 fn annotations(text: &str) -> Result<Annotations> {
-    let fields = object(text, text, OF_ANNOTATIONS).map_err(|e| e.about("annotations"))?;
+    let about = |e: Error| e.about("annotations");
+    let fields: Fields<'_> = parsed(text, text).map_err(about)?;
+    unambiguous(&fields, OF_ANNOTATIONS).map_err(about)?;
     let mut read = Annotations::new();
     for (key, value) in fields.0 {
-        let value: Option<String> = serde_json::from_str(value.get())
+        let value: Option<JsonText<'_>> = serde_json::from_str(value.get())
             .map_err(|_| refused(format!("its annotation {} is not a string", quoted(&key))))?;
-        read.insert(key, value.unwrap_or_default());
+        let value = value.map_or(String::new(), |JsonText(value)| value.into_owned());
+        read.insert(key.into_owned(), value);
     }
     Ok(read)
 }
 
-/// Reads `part` as an object in which every runtime finds the same values for these fields.
-fn object<'a>(whole: &str, part: &'a str, ours: &[&str]) -> Result<Fields<'a>> {
-    let fields: Fields<'a> = serde_json::from_str(part).map_err(|e| {
+/// Reads `part` of a document.
+fn parsed<'a, T: Deserialize<'a>>(whole: &str, part: &'a str) -> Result<T> {
+    serde_json::from_str(part).map_err(|e| {
         let line = whole
             .get(..offset(whole, part))
             .map_or(0, |head| head.matches('\n').count());
@@ -165,7 +268,11 @@ fn object<'a>(whole: &str, part: &'a str, ours: &[&str]) -> Result<Fields<'a>> {
             "unexpected JSON at line {}: {e}",
             line.saturating_add(e.line())
         ))
-    })?;
+    })
+}
+
+/// Checks that every runtime finds the same values for the fields `ours` of an object.
+fn unambiguous(fields: &Fields<'_>, ours: &[&str]) -> Result<()> {
     if let Some(twice) = fields.twice() {
         return Err(refused(format!("it has the key {} twice", quoted(twice))));
     }
@@ -180,7 +287,7 @@ fn object<'a>(whole: &str, part: &'a str, ours: &[&str]) -> Result<Fields<'a>> {
             )));
         }
     }
-    Ok(fields)
+    Ok(())
 }
 
 #[cfg(test)]

@@ -17,6 +17,8 @@ pub(super) const MAX: u64 = 16 << 20;
 pub struct BundleFile {
     path: PathBuf,
     file: File,
+    /// From before the first byte was read.
+    meta: Metadata,
     bytes: Vec<u8>,
 }
 
@@ -65,17 +67,17 @@ impl BundleFile {
         let bytes = bounded::read_sized(&file, meta.len(), MAX)
             .map_err(|e| failed(&e))?
             .ok_or_else(|| failed(&too_large()))?;
-        Ok(Self { path, file, bytes })
+        Ok(Self {
+            path,
+            file,
+            meta,
+            bytes,
+        })
     }
 
-    /// Its metadata.
-    ///
-    /// # Errors
-    /// Where fstat(2) fails.
-    pub(super) fn metadata(&self) -> Result<Metadata> {
-        self.file
-            .metadata()
-            .map_err(|e| Error::io("look at", &self.path, &e))
+    /// Its metadata, from before it was read.
+    pub(super) fn metadata(&self) -> &Metadata {
+        &self.meta
     }
 
     /// Its bytes.
@@ -100,9 +102,8 @@ impl BundleFile {
         let temporary = self
             .path
             .with_file_name(format!(".config.json.{}", temporary::mark()));
-        let options = self.file.metadata().map(|old| Options::like(&old));
-        let replaced = options
-            .and_then(|options| replace::replace(&self.path, &temporary, text.as_bytes(), options));
+        let options = Options::like(&self.meta);
+        let replaced = replace::replace(&self.path, &temporary, text.as_bytes(), options);
         replaced.map_err(|e| Error::io("write", &self.path, &e).with_remedy("nothing was changed"))
     }
 

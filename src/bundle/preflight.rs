@@ -10,7 +10,10 @@ use std::path::{Component, Path, PathBuf};
 
 use nix::sys::statfs::{PROC_SUPER_MAGIC, statfs};
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
+use crate::bundle::document::Document;
+use crate::bundle::fields::JsonText;
 use crate::error::{Error, Kind, Result, quoted, reason};
 
 /// Directories of the image that are mount points. A symbolic link in their place would redirect
@@ -18,40 +21,35 @@ use crate::error::{Error, Kind, Result, quoted, reason};
 const MOUNT_POINTS: [&str; 3] = ["proc", "sys", "dev"];
 
 #[derive(Deserialize)]
-struct Config {
-    process: Option<Process>,
-    root: Option<Root>,
-    mounts: Option<Vec<Mount>>,
-}
-
-#[derive(Deserialize)]
-struct Process {
-    cwd: Option<String>,
-}
-
-#[derive(Deserialize)]
 struct Root {
     path: Option<PathBuf>,
 }
 
 #[derive(Deserialize)]
-struct Mount {
-    destination: Option<String>,
-    r#type: Option<String>,
-    source: Option<PathBuf>,
-    options: Option<Vec<String>>,
+struct Mount<'a> {
+    #[serde(borrow)]
+    destination: Option<JsonText<'a>>,
+    #[serde(borrow)]
+    r#type: Option<JsonText<'a>>,
+    #[serde(borrow)]
+    source: Option<JsonText<'a>>,
+    #[serde(borrow)]
+    options: Option<&'a RawValue>,
 }
 
-impl Mount {
+impl Mount<'_> {
     /// Whether it is a bind mount. An option makes it one whatever its type says: runc's
     /// `createLibcontainerMount()` (libcontainer/specconv/spec_linux.go) and crun's `do_mounts()`
     /// (src/libcrun/linux.c) then forget the type.
-    fn is_bind(&self) -> bool {
-        let options = self.options.iter().flatten();
-        matches!(self.r#type.as_deref(), None | Some("bind"))
-            || options
-                .into_iter()
-                .any(|o| matches!(o.as_str(), "bind" | "rbind"))
+    fn is_bind(&self) -> Result<bool> {
+        let options: Vec<JsonText<'_>> = part(self.options)?.unwrap_or_default();
+        let mut options = options.iter().map(|JsonText(option)| &**option);
+        Ok(matches!(self.kind(), None | Some("bind"))
+            || options.any(|option| matches!(option, "bind" | "rbind")))
+    }
+
+    fn kind(&self) -> Option<&str> {
+        self.r#type.as_ref().map(|JsonText(kind)| &**kind)
     }
 }
 
@@ -59,20 +57,16 @@ impl Mount {
 ///
 /// # Errors
 /// [`Kind::Policy`] with the reason; [`Kind::Internal`] where the bundle cannot be examined.
-pub fn bundle(config: &[u8], bundle: &Path) -> Result<()> {
-    let config: Config = serde_json::from_slice(config).map_err(|e| {
-        Error::new(
-            Kind::Internal,
-            format!("it is not an OCI runtime configuration: {e}"),
-        )
-    })?;
-    if let Some(cwd) = config.process.and_then(|process| process.cwd) {
-        starts_in(&cwd)?;
+pub fn bundle(config: &Document<'_>, bundle: &Path) -> Result<()> {
+    process(config)?;
+    for written in config.mounts() {
+        if may_be_below_proc(written.get())
+            && let Some(mount) = part(Some(written))?
+        {
+            mounts(&mount, bundle)?;
+        }
     }
-    for mount in config.mounts.unwrap_or_default() {
-        mounts(&mount, bundle)?;
-    }
-    match config.root.and_then(|root| root.path) {
+    match part::<Root>(config.root())?.and_then(|root| root.path) {
         Some(path) => root(&bundle.join(path)),
         None => Ok(()),
     }
@@ -82,10 +76,21 @@ pub fn bundle(config: &[u8], bundle: &Path) -> Result<()> {
 ///
 /// # Errors
 /// As for [`starts_in`]; [`Kind::Internal`] where it is not an OCI process.
-pub fn process(process: &[u8]) -> Result<()> {
-    let process: Process = serde_json::from_slice(process)
-        .map_err(|e| Error::new(Kind::Internal, format!("it is not an OCI process: {e}")))?;
-    process.cwd.map_or(Ok(()), |cwd| starts_in(&cwd))
+pub fn process(document: &Document<'_>) -> Result<()> {
+    part::<JsonText<'_>>(document.cwd())?.map_or(Ok(()), |JsonText(cwd)| starts_in(&cwd))
+}
+
+/// A part of a configuration; `None` where it is absent or null.
+fn part<'a, T: Deserialize<'a>>(written: Option<&'a RawValue>) -> Result<Option<T>> {
+    let Some(written) = written else {
+        return Ok(None);
+    };
+    serde_json::from_str(written.get()).map_err(|e| {
+        let why = format!("it is not an OCI runtime configuration: {e}");
+        Error::new(Kind::Internal, why).with_remedy(
+            "create the container again; if that fails, report it to the engine's developers",
+        )
+    })
 }
 
 /// Refuses a working directory that leads through an open descriptor of the runtime: it could be a
@@ -105,15 +110,26 @@ pub fn starts_in(cwd: &str) -> Result<()> {
     }
 }
 
+/// Whether a mount, as it is written, may have a destination below `/proc`. Usually there are many that
+/// do not, and then it is not parsed.
+fn may_be_below_proc(mount: &str) -> bool {
+    mount.contains("proc") || mount.contains('\\')
+}
+
 /// Refuses a mount that hides procfs, or the part of it that receives the label.
-fn mounts(mount: &Mount, bundle: &Path) -> Result<()> {
-    let destination = mount.destination.as_deref().unwrap_or_default();
+fn mounts(mount: &Mount<'_>, bundle: &Path) -> Result<()> {
+    let destination = mount.destination.as_ref().map_or("", |JsonText(text)| text);
     // A relative source is relative to the bundle.
-    let source = || mount.source.as_ref().map(|source| bundle.join(source));
+    let source = || {
+        mount
+            .source
+            .as_ref()
+            .map(|JsonText(source)| bundle.join(&**source))
+    };
     let hides = match below_proc(Path::new(destination)).as_deref() {
         None => false,
-        Some([]) if mount.is_bind() => !shows_proc(source().as_deref()),
-        Some([]) => mount.r#type.as_deref() != Some("proc"),
+        Some([]) if mount.is_bind()? => !shows_proc(source().as_deref()),
+        Some([]) => mount.kind() != Some("proc"),
         Some([first, ..]) => is_process(first),
     };
     match hides {
@@ -189,16 +205,24 @@ mod tests {
     use serde_json::json;
 
     fn check(config: &serde_json::Value, dir: &Path) -> std::result::Result<(), String> {
-        bundle(config.to_string().as_bytes(), dir).map_err(|e| e.to_string())
+        let mut config = config.clone();
+        if config.get("process").is_none() {
+            config["process"] = json!({});
+        }
+        let config = config.to_string();
+        let config = Document::config(config.as_bytes()).unwrap();
+        bundle(&config, dir).map_err(|e| e.to_string())
     }
 
     #[test]
     fn a_process_that_is_execed_starts_inside() {
-        assert!(process(br#"{"cwd":"/work"}"#).is_ok());
-        assert!(process(b"{}").is_ok());
-        let e = process(br#"{"cwd":"/proc/self/fd/7/.."}"#).unwrap_err();
+        let process = |text: &str| process(&Document::process(text.as_bytes()).unwrap());
+        for good in [r#"{"cwd":"/work"}"#, r#"{"cwd":null}"#, "{}"] {
+            assert!(process(good).is_ok(), "{good}");
+        }
+        let e = process(r#"{"cwd":"/proc/self/fd/7/.."}"#).unwrap_err();
         assert!(e.to_string().contains("its working directory is"), "{e}");
-        assert!(process(b"[").is_err());
+        assert!(process(r#"{"cwd":1}"#).is_err());
     }
 
     #[test]
@@ -240,6 +264,14 @@ mod tests {
         ] {
             let why = mount(bad.clone()).unwrap_err();
             assert!(why.contains("other than procfs"), "{bad}: {why}");
+        }
+        for escaped in [
+            r#"{"destination":"/\u0070ro\u0063","type":"tmpfs"}"#,
+            r#"{"destination":"\/pr\u006fc"}"#,
+        ] {
+            let config = format!(r#"{{"process":{{}},"mounts":[{escaped}]}}"#);
+            let config = Document::config(config.as_bytes()).unwrap();
+            assert!(bundle(&config, dir.path()).is_err(), "{escaped}");
         }
     }
 

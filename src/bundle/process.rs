@@ -36,7 +36,7 @@ pub struct ProcessFile {
 enum Contents {
     /// A file that only the caller can write. It is rewritten in place: the engine removes it by its
     /// name, and its directory may belong to another user.
-    InPlace(BundleFile),
+    InPlace(Box<BundleFile>),
     /// The bytes that were read from a pipe, or through a link.
     Read(Vec<u8>),
 }
@@ -51,12 +51,12 @@ impl ProcessFile {
         let meta = fs::symlink_metadata(path).map_err(|e| cannot_read(path, &e))?;
         let source = if meta.is_file() {
             let file = BundleFile::open(path.to_owned(), true)?;
-            let meta = file.metadata()?;
+            let meta = file.metadata();
             if meta.nlink() != 1 {
                 return Err(unfit(path, "it has a second hard link"));
             }
-            changeable(path, &meta)?;
-            Contents::InPlace(file)
+            changeable(path, meta)?;
+            Contents::InPlace(Box::new(file))
         } else {
             Contents::Read(elsewhere(path)?)
         };

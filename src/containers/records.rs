@@ -10,7 +10,7 @@ use serde::Deserialize;
 use crate::containers::record::{self, ContainerKey, Record};
 use crate::containers::records_lock::{self, directory};
 use crate::error::{Error, Result};
-use crate::fs::{digest, run};
+use crate::fs::{digest, real_path, run};
 
 /// Larger than any record: Kubernetes limits annotations to 256 KiB.
 const MAX: u64 = 1 << 20;
@@ -25,7 +25,7 @@ fn file(key: ContainerKey<'_>) -> Result<PathBuf> {
 /// The real path of a root. If it does not exist yet, its existing part is resolved.
 fn resolved(root: &Path) -> PathBuf {
     for ancestor in root.ancestors() {
-        if let (Ok(real), Ok(rest)) = (fs::canonicalize(ancestor), root.strip_prefix(ancestor)) {
+        if let (Ok(real), Ok(rest)) = (real_path::of(ancestor), root.strip_prefix(ancestor)) {
             return real.components().chain(rest.components()).collect();
         }
     }

@@ -1,7 +1,5 @@
 //! Digests as text.
 
-use std::fmt::Write;
-
 use sha2::{Digest, Sha256};
 
 /// Bytes as lower-case hexadecimal digits.
@@ -9,8 +7,9 @@ use sha2::{Digest, Sha256};
 pub fn hex(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len().saturating_mul(2));
     for byte in bytes {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
+        for digit in [byte >> 4, byte & 0xf] {
+            text.extend(char::from_digit(digit.into(), 16));
+        }
     }
     text
 }

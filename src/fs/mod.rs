@@ -4,6 +4,7 @@ pub mod bounded;
 pub mod digest;
 pub mod fingerprint;
 pub mod own;
+pub mod real_path;
 pub mod replace;
 pub mod run;
 pub mod temporary;

@@ -7,6 +7,7 @@ use std::fs::{self, Metadata};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
 /// Longer than any file takes to write.
@@ -20,11 +21,13 @@ pub fn mark() -> String {
     format!("{namespace}-{}", std::process::id())
 }
 
-/// The inode of our PID namespace, which identifies it on this machine.
+/// The inode of our PID namespace, which identifies it on this machine. A process stays in it.
 fn namespace() -> Option<u64> {
-    fs::metadata("/proc/self/ns/pid")
-        .ok()
-        .map(|meta| meta.ino())
+    static NAMESPACE: OnceLock<Option<u64>> = OnceLock::new();
+    *NAMESPACE.get_or_init(|| {
+        let namespace = fs::metadata("/proc/self/ns/pid").ok()?;
+        Some(namespace.ino())
+    })
 }
 
 /// Whether the process that wrote the file with this mark has ended. A process of another

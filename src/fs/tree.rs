@@ -11,7 +11,6 @@
 //! write, is not an exception: its files are removed after some time, and then anyone can create
 //! a file of that name.
 
-use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, Metadata, OpenOptions};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -37,7 +36,15 @@ pub struct Tree<'p> {
 
 /// Directories that have passed the checks, so that each is checked only once.
 #[derive(Debug, Default)]
-pub struct CheckedDirectories(BTreeSet<PathBuf>);
+pub struct CheckedDirectories(Vec<PathBuf>);
+
+impl CheckedDirectories {
+    /// There are few, so comparing bytes is faster than a search by components.
+    fn contains(&self, directory: &Path) -> bool {
+        let is_it = |checked: &PathBuf| checked.as_os_str() == directory.as_os_str();
+        self.0.iter().rev().any(is_it)
+    }
+}
 
 impl<'p> Tree<'p> {
     /// This node.
@@ -115,6 +122,26 @@ impl<'p> Tree<'p> {
         Ok((Some(bytes), meta))
     }
 
+    /// Like [`Tree::open`], for a path that is not resolved yet. Usually its last step is no link, and
+    /// then it is not looked at before it is opened.
+    pub(super) fn open_with(
+        &self,
+        path: &Path,
+        max: u64,
+        checked: &mut CheckedDirectories,
+    ) -> Trusted<(Option<Vec<u8>>, Metadata)> {
+        if let (Some(parent), Some(name)) = (path.parent(), path.file_name()) {
+            let at = self.resolve_with(parent, checked)?.join(name);
+            match self.open(&at, max) {
+                // A symbolic link, or something below a file.
+                Err(TrustError::Io(e))
+                    if matches!(e.raw_os_error(), Some(libc::ELOOP | libc::ENOTDIR)) => {}
+                opened => return opened,
+            }
+        }
+        self.open(&self.resolve_with(path, checked)?, max)
+    }
+
     /// Like [`Tree::resolve`], without checking a directory in `checked` again.
     pub(super) fn resolve_with(
         &self,
@@ -135,9 +162,9 @@ impl<'p> Tree<'p> {
             return Err(TrustError::untrusted("it is not an absolute path"));
         }
         let mut at = self.root.to_owned();
-        if !checked.0.contains(&at) {
+        if !checked.contains(&at) {
             self.check_directory(&at, &fs::symlink_metadata(&at)?)?;
-            checked.0.insert(at.clone());
+            checked.0.push(at.clone());
         }
         let mut pending = steps(path);
         let mut links: usize = 0;
@@ -151,7 +178,7 @@ impl<'p> Tree<'p> {
                 continue;
             }
             let next = at.join(&step);
-            if checked.0.contains(&next) {
+            if checked.contains(&next) {
                 at = next;
                 continue;
             }
@@ -170,7 +197,7 @@ impl<'p> Tree<'p> {
             } else {
                 if meta.is_dir() {
                     self.check_directory(&next, &meta)?;
-                    checked.0.insert(next.clone());
+                    checked.0.push(next.clone());
                 } else if !pending.is_empty() {
                     return Err(TrustError::Missing);
                 }

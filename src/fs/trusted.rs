@@ -49,8 +49,7 @@ pub fn read_or_directory(
     max: u64,
     checked: &mut CheckedDirectories,
 ) -> Trusted<(Option<Vec<u8>>, Metadata)> {
-    let node = Tree::node();
-    node.open(&node.resolve_with(path, checked)?, max)
+    Tree::node().open_with(path, max, checked)
 }
 
 /// Resolves the path of a program that only root can have installed.

@@ -2,7 +2,6 @@
 
 use std::env;
 use std::ffi::{OsStr, OsString};
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::admission::{self, Admission};
@@ -13,7 +12,7 @@ use crate::containers::record::{ContainerKey, RecordedProfile};
 use crate::containers::records::{self, RecordPath};
 use crate::containers::{pods, runtime_state};
 use crate::error::{Error, Kind, Result};
-use crate::fs::run;
+use crate::fs::{real_path, run};
 use crate::node::Node;
 use crate::report;
 use crate::request::Caller;
@@ -78,7 +77,7 @@ pub(super) fn prepare(
         if node.settings.runtimes.refuse_vulnerable {
             advisories::refuse(runtime)?;
         }
-        preflight::bundle(file.bytes(), &bundle)
+        preflight::bundle(&document, &bundle)
             .map_err(|e| e.about(&format!("{} is refused", file.path().display())))?;
         if is_restored {
             restore::can_be_verified(&line)?;
@@ -140,7 +139,7 @@ fn already_exists(runtime: &RuntimeProgram, line: &RuntimeCommand) -> Error {
 /// The real path of the bundle.
 fn bundle(line: &RuntimeCommand) -> Result<PathBuf> {
     let given = Path::new(line.option("bundle").unwrap_or(OsStr::new(".")));
-    fs::canonicalize(given).map_err(|e| Error::io("find the bundle", given, &e))
+    real_path::of(given).map_err(|e| Error::io("find the bundle", given, &e))
 }
 
 /// The configuration of the bundle. crun's `--config` names another one: in the bundle if it has the

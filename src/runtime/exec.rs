@@ -120,7 +120,7 @@ fn set_label(line: &mut RuntimeCommand, label: &Label) -> Result<()> {
             let file = ProcessFile::open(Path::new(&path))?;
             let refused = |e: Error| e.about(&format!("{} is refused", file.path().display()));
             let document = Document::process(file.bytes()).map_err(refused)?;
-            preflight::process(file.bytes()).map_err(refused)?;
+            preflight::process(&document).map_err(refused)?;
             let text = document.with_label(label);
             if let Some(copy) = file.hand_on(text.as_deref(), first_free_descriptor(line))? {
                 line.set_option("process", copy);

@@ -23,10 +23,15 @@ pub fn is_wrapper(path: &Path) -> bool {
     let mut head = [0; HEAD];
     let read = File::open(path).and_then(|mut file| file.read(&mut head));
     let head = read.ok().and_then(|length| head.get(..length));
-    // The first byte alone rules out nearly all places.
-    let is_marker = |window: &[u8]| window.first() == MARKER.first() && window == MARKER;
     head.is_some_and(|head| {
-        head.starts_with(b"\x7fELF") && head.windows(MARKER.len()).any(is_marker)
+        // Notes are aligned to four bytes (elf(5)).
+        let words = head.chunks_exact(4).enumerate();
+        let mut owners = words.filter(|(_, word)| *word == b"GNU\0");
+        head.starts_with(b"\x7fELF")
+            && owners.any(|(n, _)| {
+                let note = head.get(n.saturating_mul(4)..);
+                note.is_some_and(|note| note.starts_with(MARKER))
+            })
     })
 }
 

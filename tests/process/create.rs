@@ -21,7 +21,7 @@ fn the_label_is_written_and_no_other_byte() {
         ("{\"process\":{},ASKS}", "{\"process\":{\"apparmorProfile\":\"p\"},ASKS}"),
         (
             "{\n ASKS ,\"process\": {\n\t\"args\" :[1.0e+2,\"\\u00e9\"] }\n}\n",
-            "{\n ASKS ,\"process\": {\"apparmorProfile\":\"p\",\n\t\"args\" :[1.0e+2,\"\\u00e9\"] }\n}\n",
+            "{\n ASKS ,\"process\": {\n\t\"apparmorProfile\":\"p\",\"args\" :[1.0e+2,\"\\u00e9\"] }\n}\n",
         ),
         (
             "{\"process\":{\"a\":1, \"apparmorProfile\" : null ,\"b\":2},ASKS}",

@@ -150,6 +150,18 @@ impl Node {
     pub(crate) fn write(&self, inside: &str, bytes: impl AsRef<[u8]>) {
         fs::create_dir_all(self.path(inside).parent().unwrap()).unwrap();
         fs::write(self.path(inside), bytes).unwrap();
+        self.count_revision(inside);
+    }
+
+    /// The kernel has another revision after each change of a profile.
+    fn count_revision(&self, changed: &str) {
+        if changed.starts_with("/sys/kernel/security/apparmor/policy/profiles") {
+            let path = self.path("/sys/kernel/security/apparmor/revision");
+            let before = fs::read_to_string(&path).unwrap_or_default();
+            if let Ok(number) = before.trim().parse::<u64>() {
+                fs::write(path, format!("{}\n", number + 1)).unwrap();
+            }
+        }
     }
 
     pub(crate) fn read(&self, inside: &str) -> Vec<u8> {
@@ -172,6 +184,7 @@ impl Node {
             fs::remove_file(path)
         };
         removed.unwrap();
+        self.count_revision(inside);
     }
 
     pub(crate) fn chmod(&self, inside: &str, mode: u32) {

@@ -70,28 +70,21 @@ fn names_that_mean_something_else_to_the_kernel() {
 #[test]
 fn what_needs_apparmor_is_refused_where_it_is_off() {
     let Some(node) = node() else { return };
-    const MODE: &str = "/sys/module/apparmor/parameters/mode";
     node.bundle(ASKS);
-    for (file, text, why) in [
-        (
-            MODE,
-            "complain\n",
-            "global mode of AppArmor is \"complain\"",
-        ),
-        (
-            "/sys/module/apparmor/parameters/enabled",
-            "N\n",
-            "AppArmor is off: ",
-        ),
-    ] {
-        node.write(file, text);
+    let refused = |why: &str| {
         let line = node.create_refused(CREATE);
         assert!(
             line.contains("must run under the profile p") && line.contains(why),
             "{line}"
         );
-        node.write(file, "enforce\n");
-    }
+    };
+    node.write("/sys/module/apparmor/parameters/mode", "complain\n");
+    refused("global mode of AppArmor is \"complain\"");
+    // Where it is off, the kernel does not create its files.
+    node.remove("/sys/kernel/security/apparmor");
+    refused("securityfs is not mounted");
+    node.write("/sys/module/apparmor/parameters/enabled", "N\n");
+    refused("AppArmor is off: ");
     node.remove("/sys/module/apparmor");
     let line = node.create_refused(CREATE);
     assert!(line.contains("this kernel has no AppArmor"), "{line}");

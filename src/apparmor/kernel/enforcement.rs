@@ -76,16 +76,14 @@ impl Kernel {
     #[must_use]
     pub fn enforcement(&self) -> Enforcement {
         let unreadable = |e: &io::Error| Enforcement::Off(Off::Unreadable(reason(e)));
-        match read_line(&self.parameters.join("enabled")) {
-            Ok(text) if text.starts_with('Y') => {}
-            Ok(_) => return Enforcement::Off(Off::NotBooted),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                return Enforcement::Off(Off::NotBuiltIn);
-            }
-            Err(e) => return unreadable(&e),
-        }
-        if !self.profiles().is_dir() {
-            return Enforcement::Off(Off::NoSecurityfs);
+        // These files exist only if AppArmor is on (`aa_create_aafs()`, security/apparmor/apparmorfs.c).
+        if self.revision().is_none() && !self.profiles().is_dir() {
+            return Enforcement::Off(match read_line(&self.parameters.join("enabled")) {
+                Ok(text) if text.starts_with('Y') => Off::NoSecurityfs,
+                Ok(_) => Off::NotBooted,
+                Err(e) if e.kind() == io::ErrorKind::NotFound => Off::NotBuiltIn,
+                Err(e) => Off::Unreadable(reason(&e)),
+            });
         }
         match read_line(&self.parameters.join("mode")) {
             Ok(mode) => match mode.trim() {

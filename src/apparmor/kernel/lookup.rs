@@ -8,6 +8,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::apparmor::kernel::revision::Revision;
 use crate::apparmor::kernel::securityfs::{Kernel, line};
 use crate::apparmor::loaded::{Loaded, Mode};
 use crate::apparmor::name::ProfileName;
@@ -69,7 +70,7 @@ impl Kernel {
     ///
     /// # Errors
     /// As for [`Kernel::loaded`].
-    pub fn named_at(&self, name: &str, revision: Option<u64>) -> Result<Option<Loaded>> {
+    pub fn named_at(&self, name: &str, revision: Option<Revision>) -> Result<Option<Loaded>> {
         // Listing the directory can miss a profile that is loaded at the same time; then the
         // revision has changed.
         let mut before = revision;

@@ -12,6 +12,7 @@ mod load;
 mod lookup;
 mod permission;
 mod raw_data;
+mod revision;
 mod securityfs;
 
 pub use access::{AccessFile, AskedFor, Permissions};
@@ -19,4 +20,5 @@ pub use audit_mode::AuditMode;
 pub use enforcement::{Enforcement, Off};
 pub use features::digest;
 pub use permission::{CannotLoad, may_load};
-pub use securityfs::{Kernel, revision_in};
+pub use revision::{Revision, revision_in};
+pub use securityfs::Kernel;

@@ -1,15 +1,17 @@
-//! The files of AppArmor in sysfs, and the revision of the loaded policy.
+//! The files of AppArmor in sysfs.
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use crate::apparmor::kernel::revision::{self, LastRevision, Revision};
+
 /// AppArmor as this process sees it, in its policy namespace.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Kernel {
     pub(super) securityfs: PathBuf,
     pub(super) parameters: PathBuf,
+    last_revision: LastRevision,
 }
 
 impl Default for Kernel {
@@ -25,6 +27,7 @@ impl Kernel {
         Self {
             securityfs: sys.join("kernel/security/apparmor"),
             parameters: sys.join("module/apparmor/parameters"),
+            last_revision: LastRevision::default(),
         }
     }
 
@@ -38,33 +41,22 @@ impl Kernel {
         self.securityfs.join("policy/profiles")
     }
 
-    /// The revision of the loaded policy; every load, replacement and removal increases it.
-    ///
-    /// A second read of one open file blocks until the revision changes, and even the first read
-    /// blocks before the first load (`ns_revision_read()`, security/apparmor/apparmorfs.c). So the
-    /// file is opened for each read, without blocking.
+    /// The revision of the loaded policy; `None` if the kernel has no such file.
     #[must_use]
-    pub fn revision(&self) -> Option<u64> {
-        revision_in(&self.revision_file()?)
+    pub fn revision(&self) -> Option<Revision> {
+        self.last_revision.now(&self.revision_path())
     }
 
     /// The revision file, for poll(2): it is readable when the revision differs from the one that
     /// was last read from it (`ns_revision_poll()`).
     #[must_use]
     pub fn revision_file(&self) -> Option<File> {
-        let mut options = File::options();
-        options.read(true).custom_flags(libc::O_NONBLOCK);
-        options.open(self.securityfs.join("revision")).ok()
+        revision::open(&self.revision_path())
     }
-}
 
-/// The revision in [`Kernel::revision_file`]; `None` if it has not changed since the last read.
-#[must_use]
-pub fn revision_in(file: &File) -> Option<u64> {
-    let mut number = [0; 32];
-    let length = file.read_at(&mut number, 0).ok()?;
-    let text = std::str::from_utf8(number.get(..length)?).ok()?;
-    text.trim().parse().ok()
+    fn revision_path(&self) -> PathBuf {
+        self.securityfs.join("revision")
+    }
 }
 
 /// The first line of a small kernel file; `None` if it does not exist.

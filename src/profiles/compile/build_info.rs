@@ -34,7 +34,17 @@ impl BuildInfo {
             && !source.is_unusable()
             && self.source == source.path
             && self.complain == source.complain
-            && unchanged(&self.files)
+            && self.has_unchanged_files(source)
             && unchanged(&self.toolchain)
+    }
+
+    /// Whether the source, as it was found, and the files that it includes have not changed.
+    fn has_unchanged_files(&self, source: &Source) -> bool {
+        self.files
+            .iter()
+            .all(|(path, then)| match *path == source.path {
+                true => then == source.fingerprint(),
+                false => Fingerprint::at(path).is_ok_and(|now| now == *then),
+            })
     }
 }

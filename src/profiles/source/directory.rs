@@ -6,6 +6,8 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use crate::fs::fingerprint::Fingerprint;
+
 /// The directory of the distribution, which `apparmor.service` loads at boot. Most of its
 /// profiles confine programs of the host.
 pub const DISTRIBUTION: &str = "/etc/apparmor.d";
@@ -52,13 +54,17 @@ pub fn is_source(name: &OsStr) -> bool {
     !name.starts_with('.') && name != "README" && !SKIPPED.iter().any(|end| name.ends_with(end))
 }
 
-/// Whether a directory is [`DISTRIBUTION`], by any path or mount; true if that cannot be told.
-pub(super) fn is_distribution(directory: &Path) -> bool {
+/// Whether a directory is [`DISTRIBUTION`], by any path or mount; true if that cannot be told. `known` is
+/// the fingerprint of the directory, if it was just taken.
+pub(super) fn is_distribution(directory: &Path, known: Option<&Fingerprint>) -> bool {
     let distribution = match fs::metadata(DISTRIBUTION) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return false,
         Err(_) => return true,
         Ok(meta) => meta,
     };
+    if let Some(known) = known {
+        return known.is_of(&distribution);
+    }
     fs::metadata(directory).map_or(true, |meta| {
         (meta.dev(), meta.ino()) == (distribution.dev(), distribution.ino())
     })

@@ -91,7 +91,7 @@ impl Listing {
         let Some(directory) = settings.profile_directories.first() else {
             return;
         };
-        match Manifests::of(directory.as_path()) {
+        match Manifests::of(directory.as_path(), None) {
             Ok(manifests) => {
                 for name in manifests.names.keys() {
                     self.keep(name, settings);

@@ -27,6 +27,10 @@ pub struct Source {
     pub disabled: Option<Disabled>,
     /// The profile in the manifest, if the file is one.
     manifest: Option<ManifestProfile>,
+    /// The fingerprint of the file.
+    fingerprint: Fingerprint,
+    /// The first profile directory, if it has no manifest.
+    manifest_free: Option<Fingerprint>,
 }
 
 impl Source {
@@ -35,6 +39,19 @@ impl Source {
     /// # Errors
     /// If the manifests of the first profile directory cannot be read.
     pub fn of(name: &ProfileName, settings: &Settings) -> Result<Option<Self>> {
+        Self::of_with(name, settings, None)
+    }
+
+    /// Like [`Source::of`]. With `manifest_free`, the first profile directory when it had no manifest,
+    /// manifests are looked for only if the directory has changed.
+    ///
+    /// # Errors
+    /// As for [`Source::of`].
+    pub(crate) fn of_with(
+        name: &ProfileName,
+        settings: &Settings,
+        manifest_free: Option<&Fingerprint>,
+    ) -> Result<Option<Self>> {
         let name = name.root();
         let file = name.file_name();
         let mut text = settings
@@ -42,20 +59,27 @@ impl Source {
             .iter()
             .map(|directory| directory.as_path().join(&file))
             .enumerate()
-            .filter(|(index, path)| path.is_file() && !(*index == 0 && is_manifest(path)))
-            .map(|(index, path)| Self {
+            .filter_map(|(index, path)| Some((index, Fingerprint::of_file(&path)?, path)))
+            .filter(|(index, _, path)| !(*index == 0 && is_manifest(path)))
+            .map(|(index, fingerprint, path)| Self {
                 ours: index == 0 || is_from_cluster(&path),
                 complain: is_forced_to_complain(&file),
                 disabled: disable_entry(&file),
                 path,
                 manifest: None,
+                fingerprint,
+                manifest_free: None,
             });
         let first = text.next();
         let Some(directory) = settings.profile_directories.first() else {
             return Ok(first);
         };
-        let Some(mut manifest) = Manifests::of(directory.as_path())?.profile(&name) else {
-            return Ok(first);
+        let manifests = Manifests::of(directory.as_path(), manifest_free)?;
+        let Some(mut manifest) = manifests.profile(&name) else {
+            return Ok(first.map(|source| Self {
+                manifest_free: manifests.none_in(),
+                ..source
+            }));
         };
         let beside = |source: &Self| source.path.parent() == Some(directory.as_path());
         if let Some(text) = first.filter(beside) {
@@ -71,7 +95,9 @@ impl Source {
             ours: true,
             complain: manifest.complain || is_forced_to_complain(&file),
             disabled,
+            fingerprint: manifest.fingerprint.clone(),
             manifest: Some(manifest),
+            manifest_free: None,
         }))
     }
 
@@ -84,7 +110,11 @@ impl Source {
     #[must_use]
     pub fn is_for_containers(&self, name: &ProfileName) -> bool {
         let directory = self.path.parent().unwrap_or(Path::new("/"));
-        (self.ours || !name.as_str().starts_with('/')) && !is_distribution(directory)
+        let known = self
+            .manifest_free
+            .as_ref()
+            .filter(|_| self.ours && !self.is_from_cluster());
+        (self.ours || !name.as_str().starts_with('/')) && !is_distribution(directory, known)
     }
 
     /// Whether it comes from the cluster: `oci-apparmor sync` writes it, and nothing else may.
@@ -103,6 +133,16 @@ impl Source {
     #[must_use]
     pub fn is_manifest(&self) -> bool {
         self.manifest.is_some()
+    }
+
+    /// The fingerprint of the file, from when it was found.
+    pub(crate) fn fingerprint(&self) -> &Fingerprint {
+        &self.fingerprint
+    }
+
+    /// The first profile directory, if it is known to have no manifest.
+    pub(crate) fn manifest_free(&self) -> Option<&Fingerprint> {
+        self.manifest_free.as_ref()
     }
 
     /// Whether it is a manifest that cannot be rendered.
@@ -158,7 +198,7 @@ fn is_from_cluster(path: &Path) -> bool {
 /// A manifest of the first profile directory that cannot be read, and why.
 pub(crate) fn broken_manifest(settings: &Settings) -> Option<String> {
     let directory = settings.profile_directories.first()?;
-    let manifests = Manifests::of(directory.as_path()).ok()?;
+    let manifests = Manifests::of(directory.as_path(), None).ok()?;
     let (path, why) = manifests.broken.first_key_value()?;
     Some(format!("cannot read {}: {why}", path.display()))
 }

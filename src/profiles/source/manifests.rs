@@ -22,7 +22,7 @@ use crate::profiles::state;
 use crate::report;
 
 /// The version of the format. Files of another version are ignored.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// The name of the file in `/run`, and of the lock.
 const NAME: &str = "manifests";
@@ -50,11 +50,12 @@ pub(super) struct Manifests {
 }
 
 impl Manifests {
-    /// The profiles in the manifests of `directory`.
+    /// The profiles in the manifests of `directory`; none are looked for if it still is as
+    /// `manifest_free` says.
     ///
     /// # Errors
     /// If the directory cannot be read, or if another process holds the lock for too long.
-    pub(super) fn of(directory: &Path) -> Result<Self> {
+    pub(super) fn of(directory: &Path, manifest_free: Option<&Fingerprint>) -> Result<Self> {
         let failed = |e: &io::Error| Error::io("look at", directory, e);
         let fingerprint = Fingerprint::at(directory).map_err(|e| failed(&e))?;
         let empty = Self {
@@ -68,7 +69,7 @@ impl Manifests {
             broken: BTreeMap::new(),
             clash: false,
         };
-        if fingerprint == Fingerprint::ABSENT {
+        if fingerprint == Fingerprint::ABSENT || manifest_free == Some(&fingerprint) {
             return Ok(empty);
         }
         let kept = || {
@@ -92,6 +93,11 @@ impl Manifests {
             return Ok(kept);
         }
         Ok(empty.read(files))
+    }
+
+    /// The directory, if it has no manifest and every change of that would be seen.
+    pub(super) fn none_in(&self) -> Option<Fingerprint> {
+        (self.files.is_empty() && self.settled).then(|| self.fingerprint.clone())
     }
 
     fn is_current(&self) -> bool {

@@ -1,6 +1,7 @@
 //! Comparing what the kernel should have of a profile with what it has.
 
 use crate::apparmor::blob::Declared;
+use crate::apparmor::kernel::Revision;
 use crate::apparmor::loaded::Loaded;
 use crate::apparmor::name::ProfileName;
 use crate::error::Result;
@@ -26,7 +27,7 @@ impl Store<'_> {
         name: &ProfileName,
         desired: &Desired,
         remembered: Option<&Remembered>,
-        revision: Option<u64>,
+        revision: Option<Revision>,
     ) -> Result<Comparison> {
         let mut comparison = Comparison {
             found: Vec::new(),

@@ -134,23 +134,32 @@ impl Store<'_> {
         let name = &component.name;
         let remembered = snapshot.remembered.as_ref();
         let source = snapshot.source.as_ref().filter(|_| check == Check::Content);
+        let revision = snapshot.revision;
         let Some(source) = source.filter(|s| s.ours && s.disabled.is_none()) else {
-            if remembered.and_then(|r| r.directory(name.as_str())) != Some(&loaded.directory) {
-                remember_directory(name, loaded);
+            let is_remembered = |r: &Remembered| {
+                r.directory(name.as_str()) == Some(&loaded.directory)
+                    && (r.build.is_some() || revision.is_none() || r.revision == revision)
+            };
+            if !remembered.is_some_and(is_remembered) {
+                let profile = RememberedProfile::of(name.as_str(), loaded);
+                let source = snapshot.source.as_ref();
+                Remembered::new(name, vec![profile], revision, source, None).keep();
             }
             return Some(loaded.clone());
         };
-        let revision = snapshot.revision;
-        let is_current =
-            remembered.is_some_and(|r| self.is_remembered_as_current(name, source, r, revision));
+        let current =
+            remembered.filter(|known| self.is_remembered_as_current(name, source, known, revision));
+        // Another profile was loaded, or a file added. The next container need not look again.
+        let is_old = |known: &&Remembered| {
+            revision.is_some() && known.revision != revision
+                || source.manifest_free() != known.manifest_free()
+        };
+        if let Some(known) = current.filter(is_old) {
+            known.again(revision, source).keep();
+        }
+        let is_current = current.is_some();
         // A process that may not load profiles cannot read compiled policy either. It accepts
         // what is loaded.
         (is_current || kernel::may_load().is_err()).then(|| loaded.clone())
     }
-}
-
-/// Remembers the directory of a profile whose content is not checked.
-fn remember_directory(name: &ProfileName, loaded: &Loaded) {
-    let profile = RememberedProfile::of(name.as_str(), loaded);
-    Remembered::new(name, vec![profile], None, None).keep();
 }

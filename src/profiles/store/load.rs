@@ -108,7 +108,7 @@ impl Store<'_> {
             if action != Action::None {
                 self.write(&desired, source)?;
             }
-            self.read_back(name, desired)
+            self.read_back(name, source, desired)
         };
         let loaded = load().map_err(failed)?;
         match &action {
@@ -191,7 +191,7 @@ impl Store<'_> {
     }
 
     /// Checks that the kernel has the policy now, and remembers it.
-    fn read_back(&self, name: &ProfileName, desired: Desired) -> Result<Loaded> {
+    fn read_back(&self, name: &ProfileName, source: &Source, desired: Desired) -> Result<Loaded> {
         // The revision is read first, so that every later change is noticed.
         let revision = self.kernel.revision();
         let comparison = self.compare(name, &desired, None, revision)?;
@@ -208,7 +208,7 @@ impl Store<'_> {
         };
         let loaded = found.loaded();
         let build = Some(desired.policy.build);
-        Remembered::new(name, comparison.found, revision, build).keep();
+        Remembered::new(name, comparison.found, revision, Some(source), build).keep();
         Ok(loaded)
     }
 }

@@ -1,22 +1,24 @@
 //! What was known about a profile when it was last found correct. With it, the next container
-//! needs only a few calls of stat(2) and three small files of the kernel.
+//! needs only a few calls of stat(2) and the revision of the kernel's policy.
 //!
-//! It is a cache: everything in it is compared with the kernel and the disk before it is used.
+//! It is a cache: it is compared with the kernel and the disk before it is used.
 
 use std::fs;
 
 use serde::{Deserialize, Serialize};
 
-use crate::apparmor::kernel::Kernel;
+use crate::apparmor::kernel::{Kernel, Revision};
 use crate::apparmor::loaded::{Loaded, Mode};
 use crate::apparmor::name::ProfileName;
 use crate::error::Result;
 use crate::fs::digest;
+use crate::fs::fingerprint::Fingerprint;
 use crate::profiles::compile::BuildInfo;
+use crate::profiles::source::Source;
 use crate::profiles::state;
 
 /// The version of the format. Files of another version are ignored.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 /// What is known about a top-level profile.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,7 +29,9 @@ pub(super) struct Remembered {
     #[serde(rename = "held")]
     pub profiles: Vec<RememberedProfile>,
     /// The kernel's revision at that time.
-    pub revision: Option<u64>,
+    pub revision: Option<Revision>,
+    /// The first profile directory, if it had no manifest.
+    manifest_free: Option<Fingerprint>,
     /// What the profile was compiled from. `None` if only its directory is known.
     #[serde(rename = "built")]
     pub build: Option<BuildInfo>,
@@ -49,7 +53,8 @@ impl Remembered {
     pub(super) fn new(
         name: &ProfileName,
         profiles: Vec<RememberedProfile>,
-        revision: Option<u64>,
+        revision: Option<Revision>,
+        source: Option<&Source>,
         build: Option<BuildInfo>,
     ) -> Self {
         Self {
@@ -57,6 +62,7 @@ impl Remembered {
             name: name.root(),
             profiles,
             revision,
+            manifest_free: source.and_then(Source::manifest_free).cloned(),
             build,
         }
     }
@@ -72,10 +78,34 @@ impl Remembered {
         state::write(&file_of(&self.name), self);
     }
 
+    /// The same, as found correct again with this source. The kernel had this revision before it was
+    /// looked at.
+    pub(super) fn again(&self, revision: Option<Revision>, source: &Source) -> Self {
+        Self {
+            revision,
+            manifest_free: source.manifest_free().cloned(),
+            ..self.clone()
+        }
+    }
+
+    /// The first profile directory, if it had no manifest.
+    pub(super) fn manifest_free(&self) -> Option<&Fingerprint> {
+        self.manifest_free.as_ref()
+    }
+
+    /// Whether the kernel, which has this revision, has not changed any profile since.
+    pub(super) fn is_of_revision(&self, revision: Option<Revision>) -> bool {
+        self.revision.is_some() && self.revision == revision
+    }
+
+    /// The profile or child of this name that the kernel had.
+    pub(super) fn profile(&self, name: &str) -> Option<&RememberedProfile> {
+        self.profiles.iter().find(|known| known.name == name)
+    }
+
     /// The directory of a profile in the kernel.
     pub(super) fn directory(&self, name: &str) -> Option<&str> {
-        let known = self.profiles.iter().find(|known| known.name == name)?;
-        Some(&known.directory)
+        Some(&self.profile(name)?.directory)
     }
 
     /// Whether the source declares this profile or child.
@@ -87,7 +117,7 @@ impl Remembered {
     /// Whether the kernel, which has this revision, still has exactly these profiles. That is so if
     /// the revision is the same, or if every profile has the same mode and hash and there is no other
     /// child. If the kernel has no hashes, only the revision counts.
-    pub(super) fn is_unchanged(&self, kernel: &Kernel, revision: Option<u64>) -> bool {
+    pub(super) fn is_unchanged(&self, kernel: &Kernel, revision: Option<Revision>) -> bool {
         let same = |known: &RememberedProfile| {
             known.hash.is_some()
                 && kernel
@@ -95,7 +125,7 @@ impl Remembered {
                     .is_some_and(|now| now.mode == known.mode && now.hash == known.hash)
         };
         !self.profiles.is_empty()
-            && (self.revision.is_some() && revision == self.revision
+            && (self.is_of_revision(revision)
                 || self.profiles.iter().all(same) && self.has_all_children(kernel))
     }
 

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::apparmor::kernel::{CannotLoad, Enforcement, Kernel};
+use crate::apparmor::kernel::{CannotLoad, Enforcement, Kernel, Revision};
 use crate::apparmor::loaded::{Loaded, Mode};
 use crate::apparmor::name::ProfileName;
 use crate::error::{Error, Kind, Result};
@@ -31,7 +31,7 @@ pub struct Store<'s> {
 #[derive(Debug)]
 pub(super) struct Snapshot {
     /// The kernel's revision. As long as it stays the same, `loaded` is right.
-    pub revision: Option<u64>,
+    pub revision: Option<Revision>,
     pub loaded: Option<Loaded>,
     /// The source. `None` also if it was not looked for.
     pub source: Option<Source>,
@@ -177,7 +177,7 @@ impl<'s> Store<'s> {
         name: &ProfileName,
         source: &Source,
         remembered: &Remembered,
-        revision: Option<u64>,
+        revision: Option<Revision>,
     ) -> bool {
         let build = remembered.build.as_ref();
         remembered.declares(name)
@@ -188,7 +188,9 @@ impl<'s> Store<'s> {
     /// What is known about a profile now.
     pub(super) fn snapshot(&self, name: &ProfileName) -> Result<Snapshot> {
         let mut snapshot = self.snapshot_without_source(name)?;
-        snapshot.source = Source::of(name, self.settings)?;
+        let remembered = snapshot.remembered.as_ref();
+        let manifest_free = remembered.and_then(Remembered::manifest_free);
+        snapshot.source = Source::of_with(name, self.settings, manifest_free)?;
         snapshot.check = Check::Content;
         Ok(snapshot)
     }
@@ -217,16 +219,21 @@ impl<'s> Store<'s> {
         self.time_limit.saturating_mul(3)
     }
 
-    /// A loaded profile, in its remembered directory or searched for.
+    /// A loaded profile: as it is remembered if the kernel still has the same revision, otherwise in
+    /// its remembered directory, or searched for.
     pub(super) fn find(
         &self,
         name: &str,
         remembered: Option<&Remembered>,
-        revision: Option<u64>,
+        revision: Option<Revision>,
     ) -> Result<Option<Loaded>> {
-        let known = remembered
-            .and_then(|r| r.directory(name))
-            .and_then(|directory| self.kernel.at(directory, name));
+        let known = remembered.and_then(|remembered| {
+            let known = remembered.profile(name)?;
+            match remembered.is_of_revision(revision) {
+                true => Some(known.loaded()),
+                false => self.kernel.at(&known.directory, name),
+            }
+        });
         match known {
             Some(loaded) => Ok(Some(loaded)),
             None => self.kernel.named_at(name, revision),

@@ -24,7 +24,7 @@ pub(super) struct NoQuiet {
 impl NoQuiet {
     /// Records the value of the parameter, and sets it to `noquiet`. `all` stays: it reports the same
     /// and more.
-    pub(super) fn set(kernel: &Kernel) -> Result<Self> {
+    pub(super) fn set(kernel: Kernel) -> Result<Self> {
         let mut record = RecordFile::open()?;
         // Between the locks, another process may put back the value and empty the file.
         for _ in 0..100 {
@@ -40,10 +40,7 @@ impl NoQuiet {
                 if kernel.audit_mode()? != AuditMode::All {
                     kernel.set_audit_mode(AuditMode::NoQuiet)?;
                 }
-                return Ok(Self {
-                    kernel: kernel.clone(),
-                    record,
-                });
+                return Ok(Self { kernel, record });
             }
         }
         Err(Error::new(

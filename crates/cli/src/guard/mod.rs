@@ -236,7 +236,7 @@ enum Undo {
 impl Undo {
     fn prepare(restore: &Restore) -> Result<Self> {
         Ok(match restore {
-            Restore::AuditParameter => Self::PutBack(NoQuiet::set(&Kernel::default())?),
+            Restore::AuditParameter => Self::PutBack(NoQuiet::set(Kernel::default())?),
             Restore::EnforceAgain(name) => Self::Enforce(name.clone(), learning::lock(name)?),
             Restore::RemoveProfile(name) => Self::Remove(name.clone()),
         })

@@ -152,7 +152,7 @@ pub(super) fn inspect(file: Option<&TextFile>, ours: &dyn Fn(&str) -> bool) -> R
             }
         }
         found.handlers.push(Handler {
-            name,
+            name: name.into_owned(),
             program: called,
             file: path.clone(),
         });

@@ -1,5 +1,6 @@
 //! JSON: adding, setting or removing one member without losing order and white space.
 
+use std::borrow::Cow;
 use std::path::Path;
 
 use serde_json::value::RawValue;
@@ -147,7 +148,7 @@ pub(super) fn members<'t>(
     path: &Path,
     text: &'t str,
     key: &str,
-) -> Result<Vec<(String, &'t RawValue)>> {
+) -> Result<Vec<(Cow<'t, str>, &'t RawValue)>> {
     match get(path, text, &[key])? {
         None => Ok(Vec::new()),
         Some(value) => Ok(object(path, text, value.get(), &[])?.members.0),
