@@ -18,18 +18,45 @@ const KERNEL: &str = "benches/results/kernel.json";
 
 /// Writes what there are results of.
 pub(crate) fn write() {
+    for (path, text) in pages() {
+        fs::write(path, text).unwrap();
+    }
+}
+
+/// Whether the page and the plot are those of the results; says which is not.
+pub(crate) fn is_current() -> bool {
+    let is_current = |(path, text): (PathBuf, String)| {
+        let is_current = fs::read_to_string(&path).unwrap() == text;
+        if !is_current {
+            println!(
+                "{}: it has other figures than benches/results; run: benches/run.sh --document",
+                path.display()
+            );
+        }
+        is_current
+    };
+    pages()
+        .into_iter()
+        .map(is_current)
+        .all(|is_current| is_current)
+}
+
+/// The files and what they should contain.
+fn pages() -> Vec<(PathBuf, String)> {
     let path = in_package(DOCUMENT);
     let mut page = fs::read_to_string(&path).unwrap();
+    let mut pages = Vec::new();
     if let Ok(json) = fs::read(in_package(NATIVE)) {
         let results: Results = serde_json::from_slice(&json).unwrap();
         page = replaced(&page, "benches/run.sh", &native_table(&results));
-        fs::write(in_package(PLOT), plot::svg(&results)).unwrap();
+        pages.push((in_package(PLOT), plot::svg(&results)));
     }
     if let Ok(json) = fs::read(in_package(KERNEL)) {
         let results = serde_json::from_slice(&json).unwrap();
         page = replaced(&page, "benches/run.sh --kernel", &kernel::tables(&results));
     }
-    fs::write(path, page).unwrap();
+    pages.push((path, page));
+    pages
 }
 
 fn in_package(path: &str) -> PathBuf {

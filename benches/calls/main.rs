@@ -4,7 +4,8 @@
 //! cargo bench --bench calls                        # a table of 801 rounds
 //! cargo bench --bench calls -- --rounds 101 --json times.json
 //! cargo bench --bench calls -- --count             # system calls, instructions and memory
-//! cargo bench --bench calls -- --check             # the same, compared with benches/budget.json
+//! cargo bench --bench calls -- --check             # the same, compared with benches/budget.json; and
+//!                                                  # whether docs/performance.md is that of the results
 //! cargo bench --bench calls -- --budget            # the same, into benches/budget.json
 //! cargo bench --bench calls -- --document          # benches/results/*.json into docs/performance.md
 //! cargo bench --bench calls -- --beside other=/usr/bin/other-wrapper --etc DIRECTORY
@@ -100,6 +101,9 @@ fn main() {
         .args(words)
         .status()
         .expect("unshare(1), of the package util-linux");
+    if options.action == Action::Check && !document::is_current() {
+        exit(1);
+    }
     exit(status.code().unwrap_or(1));
 }
 

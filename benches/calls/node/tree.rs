@@ -123,28 +123,34 @@ fn programs(tree: &Tree) {
     let rustc = std::env::var_os("RUSTC").unwrap_or("rustc".into());
     let options = "--edition 2024 -C target-feature=+crt-static -C panic=abort -C opt-level=s \
                    -C lto=fat -C strip=symbols -o";
-    for (path, text) in [(RUNTIME, NULL_RUNTIME), (NULL_WRAPPER, NULL_WRAPPER_SOURCE)] {
-        let source = format!("{}.rs", &path[1..]);
-        tree.write(&source, text);
+    let run = tree.path().join("run");
+    let mut null = Vec::new();
+    for (name, text) in [
+        ("null-runtime", NULL_RUNTIME),
+        ("null-wrapper", NULL_WRAPPER_SOURCE),
+    ] {
+        tree.write(&format!("run/{name}.rs"), text);
         let status = Command::new(&rustc)
             .args(options.split_whitespace())
-            .arg(tree.path().join(&path[1..]))
-            .arg(tree.path().join(source))
+            .arg(run.join(name))
+            .arg(run.join(format!("{name}.rs")))
             .status()
             .unwrap();
         assert!(status.success());
+        null.push(run.join(name));
     }
-    fs::copy(
-        tree.path().join(&RUNTIME[1..]),
-        tree.path().join("usr/local/sbin/crun"),
-    )
-    .unwrap();
+    let ours = [
+        env!("CARGO_BIN_EXE_oci-apparmor-runtime"),
+        env!("CARGO_BIN_EXE_oci-apparmor-hook"),
+    ]
+    .map(Path::new);
+    // All are copied: how fast a program starts also depends on how its file was written.
     for (path, from) in [
-        (
-            "/usr/local/bin/oci-apparmor-runtime",
-            env!("CARGO_BIN_EXE_oci-apparmor-runtime"),
-        ),
-        (HOOK, env!("CARGO_BIN_EXE_oci-apparmor-hook")),
+        (RUNTIME, null[0].as_path()),
+        ("/usr/local/sbin/crun", &null[0]),
+        (NULL_WRAPPER, &null[1]),
+        ("/usr/local/bin/oci-apparmor-runtime", ours[0]),
+        (HOOK, ours[1]),
     ] {
         let to = tree.path().join(&path[1..]);
         fs::create_dir_all(to.parent().unwrap()).unwrap();
