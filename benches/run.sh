@@ -31,7 +31,7 @@ need apparmor_parser apparmor
 calls() { cargo bench --locked --quiet --bench calls -- "$@"; }
 
 native() {
-    # `oci-apparmor load` is timed, too. It belongs to another crate.
+    # `oci-apparmor load` is timed, too. It is of another crate.
     cargo build --locked --quiet --profile bench --package oci-apparmor-cli --bin oci-apparmor
     calls --json benches/results/native.json "$@"
     calls --document

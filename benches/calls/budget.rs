@@ -113,8 +113,8 @@ impl Budget {
     }
 }
 
-/// The size of a program as it is released. The code of a bench is that of a release, but its symbols are
-/// kept: by these, valgrind knows where the process becomes another program.
+/// The size of a program as it is released. A bench keeps the symbols: by these, valgrind knows where
+/// the process becomes another program.
 fn stripped_size(path: &str) -> u64 {
     let status = Command::new("strip")
         .args(["-o", "/run/stripped", path])

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::contenders::Contender;
 use crate::memory;
-use crate::node::RUNTIME;
+use crate::node::{self, RUNTIME};
 
 /// What a call costs.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
@@ -25,19 +25,23 @@ pub(crate) struct Cost {
 /// The costs of all calls.
 pub(crate) type Costs = BTreeMap<String, Cost>;
 
-/// Counts our calls.
+/// Counts our calls, as they are when they were made before.
 pub(crate) fn costs(contenders: &[Contender]) -> Costs {
-    let ours = contenders.iter().filter(|contender| contender.is_ours);
-    ours.map(|contender| {
-        let cost = Cost {
-            system_calls: system_calls(contender),
-            instructions: instructions(contender),
-            resident_kib: memory::peak(contender)
-                .unwrap_or_else(|| panic!("{}: its memory was not seen", contender.name)),
-        };
-        (contender.name.clone(), cost)
-    })
-    .collect()
+    let ours = || contenders.iter().filter(|contender| contender.is_ours);
+    ours().for_each(|contender| drop(contender.time()));
+    node::settle();
+    ours().for_each(|contender| drop(contender.time()));
+    ours()
+        .map(|contender| {
+            let cost = Cost {
+                system_calls: system_calls(contender),
+                instructions: instructions(contender),
+                resident_kib: memory::peak(contender)
+                    .unwrap_or_else(|| panic!("{}: its memory was not seen", contender.name)),
+            };
+            (contender.name.clone(), cost)
+        })
+        .collect()
 }
 
 /// An empty directory.

@@ -33,6 +33,9 @@ const STEP: &str = "the load step, in a process that runs";
 const WRITE: &str = "the write alone";
 const ALL: [&str; 7] = [PARSER, CREATE, LOAD, STATE, TRUE, STEP, WRITE];
 
+/// One of [`ALL`].
+type Load<'l> = (&'static str, Box<dyn Fn() + 'l>);
+
 /// A profile of the size of the engines' own ones.
 fn text() -> String {
     let denied = [
@@ -101,7 +104,7 @@ pub(crate) fn measure(samples: &mut Samples, rounds: usize) {
             call(&words);
         })
     };
-    let loads: [(&str, Box<dyn Fn() + '_>); 7] = [
+    let loads: [Load<'_>; 7] = [
         (PARSER, command(vec!["apparmor_parser", "-r", "-W", FILE])),
         (
             CREATE,

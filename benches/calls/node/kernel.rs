@@ -15,10 +15,15 @@ fn directory() -> PathBuf {
     Path::new(APPARMOR).join(format!("policy/profiles/{PROFILE}.1"))
 }
 
+/// Waits until what was written counts as unchanged: a fingerprint of a file is believed only if the
+/// file did not change for two seconds before.
+pub(crate) fn settle() {
+    std::thread::sleep(std::time::Duration::from_millis(2_100));
+}
+
 /// Called inside: has the profile compiled, and shows it as loaded.
 pub(crate) fn load() {
-    // A fingerprint counts only if the file was unchanged for two seconds before.
-    std::thread::sleep(std::time::Duration::from_millis(2_100));
+    settle();
     let create = Command::new(WRAPPER)
         .args(["create", "--bundle", &bundle("managed"), &id("first")])
         .output()

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 pub(crate) use containers::{
     Containers, fresh_beside, fresh_bundle, fresh_process, state_and_record,
 };
-pub(crate) use kernel::{hide_digest, load, show_digest};
+pub(crate) use kernel::{hide_digest, load, settle, show_digest};
 pub(crate) use tree::prepare;
 
 /// The name of the profile.
@@ -23,7 +23,8 @@ pub(crate) const TASKS: &str = "/run/containerd/io.containerd.runtime.v2.task/k8
 /// The low-level runtime: a program that does nothing.
 pub(crate) const RUNTIME: &str = "/usr/local/sbin/runc";
 pub(crate) const NULL_WRAPPER: &str = "/usr/local/libexec/null/runc";
-/// Links to the wrapper: the runtime of the first is named in `config.toml`, that of the second is found
+pub(crate) const PROGRAM: &str = "/usr/local/bin/oci-apparmor-runtime";
+/// Links to it: the runtime of the first is named in `config.toml`, that of the second is found
 /// in a directory.
 pub(crate) const WRAPPER: &str = "/usr/local/libexec/oci-apparmor/runc";
 pub(crate) const CRUN_WRAPPER: &str = "/usr/local/libexec/oci-apparmor/crun";

@@ -8,7 +8,7 @@ use std::process::Command;
 
 use crate::Options;
 use crate::node::containers::write_bundles;
-use crate::node::{CLI, CRUN_WRAPPER, HOOK, NULL_WRAPPER, PROFILE, RUNTIME, WRAPPER};
+use crate::node::{CLI, CRUN_WRAPPER, HOOK, NULL_WRAPPER, PROFILE, PROGRAM, RUNTIME, WRAPPER};
 
 /// The runtime does nothing, but for removing its state when it deletes a container: whether that is
 /// gone decides what the wrapper does next.
@@ -139,27 +139,26 @@ fn programs(tree: &Tree) {
         assert!(status.success());
         null.push(run.join(name));
     }
-    let ours = [
-        env!("CARGO_BIN_EXE_oci-apparmor-runtime"),
-        env!("CARGO_BIN_EXE_oci-apparmor-hook"),
-    ]
-    .map(Path::new);
+    // With the code of a release: cargo builds only what is itself a test or a bench so that it unwinds.
+    let ours = Path::new(env!("CARGO_BIN_EXE_oci-apparmor-runtime"))
+        .parent()
+        .unwrap();
     // All are copied: how fast a program starts also depends on how its file was written.
     for (path, from) in [
         (RUNTIME, null[0].as_path()),
         ("/usr/local/sbin/crun", &null[0]),
         (NULL_WRAPPER, &null[1]),
-        ("/usr/local/bin/oci-apparmor-runtime", ours[0]),
-        (HOOK, ours[1]),
+        (PROGRAM, &ours.join("oci-apparmor-runtime")),
+        (HOOK, &ours.join("oci-apparmor-hook")),
+        (CLI, &ours.join("oci-apparmor")),
     ] {
+        // The command line is of another crate, and only `benches/run.sh` builds it before.
+        if path == CLI && !from.exists() {
+            continue;
+        }
         let to = tree.path().join(&path[1..]);
         fs::create_dir_all(to.parent().unwrap()).unwrap();
         fs::copy(from, to).unwrap();
-    }
-    // The command line belongs to another crate, and only `benches/run.sh` builds it before.
-    let cli = Path::new(env!("CARGO_BIN_EXE_oci-apparmor-runtime")).with_file_name("oci-apparmor");
-    if cli.exists() {
-        fs::copy(cli, tree.path().join(&CLI[1..])).unwrap();
     }
     for link in [WRAPPER, CRUN_WRAPPER] {
         fs::create_dir_all(tree.path().join(&link[1..]).parent().unwrap()).unwrap();
