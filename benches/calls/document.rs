@@ -35,10 +35,7 @@ pub(crate) fn is_current() -> bool {
         }
         is_current
     };
-    pages()
-        .into_iter()
-        .map(is_current)
-        .all(|is_current| is_current)
+    pages().into_iter().all(is_current)
 }
 
 /// The files and what they should contain.
