@@ -8,7 +8,7 @@ use serde_json::Value;
 pub(super) fn tables(results: &Value) -> String {
     let linux = results["linux"].as_str().unwrap_or_default();
     let mut text = format!("Linux {linux}. Milliseconds are \"minimum / median\".\n");
-    let parts: [(&str, fn(&Value) -> Table); 5] = [
+    let parts: [(&str, Part); 5] = [
         ("containers", containers),
         ("start", start),
         ("load", load),
@@ -40,6 +40,9 @@ pub(super) fn tables(results: &Value) -> String {
     }
     text
 }
+
+/// Makes the table of a part.
+type Part = fn(&Value) -> Table;
 
 struct Table {
     title: &'static str,
