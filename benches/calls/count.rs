@@ -1,144 +1,115 @@
 //! Counts what does not depend on the machine's load: system calls (strace) and instructions
-//! (valgrind), from the first of the process to the execve(2) of the runtime.
+//! (valgrind), from the first of the process to the execve(2) of the runtime. The system calls of the
+//! processes that it starts count, too, up to the same point.
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
-use std::process::Command;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
 use serde::{Deserialize, Serialize};
 
-use crate::contenders::{ALL, Contender, PATH};
-use crate::{Action, Options, node};
+use crate::contenders::Contender;
+use crate::memory;
+use crate::node::{self, RUNTIME};
 
-/// What a call may cost.
-const BUDGET: &str = "benches/budget.json";
-
-/// More than this fails, in per cent of the budget.
-const SLACK: u64 = 5;
-
+/// What a call costs.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct Cost {
     pub(crate) system_calls: u64,
-    /// `None` without valgrind.
-    pub(crate) instructions: Option<u64>,
+    pub(crate) instructions: u64,
+    /// The peak, in KiB.
+    pub(crate) resident_kib: u64,
 }
 
 /// The costs of all calls.
 pub(crate) type Costs = BTreeMap<String, Cost>;
 
-/// Counts and prints; with [`Action::Check`], compares with the budget. Returns the exit code.
-pub(crate) fn count(options: &Options) -> i32 {
-    let costs = costs();
-    println!(
-        "{:<36} {:>12} {:>12}",
-        "call", "system calls", "instructions"
-    );
-    for (call, cost) in &costs {
-        let shown = cost.instructions.map_or("-".to_owned(), |n| n.to_string());
-        println!("{call:<36} {:>12} {shown:>12}", cost.system_calls);
+/// Counts our calls, as they are when they were made before.
+pub(crate) fn costs(contenders: &[Contender]) -> Costs {
+    let ours = || contenders.iter().filter(|contender| contender.is_ours);
+    for contender in ours() {
+        contender.time();
     }
-    if let Some(path) = &options.json {
-        let text = serde_json::to_string_pretty(&costs).unwrap();
-        fs::write(node::in_checkout(path), text + "\n").unwrap();
+    node::settle();
+    for contender in ours() {
+        contender.time();
     }
-    match options.action {
-        Action::Check => i32::from(!is_within_budget(&costs)),
-        _ => 0,
-    }
-}
-
-/// Counts all calls but those to compare with.
-pub(crate) fn costs() -> Costs {
-    let cost = |contender: &Contender| Cost {
-        system_calls: system_calls(contender),
-        instructions: instructions(contender),
-    };
-    let ours = ALL.iter().filter(|contender| contender.is_ours());
-    ours.map(|contender| (contender.name.to_owned(), cost(contender)))
+    ours()
+        .map(|contender| {
+            let cost = Cost {
+                system_calls: system_calls(contender),
+                instructions: instructions(contender),
+                resident_kib: memory::peak(contender)
+                    .unwrap_or_else(|| panic!("{}: its memory was not seen", contender.name)),
+            };
+            (contender.name.clone(), cost)
+        })
         .collect()
 }
 
-/// Whether no call costs more than the budget allows; says which does.
-fn is_within_budget(costs: &Costs) -> bool {
-    let budget = fs::read(node::in_checkout(Path::new(BUDGET))).unwrap();
-    let budget: Costs = serde_json::from_slice(&budget).unwrap();
-    let mut is_within = true;
-    for (call, cost) in costs {
-        let Some(budget) = budget.get(call) else {
-            println!("{call}: it is not in {BUDGET}; run: benches/run.sh --budget");
-            is_within = false;
-            continue;
-        };
-        let pairs = [
-            (
-                "system calls",
-                Some(cost.system_calls),
-                Some(budget.system_calls),
-            ),
-            ("instructions", cost.instructions, budget.instructions),
-        ];
-        for (what, now, budget) in pairs {
-            if let (Some(now), Some(budget)) = (now, budget)
-                && now * 100 > budget * (100 + SLACK)
-            {
-                println!("{call}: {now} {what}, but the budget is {budget}");
-                is_within = false;
-            }
-        }
-    }
-    is_within
+/// An empty directory.
+fn empty(path: &str) -> &str {
+    let _ = fs::remove_dir_all(path);
+    fs::create_dir_all(path).unwrap();
+    path
 }
 
-/// Runs a call under another program.
-fn under(words: &[&str], contender: &Contender, round: usize) -> std::process::Output {
-    let command = contender.prepare(round);
-    let mut outer = Command::new(words[0]);
-    outer
-        .args(&words[1..])
-        .arg(command.get_program())
-        .args(command.get_args())
-        .env_clear()
-        .env("PATH", PATH);
-    outer.output().unwrap()
+fn files(directory: &str) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).unwrap();
+    entries.map(|entry| entry.unwrap().path()).collect()
 }
 
 fn system_calls(contender: &Contender) -> u64 {
-    // Detached at the second execve(2).
-    let done = under(
-        &["strace", "-qq", "-b", "execve", "-o", "/run/trace"],
-        contender,
-        1_000_000,
-    );
-    assert!(done.status.success(), "{done:?}");
-    let trace = fs::read_to_string("/run/trace").unwrap();
-    trace.lines().filter(|line| line.contains('(')).count() as u64
+    let traces = empty("/run/traces");
+    let under = ["strace", "-ff", "-qq", "-o", "/run/traces/of"];
+    let program = contender.program().unwrap();
+    let done = contender.prepared(|| program.command(&under).output().unwrap());
+    assert!(done.status.success(), "{}: {done:?}", contender.name);
+    let becomes_runtime = format!("execve(\"{RUNTIME}\"");
+    let becomes_crun = format!("execve(\"{}\"", RUNTIME.replace("runc", "crun"));
+    let of_process = |path: PathBuf| {
+        let trace = fs::read_to_string(path).unwrap();
+        let calls: Vec<&str> = trace.lines().filter(|line| line.contains('(')).collect();
+        let end = calls
+            .iter()
+            .position(|call| call.starts_with(&becomes_runtime) || call.starts_with(&becomes_crun));
+        end.map_or(calls.len(), |at| at + 1) as u64
+    };
+    files(traces).into_iter().map(of_process).sum()
 }
 
-/// The instructions in user mode; `None` without valgrind.
-fn instructions(contender: &Contender) -> Option<u64> {
-    Command::new("valgrind").arg("--version").output().ok()?;
-    // It says so before the process becomes another program.
-    let options = [
+/// The instructions in user mode, of the process itself: one that it forks starts with its counts.
+fn instructions(contender: &Contender) -> u64 {
+    let counts = empty("/run/counts");
+    let under = [
         "valgrind",
         "--tool=callgrind",
+        // Said before the process becomes another program.
         "--dump-before=execve*",
-        "--callgrind-out-file=/run/callgrind",
+        "--callgrind-out-file=/run/counts/%p",
     ];
-    under(&options, contender, 1_000_001);
-    let mut total = 0;
-    for entry in fs::read_dir("/run").unwrap() {
-        let path = entry.unwrap().path();
-        if path.to_string_lossy().contains("callgrind") {
-            let text = fs::read_to_string(&path).unwrap();
-            let lines = text
-                .lines()
-                .filter_map(|line| line.strip_prefix("totals: "));
-            total += lines
-                .filter_map(|n| n.trim().parse::<u64>().ok())
-                .sum::<u64>();
-            fs::remove_file(path).unwrap();
-        }
-    }
-    (total > 0).then_some(total)
+    let program = contender.program().unwrap();
+    let process = contender.prepared(|| {
+        let mut command = program.command(&under);
+        let mut child = command.stderr(Stdio::null()).spawn().unwrap();
+        child.wait().unwrap();
+        child.id().to_string()
+    });
+    let is_its_own = |path: &&PathBuf| path.file_stem().is_some_and(|stem| *stem == *process);
+    let total = files(counts)
+        .iter()
+        .filter(is_its_own)
+        .map(|path| totals(path))
+        .sum();
+    assert!(total > 0, "{}: valgrind counted nothing", contender.name);
+    total
+}
+
+fn totals(path: &Path) -> u64 {
+    let text = fs::read_to_string(path).unwrap();
+    let lines = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("totals: "));
+    lines.filter_map(|n| n.trim().parse::<u64>().ok()).sum()
 }

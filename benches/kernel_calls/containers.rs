@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::samples::{Samples, Thing};
 use crate::support::containers::*;
-use crate::times::{call, found, in_turns, settle};
+use crate::times::{Times, call, found, rounded, settle};
 
 pub(crate) const NAME: &str = "bench-calls";
 
@@ -113,7 +114,20 @@ fn null_wrapper() -> PathBuf {
     program
 }
 
-pub(crate) fn measure(rounds: usize) -> Value {
+/// One call of the null wrapper: the unit of what is added.
+const NULL_CALL: &str = "containers/null call";
+
+/// How the runtime is called.
+const WAYS: [&str; 3] = ["alone", "null wrapper", "ours"];
+
+/// What is done with each runtime, and how many calls of it that takes.
+const SEQUENCES: [(&str, usize); 2] = [("create, start, delete", 3), ("run", 1)];
+
+fn name(runtime: &str, sequence: &str, way: &str) -> String {
+    format!("containers/{runtime}/{sequence}/{way}")
+}
+
+pub(crate) fn measure(samples: &mut Samples, rounds: usize) {
     prepare();
     let null = null_wrapper();
     let (null_path, busybox) = (null.to_str().unwrap(), "/bin/busybox");
@@ -125,20 +139,24 @@ pub(crate) fn measure(rounds: usize) -> Value {
             [Way::alone(&[&runtime]), null, Way::ours(name)]
         })
         .collect();
-    let mut things: Vec<Box<dyn Fn() -> Duration>> =
-        vec![Box::new(|| call(&[null_path, busybox, "true"]))];
-    for ways in &ways {
-        things
-            .extend(ways.iter().map(|way| -> Box<dyn Fn() -> Duration> {
-                Box::new(|| way.create_start_delete())
-            }));
-        things.extend(
-            ways.iter()
-                .map(|way| -> Box<dyn Fn() -> Duration> { Box::new(|| way.run()) }),
-        );
+    let null_call = || call(&[null_path, busybox, "true"]);
+    let mut things: Vec<Thing<'_>> = vec![(NULL_CALL.to_owned(), Box::new(null_call))];
+    for (runtime, ways) in RUNTIMES.iter().zip(&ways) {
+        for (sequence, calls) in SEQUENCES {
+            for (way, how) in WAYS.iter().zip(ways) {
+                let thing: Box<dyn Fn() -> Duration> = match calls {
+                    1 => Box::new(|| how.run()),
+                    _ => Box::new(|| how.create_start_delete()),
+                };
+                things.push((name(runtime, sequence, way), thing));
+            }
+        }
     }
-    let times = in_turns(rounds, &things);
-    let null_call = &times[0];
+    samples.in_turns(rounds, &things);
+}
+
+pub(crate) fn summary(samples: &Samples) -> Value {
+    let null_call = Times::of(samples, NULL_CALL);
     println!(
         "one call of the null wrapper: minimum {:.2}, median {:.2}",
         null_call.minimum(),
@@ -149,34 +167,35 @@ pub(crate) fn measure(rounds: usize) -> Value {
         "minimum, median", "alone", "null wrapper", "ours", "ratio", "ours - alone", "null calls"
     );
     let mut rows = Vec::new();
-    let names = RUNTIMES
+    for (runtime, (sequence, calls)) in RUNTIMES
         .iter()
-        .flat_map(|name| [(name, "create, start, delete", 3), (name, "run", 1)]);
-    for ((runtime, calls, number), times) in names.zip(times[1..].chunks(3)) {
-        let [alone, through_null, ours] = times else {
-            unreachable!()
-        };
+        .flat_map(|runtime| SEQUENCES.map(|sequence| (runtime, sequence)))
+    {
+        let times = WAYS.map(|way| Times::of(samples, &name(runtime, sequence, way)));
+        let [alone, through_null, ours] = &times;
         let added = (
             ours.minimum() - alone.minimum(),
             ours.median() - alone.median(),
         );
         let null_calls = (added.0 / null_call.minimum(), added.1 / null_call.median());
-        let ratio = ours.median() / alone.median();
-        print!("{:<28}", format!("{runtime} {calls}"));
-        for times in times {
+        let ratios = (
+            ours.minimum() / alone.minimum(),
+            ours.median() / alone.median(),
+        );
+        print!("{:<28}", format!("{runtime} {sequence}"));
+        for times in &times {
             print!(" {:>8.1} {:>8.1}", times.minimum(), times.median());
         }
         println!(
-            " {ratio:>6.2} {:>7.1} {:>8.1} {:>5.1} {:>5.1}",
-            added.0, added.1, null_calls.0, null_calls.1
+            " {:>6.2} {:>7.1} {:>8.1} {:>5.1} {:>5.1}",
+            ratios.1, added.0, added.1, null_calls.0, null_calls.1
         );
         rows.push(
-            json!({"runtime": runtime, "calls": calls, "wrapper_calls": number,
+            json!({"runtime": runtime, "sequence": sequence, "calls": calls,
             "alone": alone.json(), "null_wrapper": through_null.json(), "ours": ours.json(),
-            "median_ratio": ratio, "minimum_ratio": ours.minimum() / alone.minimum(),
-            "added": {"minimum_ms": added.0, "median_ms": added.1,
-                "minimum_null_calls": null_calls.0, "median_null_calls": null_calls.1}}),
+            "minimum_ratio": rounded(ratios.0), "median_ratio": rounded(ratios.1),
+            "added_in_null_calls": {"minimum": rounded(null_calls.0), "median": rounded(null_calls.1)}}),
         );
     }
-    json!({"null_call": null_call.json(), "sequences": rows})
+    json!({"rounds": samples.count(NULL_CALL), "null_call": null_call.json(), "sequences": rows})
 }

@@ -8,6 +8,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::containers::{NAME, Way, prepare};
+use crate::samples::Samples;
 use crate::support::containers::{RUNTIMES, run};
 use crate::times::{Times, command, found};
 
@@ -82,7 +83,14 @@ fn once(way: &Way, runtime: &str) -> (f64, f64) {
     (ended - labelled.milliseconds, ended - later)
 }
 
-pub(crate) fn measure(rounds: usize) -> Value {
+/// What is measured: from the label, and from the later of the label and the end of the runtime.
+const SINCE: [&str; 2] = ["label", "label or runtime"];
+
+fn name(runtime: &str, way: &str, since: &str) -> String {
+    format!("start/{runtime}/{way}/{since}")
+}
+
+pub(crate) fn measure(samples: &mut Samples, rounds: usize) {
     prepare();
     if !Path::new(TRACING).join("trace").exists() {
         run("mount", ["-t", "tracefs", "tracefs", TRACING]).ok();
@@ -91,42 +99,50 @@ pub(crate) fn measure(rounds: usize) -> Value {
     for event in EVENTS {
         set(&format!("events/{event}/enable"), "1");
     }
-    println!(
-        "{:<17} {:>8} {:>9} {:>38} {:>9}",
-        "label to the end:", "minimum", "median", "label or runtime's end to the end:", "median"
-    );
-    let mut rows = Vec::new();
     for runtime in RUNTIMES {
         let ways = [
             ("alone", Way::alone(&[&found(runtime)])),
             ("ours", Way::ours(runtime)),
         ];
-        let mut times = [Vec::new(), Vec::new()];
-        for round in 0..=rounds {
-            for ((_, way), times) in ways.iter().zip(&mut times) {
-                let time = once(way, runtime);
-                if round > 0 {
-                    times.push(time);
-                }
-            }
+        // The first round fills caches.
+        for (_, way) in &ways {
+            once(way, runtime);
         }
-        for ((name, _), times) in ways.iter().zip(&times) {
-            let whole = Times::new(times.iter().map(|time| time.0));
-            let own = Times::new(times.iter().map(|time| time.1));
-            let (minimum, median) = (whole.minimum(), whole.median());
-            print!("{runtime:<8} {name:<8} {minimum:>8.2} {median:>9.2}");
-            let mut row = json!({"runtime": runtime, "way": name, "label_to_end": whole.json()});
-            if *name == "ours" {
-                print!(" {:>38.2} {:>9.2}", own.minimum(), own.median());
-                row["later_of_label_and_runtime_to_end"] = own.json();
+        while samples.count(&name(runtime, "ours", SINCE[0])) < rounds {
+            for (what, way) in &ways {
+                let (label, later) = once(way, runtime);
+                samples.add(&name(runtime, what, SINCE[0]), label);
+                samples.add(&name(runtime, what, SINCE[1]), later);
             }
-            println!();
-            rows.push(row);
+            samples.save();
         }
     }
     for event in EVENTS {
         set(&format!("events/{event}/enable"), "0");
     }
     set("kprobe_events", "");
-    json!(rows)
+}
+
+pub(crate) fn summary(samples: &Samples) -> Value {
+    println!(
+        "{:<17} {:>8} {:>9} {:>38} {:>9}",
+        "label to the end:", "minimum", "median", "label or runtime's end to the end:", "median"
+    );
+    let mut rows = Vec::new();
+    for runtime in RUNTIMES {
+        for way in ["alone", "ours"] {
+            let [label, later] = SINCE.map(|since| Times::of(samples, &name(runtime, way, since)));
+            let (minimum, median) = (label.minimum(), label.median());
+            print!("{runtime:<8} {way:<8} {minimum:>8.2} {median:>9.2}");
+            let mut row = json!({"runtime": runtime, "way": way, "label_to_end": label.json()});
+            if way == "ours" {
+                print!(" {:>38.2} {:>9.2}", later.minimum(), later.median());
+                row["later_of_label_and_runtime_to_end"] = later.json();
+            }
+            println!();
+            rows.push(row);
+        }
+    }
+    let rounds = samples.count(&name(RUNTIMES[0], "ours", SINCE[0]));
+    json!({"rounds": rounds, "rows": rows})
 }

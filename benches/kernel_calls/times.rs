@@ -8,15 +8,17 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::samples::Samples;
 use crate::support::containers::{CONFIG, wrapper};
 
-/// What one thing took in all rounds.
+/// What one thing took in all rounds, in milliseconds.
 pub(crate) struct Times(Vec<f64>);
 
 impl Times {
-    pub(crate) fn new(milliseconds: impl IntoIterator<Item = f64>) -> Self {
-        let mut all: Vec<f64> = milliseconds.into_iter().collect();
-        all.sort_by(f64::total_cmp);
+    /// Those of this name.
+    pub(crate) fn of(samples: &Samples, name: &str) -> Self {
+        let all = samples.sorted(name);
+        assert!(!all.is_empty(), "{name} was not measured");
         Self(all)
     }
 
@@ -28,24 +30,18 @@ impl Times {
         self.0[self.0.len() / 2]
     }
 
+    pub(crate) fn maximum(&self) -> f64 {
+        self.0[self.0.len() - 1]
+    }
+
     pub(crate) fn json(&self) -> Value {
         json!({"minimum_ms": self.minimum(), "median_ms": self.median()})
     }
 }
 
-/// Does these things in turns: what else the machine does is shared by all. The first round, in
-/// which caches are filled, does not count.
-pub(crate) fn in_turns(rounds: usize, things: &[Box<dyn Fn() -> Duration + '_>]) -> Vec<Times> {
-    let mut all = vec![Vec::new(); things.len()];
-    for round in 0..=rounds {
-        for (thing, times) in things.iter().zip(&mut all) {
-            let time = thing();
-            if round > 0 {
-                times.push(time.as_secs_f64() * 1e3);
-            }
-        }
-    }
-    all.into_iter().map(Times::new).collect()
+/// To three places.
+pub(crate) fn rounded(number: f64) -> f64 {
+    (number * 1e3).round() / 1e3
 }
 
 /// A command without input and output.
