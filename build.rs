@@ -14,9 +14,12 @@ INSERT AFTER .text;
 fn main() -> io::Result<()> {
     println!("cargo::rerun-if-changed=build.rs");
     mark_the_wrapper();
-    // Other profiles unwind when they panic.
+    // Other profiles unwind when they panic, and other architectures were not tried.
     let is = |variable: &str, value: &str| env::var(variable).is_ok_and(|found| found == value);
-    if is("PROFILE", "release") && is("CARGO_CFG_TARGET_ENV", "gnu") {
+    if is("PROFILE", "release")
+        && is("CARGO_CFG_TARGET_ENV", "gnu")
+        && is("CARGO_CFG_TARGET_ARCH", "x86_64")
+    {
         let directory = env::var_os("OUT_DIR").ok_or(io::ErrorKind::NotFound)?;
         let script = Path::new(&directory).join("no-unwind-tables.ld");
         fs::write(&script, NO_UNWIND_TABLES)?;

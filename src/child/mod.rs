@@ -25,7 +25,7 @@ use crate::fs::bounded;
 
 pub use failure::{Cause, ChildFailure};
 pub use limits::{Limit, Limits};
-pub use spawn::{close_inherited, spawn};
+pub use spawn::spawn;
 
 use limits::MAX_OUTPUT;
 

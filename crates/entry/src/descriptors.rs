@@ -15,11 +15,17 @@ pub fn kept_from_children<T>(work: impl FnOnce() -> T) -> io::Result<T> {
     for entry in fs::read_dir("/proc/self/fd")? {
         let name = entry?.file_name();
         let fd = name.to_str().and_then(|fd| fd.parse::<RawFd>().ok());
-        if let Some(fd) = fd.filter(|fd| *fd > 2)
-            && flags(fd)? & libc::FD_CLOEXEC == 0
-        {
-            set_flags(fd, libc::FD_CLOEXEC)?;
-            kept.0.push(fd);
+        let Some(fd) = fd.filter(|fd| *fd > 2) else {
+            continue;
+        };
+        match flags(fd) {
+            Ok(flags) if flags & libc::FD_CLOEXEC == 0 => {
+                set_flags(fd, libc::FD_CLOEXEC)?;
+                kept.0.push(fd);
+            }
+            // Another thread has closed it meanwhile: it was opened here.
+            Err(e) if e.raw_os_error() != Some(libc::EBADF) => return Err(e),
+            _ => {}
         }
     }
     Ok(work())

@@ -37,8 +37,14 @@ macro_rules! entry {
             i32::from($main())
         }
 
-        // What is built with another way to panic, as tests are, keeps libgcc's.
-        #[cfg(all(target_env = "gnu", target_feature = "crt-static", panic = "abort"))]
+        // What is built with another way to panic, as tests are, keeps libgcc's. Other architectures
+        // have other parts of it.
+        #[cfg(all(
+            target_arch = "x86_64",
+            target_env = "gnu",
+            target_feature = "crt-static",
+            panic = "abort"
+        ))]
         $crate::no_unwinder! {
             _Unwind_DeleteException _Unwind_FindEnclosingFunction _Unwind_ForcedUnwind
             _Unwind_GetCFA _Unwind_GetDataRelBase _Unwind_GetGR _Unwind_GetIP _Unwind_GetIPInfo

@@ -37,6 +37,26 @@ fn a_call_that_waits_ends_at_the_limit_of_its_own_thread() {
 }
 
 #[test]
+fn a_signal_that_is_blocked_and_ignored_interrupts_all_the_same() {
+    let blocked = |how: libc::c_int| {
+        // SAFETY: the pointers are to values of this function, for which zero is a value.
+        unsafe {
+            let (mut alarm, mut before): (libc::sigset_t, libc::sigset_t) = std::mem::zeroed();
+            libc::sigemptyset(&raw mut alarm);
+            libc::sigaddset(&raw mut alarm, libc::SIGALRM);
+            libc::pthread_sigmask(how, &raw const alarm, &raw mut before);
+            libc::sigismember(&raw const before, libc::SIGALRM) == 1
+        }
+    };
+    // SAFETY: SIG_IGN is no function.
+    unsafe { libc::signal(libc::SIGALRM, libc::SIG_IGN) };
+    blocked(libc::SIG_BLOCK);
+    let (locked, took) = locked_twice(Duration::from_millis(50));
+    assert!(locked.is_err() && took >= Duration::from_millis(50));
+    assert!(blocked(libc::SIG_UNBLOCK), "it is blocked again");
+}
+
+#[test]
 fn no_limit_is_left_behind() {
     let done = interrupt::after(Duration::from_millis(1), || 5).unwrap();
     assert_eq!(done, 5);
