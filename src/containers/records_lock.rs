@@ -14,9 +14,12 @@ const WRITER_ATTEMPTS: u32 = 200;
 /// How often a call tries that only wants to remove an empty directory.
 const TIDY_ATTEMPTS: u32 = 20;
 
+/// The name of the directory of records.
+const NAME: &str = "containers";
+
 /// The directory of records.
 pub(super) fn directory() -> Result<PathBuf> {
-    Ok(run::path()?.join("containers"))
+    Ok(run::path()?.join(NAME))
 }
 
 /// Locks together with other writers. `None` if the lock is not to be had in 2 s.
@@ -33,9 +36,16 @@ fn locked(
     lock: fn(&File) -> std::result::Result<(), TryLockError>,
     attempts: u32,
 ) -> Result<Option<File>> {
-    let path = directory()?;
-    own::directory(&path, 0o700)?;
-    let directory = File::open(&path).map_err(|e| Error::io("open", &path, &e))?;
+    let path = run::own_path()?.join(NAME);
+    let opened = match File::open(&path) {
+        // It usually exists.
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            own::directory(&path, 0o700)?;
+            File::open(&path)
+        }
+        opened => opened,
+    };
+    let directory = opened.map_err(|e| Error::io("open", &path, &e))?;
     for _ in 0..attempts {
         match lock(&directory) {
             Ok(()) => return Ok(Some(directory)),

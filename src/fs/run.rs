@@ -83,6 +83,20 @@ pub fn read(path: &Path, max: u64) -> Option<Vec<u8>> {
     own::read(&file, max)
 }
 
+/// The directory of this user, which is created if it is missing.
+///
+/// Other users can put nothing into it, so the directories in it are ours.
+///
+/// # Errors
+/// As for [`path`], and [`Kind::Internal`] if it cannot be created, or if another user can write it.
+pub fn own_path() -> Result<PathBuf> {
+    let base = path()?;
+    if !is_own(&base) {
+        own::directory(&base, 0o700)?;
+    }
+    Ok(base)
+}
+
 /// Whether a directory is there and ours. Only its owner can change that, so once is enough.
 fn is_own(directory: &Path) -> bool {
     static OWN: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
@@ -147,11 +161,7 @@ pub fn put_back(aside: &Path, path: &Path) -> Result<()> {
 /// # Errors
 /// [`Kind::Internal`] if it cannot be written; the old contents are then still there.
 pub fn replace(target: &Path, bytes: &[u8]) -> Result<()> {
-    let base = path()?;
-    if !is_own(&base) {
-        own::directory(&base, 0o700)?;
-    }
-    let directory = base.join("tmp");
+    let directory = own_path()?.join("tmp");
     let temporary = directory.join(temporary::mark());
     let write = || replace::replace(target, &temporary, bytes, Options::private());
     let written = match write() {

@@ -57,10 +57,8 @@ impl LockFile {
 
     /// The lock file with this name.
     pub(crate) fn named(name: &str, limit: Duration) -> Result<Self> {
-        let directory = run::path()?.join("locks");
-        own::directory(&directory, 0o700)?;
         Ok(Self {
-            path: directory.join(name),
+            path: run::own_path()?.join("locks").join(name),
             deadline: Instant::now().checked_add(limit),
         })
     }
@@ -130,6 +128,19 @@ impl LockFile {
     }
 
     fn open(&self) -> Result<File> {
+        let opened = match (self.open_existing(), self.path.parent()) {
+            // The directory usually exists.
+            (Err(e), Some(directory)) if e.kind() == io::ErrorKind::NotFound => {
+                own::directory(directory, 0o700)?;
+                self.open_existing()
+            }
+            (opened, _) => opened,
+        };
+        opened.map_err(|e| self.failed(&e))
+    }
+
+    /// Opens it, and creates it in a directory that exists.
+    fn open_existing(&self) -> io::Result<File> {
         let mut options = File::options();
         options
             .read(true)
@@ -146,7 +157,6 @@ impl LockFile {
             Err(e) if e.kind() == io::ErrorKind::ReadOnlyFilesystem => options.open(&self.path),
             opened => opened,
         }
-        .map_err(|e| self.failed(&e))
     }
 
     /// The lock on `file`. `None` if `gc` has removed the file: a lock on a removed file excludes

@@ -76,8 +76,7 @@ impl Kernel {
     #[must_use]
     pub fn enforcement(&self) -> Enforcement {
         let unreadable = |e: &io::Error| Enforcement::Off(Off::Unreadable(reason(e)));
-        // These files exist only if AppArmor is on (`aa_create_aafs()`, security/apparmor/apparmorfs.c).
-        if self.revision().is_none() && !self.profiles().is_dir() {
+        if !self.has_files() {
             return Enforcement::Off(match read_line(&self.parameters.join("enabled")) {
                 Ok(text) if text.starts_with('Y') => Off::NoSecurityfs,
                 Ok(_) => Off::NotBooted,

@@ -25,6 +25,12 @@ pub struct Revision {
 pub(super) struct LastRevision(Mutex<Option<(File, Revision)>>);
 
 impl LastRevision {
+    /// Whether a revision was read.
+    pub(super) fn is_known(&self) -> bool {
+        let last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        last.is_some()
+    }
+
     /// The revision in the kernel's file at `path`; `None` if there is none.
     ///
     /// A later read of one open file says whether it has changed: the kernel has nothing to read

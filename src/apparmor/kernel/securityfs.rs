@@ -41,6 +41,12 @@ impl Kernel {
         self.securityfs.join("policy/profiles")
     }
 
+    /// Whether the kernel's files are there, which it creates only if AppArmor is on
+    /// (`aa_create_aafs()`, security/apparmor/apparmorfs.c).
+    pub(super) fn has_files(&self) -> bool {
+        self.last_revision.is_known() || self.profiles().is_dir()
+    }
+
     /// The revision of the loaded policy; `None` if the kernel has no such file.
     #[must_use]
     pub fn revision(&self) -> Option<Revision> {
