@@ -52,11 +52,15 @@ fn settle() {
         name.is_ok_and(|name| name == "oci-aa-watcher\n")
     };
     let pattern = format!("^(strace|[^ ]*/runc|/bin/sh [^ ]*/sabotage)( .*)? {ID}( |$)");
+    // Within execve(2), a process has no command line for a moment.
+    let mut looks = 0;
     wait_for(|| {
         let waits = Path::new("/run/runc").join(ID).join("exec.fifo").exists();
         let at_work = run("pgrep", ["-f", &pattern]).out;
         let (watchers, called): (Vec<_>, Vec<_>) = at_work.lines().partition(is_watcher);
-        called.is_empty() && (waits || watchers.is_empty())
+        let is_settled = called.is_empty() && (waits || watchers.is_empty());
+        looks = if is_settled { looks + 1 } else { 0 };
+        looks == 5
     });
 }
 
