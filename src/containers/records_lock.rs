@@ -36,7 +36,7 @@ fn locked(
     lock: fn(&File) -> std::result::Result<(), TryLockError>,
     attempts: u32,
 ) -> Result<Option<File>> {
-    let path = run::own_path()?.join(NAME);
+    let path = run::directory(NAME)?;
     let opened = match File::open(&path) {
         // It usually exists.
         Err(e) if e.kind() == io::ErrorKind::NotFound => {

@@ -83,18 +83,18 @@ pub fn read(path: &Path, max: u64) -> Option<Vec<u8>> {
     own::read(&file, max)
 }
 
-/// The directory of this user, which is created if it is missing.
-///
-/// Other users can put nothing into it, so the directories in it are ours.
+/// The path of one of our directories, which only this user can write if it exists.
 ///
 /// # Errors
-/// As for [`path`], and [`Kind::Internal`] if it cannot be created, or if another user can write it.
-pub fn own_path() -> Result<PathBuf> {
+/// As for [`path`], and [`Kind::Internal`] if another user could write it.
+pub fn directory(name: &str) -> Result<PathBuf> {
     let base = path()?;
+    let directory = base.join(name);
+    // Other users can put nothing into a base that is ours, so what is in it is ours.
     if !is_own(&base) {
-        own::directory(&base, 0o700)?;
+        own::directory(&directory, 0o700)?;
     }
-    Ok(base)
+    Ok(directory)
 }
 
 /// Whether a directory is there and ours. Only its owner can change that, so once is enough.
@@ -161,7 +161,11 @@ pub fn put_back(aside: &Path, path: &Path) -> Result<()> {
 /// # Errors
 /// [`Kind::Internal`] if it cannot be written; the old contents are then still there.
 pub fn replace(target: &Path, bytes: &[u8]) -> Result<()> {
-    let directory = own_path()?.join("tmp");
+    let base = path()?;
+    if !is_own(&base) {
+        own::directory(&base, 0o700)?;
+    }
+    let directory = base.join("tmp");
     let temporary = directory.join(temporary::mark());
     let write = || replace::replace(target, &temporary, bytes, Options::private());
     let written = match write() {

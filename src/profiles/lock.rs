@@ -58,7 +58,7 @@ impl LockFile {
     /// The lock file with this name.
     pub(crate) fn named(name: &str, limit: Duration) -> Result<Self> {
         Ok(Self {
-            path: run::own_path()?.join("locks").join(name),
+            path: run::directory("locks")?.join(name),
             deadline: Instant::now().checked_add(limit),
         })
     }
