@@ -39,8 +39,8 @@ const PROCESSOR_TIME: Duration = Duration::from_millis(20);
 /// The same for a process that gets no processor time: it is judged after this time in any case.
 const STARVED: Duration = Duration::from_secs(10);
 
-/// The pause between two reads of the label, at first and when it takes longer. No event of
-/// a pidfd tells that a process calls execve(2), so it is looked at.
+/// The pause between two reads of the label, at first and when it takes longer. Neither
+/// a pidfd nor inotify(7) tells that a process calls execve(2), so it is looked at.
 const PAUSE: Duration = Duration::from_micros(50);
 const LONGEST_PAUSE: Duration = Duration::from_millis(2);
 

@@ -220,6 +220,47 @@ mod tests {
     use crate::settings::Settings;
 
     #[test]
+    fn every_spelling_of_toml_is_read() {
+        let read = |text: &str| Settings::parse(Path::new("f"), text.as_bytes()).unwrap();
+        for (number, value) in [
+            ("1_000", 1000),
+            ("+5", 5),
+            ("0x1F", 31),
+            ("0o17", 15),
+            ("0b101", 5),
+        ] {
+            let settings = read(&format!("cache_limit = {number}"));
+            assert_eq!(settings.cache_limit, value, "{number}");
+        }
+        for runtimes in [
+            "[runtimes]\nrunc = '/r'\ndirectories = [\n'/a', # first\n\"/b\",\n]",
+            "runtimes = { runc = \"/r\", directories = [\"/a\", '/b'] }",
+            "runtimes.runc = \"\\u002fr\"\n\"runtimes\".directories = ['/a', \"\"\"\n/b\"\"\"]",
+        ] {
+            let settings = read(runtimes).runtimes;
+            assert_eq!(
+                settings.runc.unwrap().as_path(),
+                Path::new("/r"),
+                "{runtimes}"
+            );
+            let directories = settings.directories.iter().map(|d| d.as_path());
+            assert!(directories.eq(["/a", "/b"].map(Path::new)), "{runtimes}");
+        }
+        for rules in [
+            "[[rule]]\nnamespaces = ['a']\n[[rule]]\nnamespaces = ['b']\nfloor = 'f'",
+            "rule = [{namespaces = ['a']}, {namespaces = ['b'], floor = 'f'}]",
+        ] {
+            let rules = read(rules).rule;
+            assert_eq!(rules.len(), 2);
+            assert_eq!(rules[1].floor.as_ref().unwrap().as_str(), "f");
+        }
+        for sequence in ["runtimes = []", "cluster = []", "rule = [[]]"] {
+            let refused = Settings::parse(Path::new("f"), sequence.as_bytes()).unwrap_err();
+            assert!(refused.to_string().contains("sequence"), "{refused}");
+        }
+    }
+
+    #[test]
     fn what_is_wrong_is_said_with_its_line() {
         for (text, wanted) in [
             (
