@@ -63,8 +63,10 @@ pub(crate) fn check_all_threads(pid: u32, record: &Record, node: &Node) -> Resul
         for path in threads(&process)? {
             match attr::current(&path) {
                 Ok(label) => matches_record(&label, record, node)?,
-                // The thread has ended.
-                Err(e) if e.kind() == ErrorKind::NotFound && !path.exists() => {}
+                // The thread has ended. A look that fails does not tell that.
+                Err(e)
+                    if e.kind() == ErrorKind::NotFound
+                        && matches!(path.try_exists(), Ok(false)) => {}
                 Err(e) => {
                     let why = format!(
                         "cannot read the label of {}: {}",

@@ -61,8 +61,9 @@ impl ContainerStatus {
     }
 }
 
-/// Whether there is a process with this id. The id may have been reused; a record is then kept
-/// longer than necessary.
+/// Whether there is, or may be, a process with this id. The id may have been reused; a record is
+/// then kept longer than necessary.
 fn exists(pid: u32) -> bool {
-    Path::new("/proc").join(pid.to_string()).exists()
+    let process = Path::new("/proc").join(pid.to_string());
+    process.try_exists().unwrap_or(true)
 }

@@ -96,10 +96,18 @@ impl Fingerprint {
         }
     }
 
-    /// The fingerprint of the regular file at `path`; `None` if there is none, or if it cannot be told.
-    pub(crate) fn of_file(path: &Path) -> Option<Self> {
-        let meta = fs::metadata(path).ok()?;
-        meta.is_file().then(|| Self::of(&meta))
+    /// The fingerprint of the regular file at `path`; `None` if there is none.
+    ///
+    /// # Errors
+    /// Those of stat(2), except that no such file can exist.
+    pub(crate) fn of_file(path: &Path) -> io::Result<Option<Self>> {
+        match fs::metadata(path) {
+            Ok(meta) => Ok(meta.is_file().then(|| Self::of(&meta))),
+            Err(e) => match e.raw_os_error() {
+                Some(libc::ENOENT | libc::ENOTDIR | libc::ENAMETOOLONG) => Ok(None),
+                _ => Err(e),
+            },
+        }
     }
 
     /// Whether it is one of this file, changed since or not.

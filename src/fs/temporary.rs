@@ -43,7 +43,10 @@ pub fn is_left_over(mark: &str, meta: &Metadata) -> bool {
         None => pid_in(mark),
     };
     match pid {
-        Some(pid) => !Path::new("/proc").join(pid.to_string()).exists(),
+        Some(pid) => {
+            let process = Path::new("/proc").join(pid.to_string());
+            matches!(process.try_exists(), Ok(false))
+        }
         None => meta.modified().is_ok_and(|written| {
             let age = SystemTime::now().duration_since(written);
             age.is_ok_and(|age| age > MAX_AGE)

@@ -39,12 +39,21 @@ pub(super) fn files(directory: &Path) -> io::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for entry in entries {
         let entry = entry?;
-        if is_source(&entry.file_name()) && entry.path().is_file() {
+        if is_source(&entry.file_name()) && may_be_file(&entry.path()) {
             files.push(entry.path());
         }
     }
     files.sort();
     Ok(files)
+}
+
+/// Whether a path leads to a file, as opposed to a directory or to nothing. What cannot be looked at
+/// counts: the error is reported when it is read.
+pub(super) fn may_be_file(path: &Path) -> bool {
+    match fs::metadata(path) {
+        Ok(meta) => meta.is_file(),
+        Err(e) => e.kind() != io::ErrorKind::NotFound,
+    }
 }
 
 /// Whether apparmor_parser would load a file of this name.

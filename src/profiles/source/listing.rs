@@ -244,6 +244,13 @@ mod tests {
             .collect();
         assert_eq!(found, [("p", true), ("q", false)]);
         assert!(listing.unusable.is_empty());
+        // What cannot be looked at may be the file of the profile.
+        let first = node.base.path().join("ours/q");
+        std::os::unix::fs::symlink("q", &first).unwrap();
+        let refused = Source::of(&ProfileName::parse("q").unwrap(), &node.settings).unwrap_err();
+        assert!(refused.to_string().contains("ours/q"), "{refused}");
+        let refused: Vec<_> = sources(&node.settings).unusable;
+        assert!(refused.iter().all(|(file, _)| file == Path::new("q")) && !refused.is_empty());
     }
 
     #[test]
@@ -252,15 +259,20 @@ mod tests {
         node.put("ours/good", "profile good { }\n");
         node.put("ours/not a name", "profile good { }\n");
         node.put("more", "no directory");
+        let ours = node.base.path().join("ours");
+        for (name, target) in [("c.loop", "c.loop"), ("nowhere", "none")] {
+            std::os::unix::fs::symlink(target, ours.join(name)).unwrap();
+        }
         let listing = sources(&node.settings);
-        assert_eq!(listing.profiles.len(), 1);
+        assert_eq!(listing.profiles.len(), 1, "{:?}", listing.profiles);
         let said: Vec<_> = listing
             .unusable
             .iter()
             .map(|(_, e)| e.to_string())
             .collect();
-        assert!(said[0].contains("is not a profile name"), "{said:?}");
-        assert!(said[1].contains("cannot list"), "{said:?}");
-        assert_eq!(said.len(), 2);
+        assert!(said[0].contains("c.loop"), "{said:?}");
+        assert!(said[1].contains("is not a profile name"), "{said:?}");
+        assert!(said[2].contains("cannot list"), "{said:?}");
+        assert_eq!(said.len(), 3);
     }
 }

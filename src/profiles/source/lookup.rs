@@ -37,7 +37,7 @@ impl Source {
     /// The source of a profile, if there is one. Does not read its text.
     ///
     /// # Errors
-    /// If the manifests of the first profile directory cannot be read.
+    /// If a profile directory or its manifests cannot be read.
     pub fn of(name: &ProfileName, settings: &Settings) -> Result<Option<Self>> {
         Self::of_with(name, settings, None)
     }
@@ -54,23 +54,15 @@ impl Source {
     ) -> Result<Option<Self>> {
         let name = name.root();
         let file = name.file_name();
-        let mut text = settings
-            .profile_directories
-            .iter()
-            .map(|directory| directory.as_path().join(&file))
-            .enumerate()
-            .filter_map(|(index, path)| Some((index, Fingerprint::of_file(&path)?, path)))
-            .filter(|(index, _, path)| !(*index == 0 && is_manifest(path)))
-            .map(|(index, fingerprint, path)| Self {
-                ours: index == 0 || is_from_cluster(&path),
-                complain: is_forced_to_complain(&file),
-                disabled: disable_entry(&file),
-                path,
-                manifest: None,
-                fingerprint,
-                manifest_free: None,
-            });
-        let first = text.next();
+        let first = text_file_of(&file, settings)?.map(|(index, fingerprint, path)| Self {
+            ours: index == 0 || is_from_cluster(&path),
+            complain: is_forced_to_complain(&file),
+            disabled: disable_entry(&file),
+            path,
+            manifest: None,
+            fingerprint,
+            manifest_free: None,
+        });
         let Some(directory) = settings.profile_directories.first() else {
             return Ok(first);
         };
@@ -189,6 +181,23 @@ impl Source {
             .with_remedy(disabled.remedy())),
         }
     }
+}
+
+/// The first file of this name in the profile directories, with the number of its directory. A file
+/// that cannot be looked at is not passed over: the next directory has another profile.
+fn text_file_of(file: &str, settings: &Settings) -> Result<Option<(usize, Fingerprint, PathBuf)>> {
+    for (index, directory) in settings.profile_directories.iter().enumerate() {
+        let path = directory.as_path().join(file);
+        let fingerprint =
+            Fingerprint::of_file(&path).map_err(|e| Error::io("look at", &path, &e))?;
+        match fingerprint {
+            Some(found) if index > 0 || !is_manifest(&path) => {
+                return Ok(Some((index, found, path)));
+            }
+            _ => {}
+        }
+    }
+    Ok(None)
 }
 
 fn is_from_cluster(path: &Path) -> bool {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::fs::fingerprint::Fingerprint;
+use crate::profiles::source::directory::may_be_file;
 
 /// The file extensions of manifests. JSON is a subset of YAML.
 const EXTENSIONS: [&str; 3] = ["yaml", "yml", "json"];
@@ -41,7 +42,7 @@ pub(super) fn manifests_in(directory: &Path) -> io::Result<Vec<PathBuf>> {
         let is_hidden = path
             .file_name()
             .is_some_and(|n| n.as_encoded_bytes().starts_with(b"."));
-        if is_manifest(&path) && !is_hidden && path.is_file() {
+        if is_manifest(&path) && !is_hidden && may_be_file(&path) {
             files.push(path);
         }
     }

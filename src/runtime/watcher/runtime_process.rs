@@ -15,6 +15,9 @@ use crate::runtime::watcher::NAME;
 /// Larger than any command line of a runtime.
 const COMMAND_LINE_MAX: u64 = 128 << 10;
 
+/// The most bytes of a process's name, `TASK_COMM_LEN` without its zero (proc(5), `comm`).
+const COMM_LENGTH: usize = 15;
+
 /// The call of a runtime by a wrapper.
 #[derive(Debug)]
 pub(super) struct RuntimeCall {
@@ -74,11 +77,24 @@ fn command_line(process: &Path) -> io::Result<Vec<u8>> {
 }
 
 fn is_watcher(process: &Path) -> bool {
-    fs::read(process.join("comm")).is_ok_and(|name| name.trim_ascii_end() == NAME.to_bytes())
+    comm(process).is_some_and(|comm| comm == NAME.to_bytes())
 }
 
-/// Whether a process executes this program.
+/// The name of a process.
+fn comm(process: &Path) -> Option<Vec<u8>> {
+    let mut name = fs::read(process.join("comm")).ok()?;
+    name.pop_if(|last| *last == b'\n');
+    Some(name)
+}
+
+/// Whether a process executes this program. If that is a script, the process has its interpreter
+/// as `exe`, but its name (`begin_new_exec()`, fs/exec.c).
 fn executes(process: &Path, program: &Path) -> bool {
+    let name = program.file_name().unwrap_or_default().as_bytes();
+    let name = name.get(..COMM_LENGTH).unwrap_or(name);
+    if comm(process).is_some_and(|comm| comm == name) {
+        return true;
+    }
     match (fs::metadata(process.join("exe")), fs::metadata(program)) {
         (Ok(own), Ok(other)) => (own.dev(), own.ino()) == (other.dev(), other.ino()),
         _ => false,
@@ -96,7 +112,17 @@ mod tests {
     fn sleep(directory: &Path, name: &str, words: &[&str]) -> Child {
         let program = directory.join(name);
         std::os::unix::fs::symlink("/bin/sleep", &program).unwrap();
-        Command::new(program).args(words).spawn().unwrap()
+        let child = Command::new(program).args(words).spawn().unwrap();
+        // It is within execve(2) until it has a command line.
+        let process = process(&child);
+        while command_line(&process).unwrap().is_empty() {
+            std::thread::yield_now();
+        }
+        child
+    }
+
+    fn process(child: &Child) -> PathBuf {
+        Path::new("/proc").join(child.id().to_string())
     }
 
     fn end(mut child: Child) {
@@ -126,5 +152,19 @@ mod tests {
         end(called);
         assert!(!call.is_running(&runtime));
         end(watcher);
+    }
+
+    #[test]
+    fn a_program_is_told_by_its_file_and_a_script_by_its_name() {
+        let directory = tempfile::tempdir().unwrap();
+        let name = "runc-with-a-long-name";
+        let child = sleep(directory.path(), name, &["1000"]);
+        let executes = |program: &Path| executes(&process(&child), program);
+        assert!(executes(Path::new("/bin/sleep")));
+        assert!(executes(&Path::new("/no/such/directory").join(name)));
+        for other in ["/bin/sh", "/no/such/directory/runc", "/"] {
+            assert!(!executes(Path::new(other)), "{other}");
+        }
+        end(child);
     }
 }
