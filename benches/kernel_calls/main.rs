@@ -11,6 +11,7 @@
 //! |---|---|
 //! | `containers` | create + start + delete, and `run`, with runc and crun: alone, through a program that only executes the runtime ("null wrapper"), and through the wrapper |
 //! | `start` | from the label of the container's process to the end of `start`, by the kernel's trace |
+//! | `run` | from the label of the container's process to the look at it by the watcher of `run` |
 //! | `load` | a profile that is missing, loaded from our cache and by `apparmor_parser` from its own |
 //! | `ensure` | `create` with a profile that is loaded, among 10, 1,000 and 5,000 profiles |
 //! | `herd` | 1, 10 and 100 creates of one profile at once: missing, and loaded |
@@ -39,9 +40,11 @@ mod containers;
 mod ensure;
 mod herd;
 mod load;
+mod run;
 mod samples;
 mod start;
 mod times;
+mod trace;
 
 #[path = "../../tests/support/mod.rs"]
 mod support;
@@ -63,7 +66,7 @@ struct Part {
     every: usize,
 }
 
-const PARTS: [Part; 5] = [
+const PARTS: [Part; 6] = [
     Part {
         name: "containers",
         measure: containers::measure,
@@ -74,6 +77,12 @@ const PARTS: [Part; 5] = [
         name: "start",
         measure: start::measure,
         summary: start::summary,
+        every: 1,
+    },
+    Part {
+        name: "run",
+        measure: run::measure,
+        summary: run::summary,
         every: 1,
     },
     Part {

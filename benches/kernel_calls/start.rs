@@ -1,86 +1,40 @@
-//! How soon `start` ends after the container's process has its label, by the kernel's trace. This is
-//! within execve(2), in `commit_creds()`, a little before the kernel reports the execve(2)
-//! (`begin_new_exec()` and `exec_binprm()` in fs/exec.c).
+//! How soon `start` ends after the container's process has its label, by the kernel's trace.
 
 use std::fs;
-use std::path::Path;
 
 use serde_json::{Value, json};
 
 use crate::containers::{NAME, Way, prepare};
 use crate::samples::Samples;
-use crate::support::containers::{RUNTIMES, run};
+use crate::support::containers::RUNTIMES;
 use crate::times::{Times, command, found};
-
-const TRACING: &str = "/sys/kernel/tracing";
-const EVENTS: [&str; 3] = [
-    "kprobes/commit_creds",
-    "sched/sched_process_exec",
-    "sched/sched_process_exit",
-];
-
-fn set(file: &str, value: &str) {
-    let path = Path::new(TRACING).join(file);
-    fs::write(&path, value).unwrap_or_else(|why| panic!("{}: {why}", path.display()));
-}
-
-/// One line of the trace: `true-123 [000] ..... 45.678901: sched_process_exit: comm=true pid=123`.
-struct Event<'t> {
-    pid: &'t str,
-    milliseconds: f64,
-    name: &'t str,
-    rest: &'t str,
-}
-
-impl<'t> Event<'t> {
-    fn of(line: &'t str) -> Option<Self> {
-        let (task, rest) = line.split_once(" [")?;
-        let (before, rest) = rest.split_once(": ")?;
-        let (name, rest) = rest.split_once(": ")?;
-        let seconds: f64 = before.rsplit_once(' ')?.1.parse().ok()?;
-        Some(Self {
-            pid: task.trim_end().rsplit_once('-')?.1,
-            milliseconds: seconds * 1e3,
-            name,
-            rest,
-        })
-    }
-}
+use crate::trace::{Events, Trace};
 
 /// One `start`: when it ended after the process had its label, and after the later of that and the
 /// end of the runtime.
-fn once(way: &Way, runtime: &str) -> (f64, f64) {
+fn once(trace: &Trace, way: &Way, runtime: &str) -> (f64, f64) {
     way.create();
     let pid = fs::read_to_string(way.pid_file()).unwrap();
-    set("trace", "");
-    set("tracing_on", "1");
+    trace.start();
     let mut start = command(&way.words(&["start", NAME])).spawn().unwrap();
     let called = start.id().to_string();
     assert!(start.wait().unwrap().success());
     // A runtime alone may end before that.
     way.delete();
-    set("tracing_on", "0");
-    let trace = fs::read_to_string(Path::new(TRACING).join("trace")).unwrap();
-    let events: Vec<Event> = trace.lines().filter_map(Event::of).collect();
-    let at = |name: &str, pid: &str| {
-        let found = events.iter().position(|e| e.name == name && e.pid == pid);
-        found.unwrap_or_else(|| panic!("{name} of {pid} is missing in\n{trace}"))
-    };
-    let labelled = events[..at("sched_process_exec", &pid)]
-        .iter()
-        .rfind(|event| event.name == "commit_creds" && event.pid == pid)
-        .unwrap_or_else(|| panic!("commit_creds of {pid} is missing in\n{trace}"));
-    let end = at("sched_process_exit", &called);
-    let ended = events[end].milliseconds;
+    let text = trace.stop();
+    let events = Events::of(&text);
+    let labelled = events.labelled(&pid);
+    let end = events.at("sched_process_exit", &called);
+    let ended = events.all[end].milliseconds;
     // `called` is the wrapper, which has the name of the runtime, or the runtime alone.
     let comm = format!("comm={runtime} ");
-    let of_runtime = events[..end]
+    let of_runtime = events.all[..end]
         .iter()
         .filter(|event| event.rest.starts_with(&comm));
     let later = of_runtime
         .map(|event| event.milliseconds)
-        .fold(labelled.milliseconds, f64::max);
-    (ended - labelled.milliseconds, ended - later)
+        .fold(labelled, f64::max);
+    (ended - labelled, ended - later)
 }
 
 /// What is measured: from the label, and from the later of the label and the end of the runtime.
@@ -92,13 +46,7 @@ fn name(runtime: &str, way: &str, since: &str) -> String {
 
 pub(crate) fn measure(samples: &mut Samples, rounds: usize) {
     prepare();
-    if !Path::new(TRACING).join("trace").exists() {
-        run("mount", ["-t", "tracefs", "tracefs", TRACING]).ok();
-    }
-    set("kprobe_events", "p:commit_creds commit_creds");
-    for event in EVENTS {
-        set(&format!("events/{event}/enable"), "1");
-    }
+    let trace = Trace::prepare();
     for runtime in RUNTIMES {
         let ways = [
             ("alone", Way::alone(&[&found(runtime)])),
@@ -106,21 +54,17 @@ pub(crate) fn measure(samples: &mut Samples, rounds: usize) {
         ];
         // The first round fills caches.
         for (_, way) in &ways {
-            once(way, runtime);
+            once(&trace, way, runtime);
         }
         while samples.count(&name(runtime, "ours", SINCE[0])) < rounds {
             for (what, way) in &ways {
-                let (label, later) = once(way, runtime);
+                let (label, later) = once(&trace, way, runtime);
                 samples.add(&name(runtime, what, SINCE[0]), label);
                 samples.add(&name(runtime, what, SINCE[1]), later);
             }
             samples.save();
         }
     }
-    for event in EVENTS {
-        set(&format!("events/{event}/enable"), "0");
-    }
-    set("kprobe_events", "");
 }
 
 pub(crate) fn summary(samples: &Samples) -> Value {

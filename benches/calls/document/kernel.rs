@@ -8,9 +8,10 @@ use serde_json::Value;
 pub(super) fn tables(results: &Value) -> String {
     let linux = results["linux"].as_str().unwrap_or_default();
     let mut text = format!("Linux {linux}. Milliseconds are \"minimum / median\".\n");
-    let parts: [(&str, Part); 5] = [
+    let parts: [(&str, Part); 6] = [
         ("containers", containers),
         ("start", start),
+        ("run", run),
         ("load", load),
         ("ensure", ensure),
         ("herd", herd),
@@ -129,6 +130,16 @@ fn start(part: &Value) -> Table {
                 both(&row["label_to_end"]),
                 row.get(own).map_or(String::new(), both),
             ]
+        }),
+    }
+}
+
+fn run(part: &Value) -> Table {
+    Table {
+        title: "From the label of the container's process to the look of the watcher of `run`",
+        columns: vec!["runtime", "milliseconds"],
+        rows: rows(part, "rows", |row| {
+            vec![word(&row["runtime"]), both(&row["label_to_look"])]
         }),
     }
 }
