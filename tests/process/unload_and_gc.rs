@@ -20,11 +20,16 @@ fn gc_removes_what_is_unused_and_nothing_else() {
     // Of the first the runtime makes a container; of the others nothing is left.
     node.done(&["create", "kept"]);
     node.write("/run/runc/kept/state.json", "{}");
+    let half = "/run/oci-apparmor/tmp/0";
+    node.write(half, "half");
+    assert_eq!(gc(&node)["temporary"], 0, "it may be being written");
+    let written = std::time::SystemTime::now() - std::time::Duration::from_secs(100);
+    let half = std::fs::File::options().write(true).open(node.path(half));
+    half.unwrap().set_modified(written).unwrap();
     node.done(&["create", "gone"]);
     node.done(&["--root", "/run/other", "create", "gone"]);
     node.remove("/run/runc/gone");
     node.remove("/run/other/gone");
-    node.write("/run/oci-apparmor/tmp/0", "half");
     let file = node.record_file("kept");
     let newer = file.with_file_name("newer");
     let text = std::fs::read_to_string(&file).unwrap();

@@ -206,7 +206,13 @@ mod tests {
         }
         // Used just now.
         cache.get(&key(1)).unwrap();
-        fs::write(dir.path().join("tmp-4294967295"), "left over").unwrap();
+        let left = dir.path().join("tmp-4294967295");
+        fs::write(&left, "left over").unwrap();
+        File::options()
+            .write(true)
+            .open(left)
+            .and_then(|left| left.set_modified(old))
+            .unwrap();
         let own = dir.path().join(format!("tmp-{}", temporary::mark()));
         fs::write(&own, "being written").unwrap();
         assert_eq!(cache.shrink(1 << 20).unwrap(), (1, 9));
