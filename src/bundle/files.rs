@@ -1,11 +1,17 @@
 //! Files of a bundle: checked when they are opened, and replaced as a whole or not at all.
 
-use std::fs::{File, Metadata, OpenOptions};
+use std::fs::{File, Metadata};
 use std::io;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, OFlag, openat};
+use nix::sys::stat::Mode;
+
 use crate::error::{Error, Kind, Result, reason};
+use crate::fs::real_path::RealDirectory;
 use crate::fs::replace::{self, Options};
 use crate::fs::{bounded, temporary};
 
@@ -45,21 +51,46 @@ impl BundleFile {
     /// # Errors
     /// [`Kind::Internal`] where it is missing, a symbolic link, not a regular file or too large.
     pub fn config(path: &Path) -> Result<Self> {
-        Self::open(path.to_owned(), false)
+        Self::open(AT_FDCWD, path, path.to_owned(), false)
     }
 
-    /// Opens a regular file that is not a link; for writing, too, where `write` says so.
+    /// Opens the configuration `path` of an open bundle.
     ///
     /// # Errors
     /// As for [`BundleFile::config`].
-    pub(super) fn open(path: PathBuf, write: bool) -> Result<Self> {
-        let failed = |e: &io::Error| cannot_read(&path, e);
-        let file = OpenOptions::new()
-            .read(true)
-            .write(write)
-            .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY)
-            .open(&path)
-            .map_err(|e| failed(&e))?;
+    pub fn config_of(bundle: &RealDirectory, path: &Path) -> Result<Self> {
+        Self::open(
+            bundle.as_fd(),
+            bundle.relative(path),
+            path.to_owned(),
+            false,
+        )
+    }
+
+    /// Opens a process that `exec` is given, for writing, too.
+    ///
+    /// # Errors
+    /// As for [`BundleFile::config`].
+    pub(super) fn process(path: &Path) -> Result<Self> {
+        Self::open(AT_FDCWD, path, path.to_owned(), true)
+    }
+
+    /// Opens a regular file that is not a link; for writing, too, if `write` says so. `shown` is its path
+    /// in messages.
+    fn open(directory: BorrowedFd<'_>, path: &Path, shown: PathBuf, write: bool) -> Result<Self> {
+        let failed = |e: &io::Error| cannot_read(&shown, e);
+        let access = if write {
+            OFlag::O_RDWR
+        } else {
+            OFlag::O_RDONLY
+        };
+        let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+        let file = loop {
+            match openat(directory, path, access | flags, Mode::empty()) {
+                Err(Errno::EINTR) => {}
+                opened => break File::from(opened.map_err(|e| failed(&e.into()))?),
+            }
+        };
         let meta = file.metadata().map_err(|e| failed(&e))?;
         if !meta.is_file() {
             return Err(failed(&io::Error::other("it is not a regular file")));
@@ -68,7 +99,7 @@ impl BundleFile {
             .map_err(|e| failed(&e))?
             .ok_or_else(|| failed(&too_large()))?;
         Ok(Self {
-            path,
+            path: shown,
             file,
             meta,
             bytes,
@@ -98,12 +129,12 @@ impl BundleFile {
     ///
     /// # Errors
     /// [`Kind::Internal`]; the old text is still there.
-    pub fn replace(&self, text: &str) -> Result<()> {
-        let temporary = self
-            .path
-            .with_file_name(format!(".config.json.{}", temporary::mark()));
+    pub fn replace(&self, bundle: &RealDirectory, text: &str) -> Result<()> {
+        let path = bundle.relative(&self.path);
+        let temporary = path.with_file_name(format!(".config.json.{}", temporary::mark()));
         let options = Options::like(&self.meta);
-        let replaced = replace::replace(&self.path, &temporary, text.as_bytes(), options);
+        let replaced =
+            replace::replace_in(bundle.as_fd(), path, &temporary, text.as_bytes(), options);
         replaced.map_err(|e| Error::io("write", &self.path, &e).with_remedy("nothing was changed"))
     }
 
@@ -131,7 +162,8 @@ mod tests {
     }
 
     fn open(dir: &Path) -> Result<BundleFile> {
-        BundleFile::config(&dir.join("config.json"))
+        let bundle = RealDirectory::open(dir).unwrap();
+        BundleFile::config_of(&bundle, &bundle.path().join("config.json"))
     }
 
     #[test]
@@ -140,13 +172,8 @@ mod tests {
         let path = dir.path().join("config.json");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
         std::os::unix::fs::chown(&path, Some(12), Some(34)).unwrap();
-        fs::write(
-            dir.path()
-                .join(format!(".config.json.{}", temporary::mark())),
-            "left",
-        )
-        .unwrap();
-        open(dir.path()).unwrap().replace("new").unwrap();
+        let bundle = RealDirectory::open(dir.path()).unwrap();
+        open(dir.path()).unwrap().replace(&bundle, "new").unwrap();
         let meta = fs::metadata(&path).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "new");
         assert_eq!(
@@ -158,7 +185,7 @@ mod tests {
         // Usually nothing is left over.
         let again = open(dir.path()).unwrap();
         assert_eq!(again.bytes(), b"new");
-        again.replace("newer").unwrap();
+        again.replace(&bundle, "newer").unwrap();
         assert_eq!(open(dir.path()).unwrap().bytes(), b"newer");
     }
 

@@ -5,9 +5,11 @@
 //! (CVE-2019-16884, CVE-2023-27561, CVE-2023-28642), and no process may start in a directory that
 //! is an open descriptor of the runtime (CVE-2024-21626).
 
-use std::fs;
 use std::path::{Component, Path, PathBuf};
 
+use nix::errno::Errno;
+use nix::fcntl::AtFlags;
+use nix::sys::stat::{SFlag, fstatat};
 use nix::sys::statfs::{PROC_SUPER_MAGIC, statfs};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -15,6 +17,7 @@ use serde_json::value::RawValue;
 use crate::bundle::document::Document;
 use crate::bundle::fields::JsonText;
 use crate::error::{Error, Kind, Result, quoted, reason};
+use crate::fs::real_path::RealDirectory;
 
 /// Directories of the image that are mount points. A symbolic link in their place would redirect
 /// the mount.
@@ -57,17 +60,17 @@ impl Mount<'_> {
 ///
 /// # Errors
 /// [`Kind::Policy`] with the reason; [`Kind::Internal`] where the bundle cannot be examined.
-pub fn bundle(config: &Document<'_>, bundle: &Path) -> Result<()> {
+pub fn bundle(config: &Document<'_>, bundle: &RealDirectory) -> Result<()> {
     process(config)?;
     for written in config.mounts() {
         if may_be_below_proc(written.get())
             && let Some(mount) = part(Some(written))?
         {
-            mounts(&mount, bundle)?;
+            mounts(&mount, bundle.path())?;
         }
     }
     match part::<Root>(config.root())?.and_then(|root| root.path) {
-        Some(path) => root(&bundle.join(path)),
+        Some(path) => root(bundle, &path),
         None => Ok(()),
     }
 }
@@ -148,19 +151,22 @@ fn shows_proc(source: Option<&Path>) -> bool {
         .is_some_and(|found| found.filesystem_type() == PROC_SUPER_MAGIC)
 }
 
-/// Refuses an image in which one of the mount points is a symbolic link.
-fn root(root: &Path) -> Result<()> {
+/// Refuses an image in which one of the mount points is a symbolic link. `root` is relative to the
+/// bundle.
+fn root(bundle: &RealDirectory, root: &Path) -> Result<()> {
+    let root = bundle.relative(root);
     for name in MOUNT_POINTS {
         let path = root.join(name);
-        match fs::symlink_metadata(&path) {
-            Ok(meta) if meta.is_symlink() => {
+        match fstatat(bundle, &path, AtFlags::AT_SYMLINK_NOFOLLOW) {
+            Ok(found) if SFlag::S_IFMT.bits() & found.st_mode == SFlag::S_IFLNK.bits() => {
                 return Err(refused(format!("/{name} of the image is a symbolic link")));
             }
             Ok(_) => {}
             // The runtime creates it, or reports that the image is missing.
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+            Err(Errno::ENOENT) => {}
             Err(e) => {
-                let why = format!("cannot look at {}: {}", path.display(), reason(&e));
+                let path = bundle.path().join(path);
+                let why = format!("cannot look at {}: {}", path.display(), reason(&e.into()));
                 return Err(Error::new(Kind::Internal, why)
                     .with_remedy("repair the root directory of the image"));
             }
@@ -203,6 +209,7 @@ fn refused(why: String) -> Error {
 mod tests {
     use super::*;
     use serde_json::json;
+    use std::fs;
 
     fn check(config: &serde_json::Value, dir: &Path) -> std::result::Result<(), String> {
         let mut config = config.clone();
@@ -211,7 +218,7 @@ mod tests {
         }
         let config = config.to_string();
         let config = Document::config(config.as_bytes()).unwrap();
-        bundle(&config, dir).map_err(|e| e.to_string())
+        bundle(&config, &RealDirectory::open(dir).unwrap()).map_err(|e| e.to_string())
     }
 
     #[test]
@@ -271,7 +278,8 @@ mod tests {
         ] {
             let config = format!(r#"{{"process":{{}},"mounts":[{escaped}]}}"#);
             let config = Document::config(config.as_bytes()).unwrap();
-            assert!(bundle(&config, dir.path()).is_err(), "{escaped}");
+            let dir = RealDirectory::open(dir.path()).unwrap();
+            assert!(bundle(&config, &dir).is_err(), "{escaped}");
         }
     }
 

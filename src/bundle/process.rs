@@ -50,7 +50,7 @@ impl ProcessFile {
     pub fn open(path: &Path) -> Result<Self> {
         let meta = fs::symlink_metadata(path).map_err(|e| cannot_read(path, &e))?;
         let source = if meta.is_file() {
-            let file = BundleFile::open(path.to_owned(), true)?;
+            let file = BundleFile::process(path)?;
             let meta = file.metadata();
             if meta.nlink() != 1 {
                 return Err(unfit(path, "it has a second hard link"));

@@ -1,10 +1,16 @@
 //! Replacing a file in one step: readers, and a crash at any time, find the old contents or the
 //! new ones, never a part.
 
-use std::fs::{self, File, Metadata, OpenOptions, Permissions};
+use std::fs::{File, Metadata, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
+use std::os::fd::BorrowedFd;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 use std::path::Path;
+
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, OFlag, openat, renameat};
+use nix::sys::stat::Mode;
+use nix::unistd::{UnlinkatFlags, unlinkat};
 
 /// The mode that every file has while it is written.
 const PRIVATE: u32 = 0o600;
@@ -62,25 +68,51 @@ impl Options {
 /// Those of the system calls. `target` is then unchanged, and `temporary` is removed; only if the
 /// directory cannot be synced, `target` has the new contents already.
 pub fn replace(target: &Path, temporary: &Path, bytes: &[u8], options: Options) -> io::Result<()> {
-    let done = write(temporary, bytes, options).and_then(|()| {
-        fs::rename(temporary, target)?;
+    replace_in(AT_FDCWD, target, temporary, bytes, options)
+}
+
+/// The same with paths from an open directory on.
+///
+/// # Errors
+/// As for [`replace`].
+pub(crate) fn replace_in(
+    directory: BorrowedFd<'_>,
+    target: &Path,
+    temporary: &Path,
+    bytes: &[u8],
+    options: Options,
+) -> io::Result<()> {
+    let done = write(directory, temporary, bytes, options).and_then(|()| {
+        renameat(directory, temporary, directory, target)?;
         match target.parent() {
-            Some(directory) if options.durable => File::open(directory)?.sync_all(),
+            Some(parent) if options.durable => {
+                let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY;
+                open(directory, parent, flags)?.sync_all()
+            }
             _ => Ok(()),
         }
     });
     if done.is_err() {
         // Best effort: the next attempt removes it as well.
-        let _ = fs::remove_file(temporary);
+        let _ = remove(directory, temporary);
     }
     done
 }
 
-fn write(temporary: &Path, bytes: &[u8], options: Options) -> io::Result<()> {
-    let mut file = match create(temporary) {
+fn write(
+    directory: BorrowedFd<'_>,
+    temporary: &Path,
+    bytes: &[u8],
+    options: Options,
+) -> io::Result<()> {
+    let create = || {
+        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL;
+        open(directory, temporary, flags)
+    };
+    let mut file = match create() {
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
-            fs::remove_file(temporary)?;
-            create(temporary)?
+            remove(directory, temporary)?;
+            create()?
         }
         created => created?,
     };
@@ -101,17 +133,24 @@ fn write(temporary: &Path, bytes: &[u8], options: Options) -> io::Result<()> {
     Ok(())
 }
 
-fn create(path: &Path) -> io::Result<File> {
-    OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(PRIVATE)
-        .open(path)
+fn open(directory: BorrowedFd<'_>, path: &Path, flags: OFlag) -> io::Result<File> {
+    loop {
+        let mode = Mode::from_bits_truncate(PRIVATE);
+        match openat(directory, path, flags | OFlag::O_CLOEXEC, mode) {
+            Err(Errno::EINTR) => {}
+            opened => return Ok(File::from(opened?)),
+        }
+    }
+}
+
+fn remove(directory: BorrowedFd<'_>, path: &Path) -> nix::Result<()> {
+    unlinkat(directory, path, UnlinkatFlags::NoRemoveDir)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     #[test]
     fn the_new_file_has_the_mode_and_the_owner_that_were_asked_for() {

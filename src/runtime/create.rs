@@ -12,7 +12,8 @@ use crate::containers::record::{ContainerKey, RecordedProfile};
 use crate::containers::records::{self, RecordPath};
 use crate::containers::{pods, runtime_state};
 use crate::error::{Error, Kind, Result};
-use crate::fs::{real_path, run};
+use crate::fs::real_path::RealDirectory;
+use crate::fs::run;
 use crate::node::Node;
 use crate::report;
 use crate::request::Caller;
@@ -48,11 +49,11 @@ pub(super) fn prepare(
     }
 
     let bundle = bundle(&line)?;
-    let file = BundleFile::config(&configuration(&line, &bundle))?;
+    let file = BundleFile::config_of(&bundle, &configuration(&line, bundle.path()))?;
     let document = admission::document(&file)?;
     let caller = Caller {
         id: &id,
-        bundle: &bundle,
+        bundle: bundle.path(),
     };
     let admission = Admission::of(node, &document, caller)?;
     let request = &admission.request;
@@ -60,7 +61,7 @@ pub(super) fn prepare(
     pods::check(request, &root, caller, is_restored)?;
 
     let decision = admission.decide()?;
-    let mut record = new_record(runtime, key, &bundle, request, &line);
+    let mut record = new_record(runtime, key, bundle.path(), request, &line);
     if request.is_sandbox {
         admission.preload();
     }
@@ -91,7 +92,7 @@ pub(super) fn prepare(
         set_lsm_profile(&label, &mut line)?;
     }
     if let Some(text) = document.with_label(&label) {
-        file.replace(&text)?;
+        file.replace(&bundle, &text)?;
     }
     record.components = ensured.iter().map(RecordedProfile::of).collect();
     record.label = Some(label);
@@ -136,10 +137,10 @@ fn already_exists(runtime: &RuntimeProgram, line: &RuntimeCommand) -> Error {
     Error::new(Kind::Usage, why).with_remedy(format!("delete {id} first, or use another id"))
 }
 
-/// The real path of the bundle.
-fn bundle(line: &RuntimeCommand) -> Result<PathBuf> {
+/// The bundle.
+fn bundle(line: &RuntimeCommand) -> Result<RealDirectory> {
     let given = Path::new(line.option("bundle").unwrap_or(OsStr::new(".")));
-    real_path::of(given).map_err(|e| Error::io("find the bundle", given, &e))
+    RealDirectory::open(given).map_err(|e| Error::io("find the bundle", given, &e))
 }
 
 /// The configuration of the bundle. crun's `--config` names another one: in the bundle if it has the

@@ -40,11 +40,12 @@ impl BuildInfo {
 
     /// Whether the source, as it was found, and the files that it includes have not changed.
     fn has_unchanged_files(&self, source: &Source) -> bool {
-        self.files
-            .iter()
-            .all(|(path, then)| match *path == source.path {
-                true => then == source.fingerprint(),
-                false => Fingerprint::at(path).is_ok_and(|now| now == *then),
-            })
+        let is_source =
+            |(path, _): &&(PathBuf, Fingerprint)| path.as_os_str() == source.path.as_os_str();
+        let files = || self.files.iter();
+        files()
+            .filter(is_source)
+            .all(|(_, then)| then == source.fingerprint())
+            && unchanged(files().filter(|file| !is_source(file)))
     }
 }
