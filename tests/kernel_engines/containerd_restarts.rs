@@ -67,15 +67,19 @@ fn containers_survive_a_restart_of_containerd_and_an_upgrade_of_our_programs() {
 fn end_with_the_power(id: &str) {
     let file = format!("/run/containerd/io.containerd.runtime.v2.task/k8s.io/{id}/init.pid");
     let pid = fs::read_to_string(file).unwrap();
+    // It may be ending already.
+    let end = |pid: &str| {
+        run("kill", ["-9", pid]);
+        wait_for(|| !Path::new(&format!("/proc/{pid}/exe")).exists());
+    };
     // The shim first, which would otherwise report it; the pod's containers share one.
     if let Ok(status) = fs::read_to_string(format!("/proc/{pid}/status")) {
         let parent = status.lines().find_map(|l| l.strip_prefix("PPid:\t"));
         if parent != Some("1") {
-            run("kill", ["-9", parent.unwrap()]).ok();
+            end(parent.unwrap());
         }
     }
-    run("kill", ["-9", &pid]);
-    wait_for(|| !Path::new(&format!("/proc/{pid}/exe")).exists());
+    end(&pid);
 }
 
 /// What a reboot takes from a node: mounts, what is below /run, and what was loaded.
