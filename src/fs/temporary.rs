@@ -18,7 +18,15 @@ const WRITTEN_WITHIN: Duration = Duration::from_secs(60);
 pub fn mark() -> String {
     let time = SystemTime::now().duration_since(UNIX_EPOCH);
     let time = time.unwrap_or_default().as_nanos();
-    format!("{time:x}-{}", std::process::id())
+    format!("{time}-{}", std::process::id())
+}
+
+/// Whether the end of a file's name is a [`mark`].
+#[must_use]
+pub fn is_mark(text: &str) -> bool {
+    let is_number = |part: &str| part.parse::<u64>().is_ok();
+    text.split_once('-')
+        .is_some_and(|(time, pid)| is_number(time) && is_number(pid))
 }
 
 /// Whether the process that wrote the file with this mark has ended. A process of another namespace
@@ -56,6 +64,10 @@ mod tests {
         let ages = [Duration::ZERO, WRITTEN_WITHIN * 2, MAX_AGE * 2].map(written_before);
         let (own, ended) = (std::process::id(), u32::MAX);
         assert!(mark().ends_with(&format!("-{own}")) && mark() != mark());
+        assert!(is_mark(&mark()) && is_mark("4026531836-212"));
+        for other in ["", "1", "1-", "-1", "x-1", "1-x", "1-2-3"] {
+            assert!(!is_mark(other), "{other}");
+        }
         for (mark, left) in [
             (mark(), [false, false, false]),
             (own.to_string(), [false, false, false]),

@@ -188,8 +188,9 @@ impl Source {
 fn text_file_of(file: &str, settings: &Settings) -> Result<Option<(usize, Fingerprint, PathBuf)>> {
     for (index, directory) in settings.profile_directories.iter().enumerate() {
         let path = directory.as_path().join(file);
-        let fingerprint =
-            Fingerprint::of_file(&path).map_err(|e| Error::io("look at", &path, &e))?;
+        let fingerprint = Fingerprint::of_file(&path).map_err(|e| {
+            Error::io("look at", &path, &e).with_remedy("repair or remove that file")
+        })?;
         match fingerprint {
             Some(found) if index > 0 || !is_manifest(&path) => {
                 return Ok(Some((index, found, path)));

@@ -152,17 +152,12 @@ fn sweep_in(root: &NodeRoot, path: &Path, is_ours: impl Fn(&str) -> bool) -> Res
     let entries = real.parent().map(fs::read_dir);
     for entry in entries.into_iter().flatten().flatten().flatten() {
         let file = entry.file_name();
-        // `.NAME.NAMESPACE-PID`, with two numbers.
+        // `.NAME.MARK`
         let parts = file.to_str().and_then(|file| file.strip_prefix('.'));
         let Some((name, mark)) = parts.and_then(|rest| rest.rsplit_once('.')) else {
             continue;
         };
-        let is_mark = mark.split_once('-').is_some_and(|(namespace, pid)| {
-            [namespace, pid]
-                .iter()
-                .all(|part| part.parse::<u64>().is_ok())
-        });
-        if is_mark && is_ours(name) {
+        if temporary::is_mark(mark) && is_ours(name) {
             let path = entry.path();
             fs::remove_file(&path).map_err(|e| Error::io("remove", &path, &e))?;
         }
