@@ -24,11 +24,17 @@ fn once(trace: &Trace, way: &Way) -> f64 {
     let words = ["run", "--detach", "--bundle", bundle, "--pid-file"];
     trace.start();
     call(&way.words(&[&words[..], &[pid_file.to_str().unwrap(), NAME]].concat()));
-    let ends = format!("sched_process_exit: comm={WATCHER} ");
-    wait_for(|| trace.text().contains(&ends));
+    let pid = fs::read_to_string(way.pid_file()).unwrap();
+    // The watcher may have looked, and ended, before the kernel reports the execve(2).
+    let (ended, executed) = (format!("comm={WATCHER} "), format!(" pid={pid} old_pid="));
+    wait_for(|| {
+        let text = trace.text();
+        [&ended, &executed]
+            .iter()
+            .all(|event| text.contains(*event))
+    });
     let text = trace.stop();
     let events = Events::of(&text);
-    let pid = fs::read_to_string(way.pid_file()).unwrap();
     let labelled = events.labelled(&pid);
     let looked = events.all.iter().find(|event| {
         let reads = event.name == "proc_pid_attr_read" && event.comm == WATCHER;
