@@ -288,6 +288,34 @@ fn a_restore_with_a_fault_leaves_nothing_unverified() {
     scene.disturb(&scene.words(&RESTORE), &|| {});
 }
 
+/// Each look at a thread that may have ended fails, once or from then on: that is not its end.
+#[test]
+fn a_restored_thread_that_cannot_be_looked_at_has_not_ended() {
+    let Some(scene) = Scene::prepare() else {
+        return;
+    };
+    let words = scene.words(&RESTORE);
+    let trace = ["strace", "-qq", "-b", "execve", "-o", "/run/trace"];
+    scene.held.call(&trace, &words);
+    let calls = scene.held.traced();
+    let waits = |(name, _): &(String, usize)| matches!(&**name, "wait4" | "waitid");
+    let runtime = calls.iter().skip_while(|call| !waits(call));
+    // The first wait is for the runtime, and the last for the deletion.
+    let looks: Vec<_> = runtime.filter(|(name, _)| name == "statx").collect();
+    assert!(!looks.is_empty(), "{calls:?}");
+    for (call, number) in looks {
+        for on in ["", "+"] {
+            scene.clear();
+            let when = format!("{number}{on}");
+            let (what, when) = ("error=EIO", &*when);
+            let done = scene.held.disturbed(Fault { call, when, what }, &words);
+            assert_eq!(done.status.code(), Some(1), "{when}: {done:?}");
+            scene.nothing_runs(&(when, &done));
+        }
+    }
+    scene.clear();
+}
+
 #[test]
 fn a_run_with_a_fault_leaves_nothing_unverified() {
     let Some(scene) = Scene::prepare() else {
