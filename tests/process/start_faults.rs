@@ -147,10 +147,14 @@ impl Scene {
     #[track_caller]
     fn nothing_runs(&self, what: &dyn std::fmt::Debug) {
         self.settle(what);
-        let running = self.running();
-        if !running.is_empty() {
-            running.iter().for_each(|pid| kill(*pid));
-            panic!("{what:?}: {} runs on", self.id);
+        // The low-level runtime does not wait for what it kills; what is not killed runs for years.
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while !self.running().is_empty() {
+            if Instant::now() > deadline {
+                self.running().iter().for_each(|pid| kill(*pid));
+                panic!("{what:?}: {} runs on", self.id);
+            }
+            std::thread::sleep(Duration::from_millis(1));
         }
     }
 
