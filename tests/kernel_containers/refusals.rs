@@ -509,3 +509,26 @@ fn a_proc_that_is_bound_from_elsewhere() {
     }
     fs::remove_file(format!("{PROFILES}/bound")).unwrap();
 }
+
+/// The profile is loaded, and the next directory has another one of its name.
+#[test]
+fn a_source_that_cannot_be_looked_at() {
+    let _world = world();
+    let ours = Path::new(PROFILES).join("looped");
+    let other = Path::new("/etc/apparmor.d/looped");
+    profile("looped");
+    fs::write(other, profile_text("looped", ",complain")).unwrap();
+    for runtime in RUNTIMES {
+        let bundle = asking("looped");
+        drop(Container::started(runtime, &bundle, ID));
+        let text = fs::read(&ours).unwrap();
+        fs::remove_file(&ours).unwrap();
+        symlink("looped", &ours).unwrap();
+        let told = format!("cannot look at {}: ", ours.display());
+        refused(runtime, &bundle, &[&told, "; repair or remove that file"]);
+        fs::remove_file(&ours).unwrap();
+        fs::write(&ours, text).unwrap();
+        drop(Container::started(runtime, &bundle, ID));
+    }
+    fs::remove_file(other).unwrap();
+}

@@ -307,3 +307,22 @@ fn many_containers_at_once_compile_once() {
     assert_eq!(node.compilations(), ["-Q -K -S -j0"]);
     assert_eq!(node.records().len(), 8);
 }
+
+/// The next directory has another profile of this name.
+#[test]
+fn a_source_that_cannot_be_looked_at_is_not_passed_over() {
+    let Some(node) = node() else { return };
+    let (ours, other) = ("/etc/oci-apparmor/profiles/q", "/etc/apparmor.d/q");
+    node.source("q");
+    node.write(other, node.text(ours));
+    node.bundle(asks("q"));
+    node.done(&["create", "c1"]);
+    node.remove(ours);
+    std::os::unix::fs::symlink("q", node.path(ours)).unwrap();
+    let why = node.refused(&["create", "c2"]);
+    let told = "cannot look at /etc/oci-apparmor/profiles/q: ";
+    assert!(
+        why.contains(told) && why.contains("; repair or remove that file"),
+        "{why}"
+    );
+}
