@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::process::Child;
+use std::time::Duration;
 
 use crate::call::{to_the_end, until};
 use crate::create::ASKS;
@@ -320,6 +321,43 @@ fn a_detached_run_keeps_its_record() {
     node.done(&["run", "--detach", &id]);
     until("the watcher is gone", || watchers(&id).is_empty());
     assert_eq!(node.records(), [id]);
+}
+
+#[test]
+fn a_state_that_cannot_be_read_is_that_of_a_deleted_container_or_refused() {
+    let Some(node) = node() else { return };
+    node.write("/run/stand-in/keep", "");
+    for is_deleted in [true, false] {
+        let (id, child) = foreground(&node);
+        let state = format!("/run/runc/{id}");
+        let file = format!("{state}/state.json");
+        until("the state is written", || !node.read(&file).is_empty());
+        // `delete` removes the files of a state first, and then their directory.
+        node.remove(&file);
+        let before = node.calls().len();
+        node.syslog();
+        let_go(&node, child);
+        if is_deleted {
+            std::thread::sleep(Duration::from_millis(100));
+            node.remove(&state);
+        }
+        until("the watcher is gone", || watchers(&id).is_empty());
+        let calls: Vec<_> = node.calls().split_off(before);
+        let words: Vec<_> = calls.into_iter().map(|call| call.words).collect();
+        let log = node.syslog();
+        if is_deleted {
+            assert_eq!((words.len(), log.len()), (0, 0), "{words:?} {log:?}");
+            assert_eq!(node.records(), [""; 0]);
+        } else {
+            assert_eq!(words, [["delete", "--force", &id]]);
+            let [line] = &log[..] else { panic!("{log:?}") };
+            let why = format!("run of container {id} refused: cannot read the runtime's state");
+            assert!(line.contains(&why), "{line}");
+            let remedy =
+                "it could not be killed and deleted; run: /run/bin/runc --root=/run/runc delete";
+            assert!(line.contains(remedy), "{line}");
+        }
+    }
 }
 
 #[test]

@@ -39,6 +39,9 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 /// How long a runtime without its caller may go on with a `restore`. CRIU reads whole images.
 const RESTORE_LIMIT: Duration = Duration::from_secs(600);
 
+/// How long a deletion may take that has begun to remove the runtime's state.
+const DELETED_WITHIN: Duration = Duration::from_secs(1);
+
 /// How long no call of the runtime must have been seen before it counts as ended. A process that is
 /// about to execute the runtime may look like none for a moment.
 const NOT_SEEN: Duration = Duration::from_millis(300);
@@ -138,13 +141,14 @@ impl Watcher<'_> {
                 let state = match self.state() {
                     Ok(state) => state,
                     // The runtime may be writing its state, unless it has ended.
-                    Err(why) if ended => {
-                        if !records::is_outdated(record) {
+                    Err(_) if !ended => None,
+                    Err(_) => match self.final_state() {
+                        Ok(state) => state,
+                        Err(why) => {
                             self.refuse(why, Ok(ProcessSet::default()));
+                            return true;
                         }
-                        return true;
-                    }
-                    Err(_) => None,
+                    },
                 };
                 if let Some(pid) = state.and_then(|state| state.pid) {
                     // The process may be that of a later container with this id.
@@ -173,6 +177,20 @@ impl Watcher<'_> {
                 None if ended => return true,
                 _ => {}
             }
+        }
+    }
+
+    /// The state that a runtime has left, or none if the container was deleted. `delete` removes
+    /// the files of the state one after the other, so one that cannot be read is read again.
+    fn final_state(&self) -> Result<Option<RuntimeState>> {
+        let (mut pause, ended) = (PAUSE, Instant::now());
+        loop {
+            match self.state() {
+                Err(_) if records::is_outdated(self.call.record) => return Ok(None),
+                Err(_) if ended.elapsed() < DELETED_WITHIN => std::thread::sleep(pause),
+                state => return state,
+            }
+            pause = longer(pause);
         }
     }
 
