@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use oci_apparmor_entry::process_id;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, getpid, pidfd_open, pidfd_send_signal};
@@ -45,7 +46,7 @@ impl PidFd {
     /// Those of pidfd_open(2).
     pub(crate) fn of_this_process() -> io::Result<Self> {
         Ok(Self {
-            pid: std::process::id(),
+            pid: process_id::own(),
             descriptor: pidfd_open(getpid(), PidfdFlags::empty())?,
         })
     }

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use oci_apparmor_entry::process_id;
 use serde::{Deserialize, Serialize};
 
 use crate::apparmor::loaded::Mode;
@@ -115,7 +116,7 @@ impl Record {
             sandbox: None,
             pid_file: None,
             annotations: BTreeMap::new(),
-            writer: std::process::id(),
+            writer: process_id::own(),
             time: humantime::format_rfc3339_seconds(std::time::SystemTime::now()).to_string(),
         }
     }

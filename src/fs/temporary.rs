@@ -7,6 +7,8 @@ use std::fs::Metadata;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use oci_apparmor_entry::process_id;
+
 /// Longer than any file takes to write.
 const MAX_AGE: Duration = Duration::from_secs(3600);
 
@@ -18,7 +20,7 @@ const WRITTEN_WITHIN: Duration = Duration::from_secs(60);
 pub fn mark() -> String {
     let time = SystemTime::now().duration_since(UNIX_EPOCH);
     let time = time.unwrap_or_default().as_nanos();
-    format!("{time}-{}", std::process::id())
+    format!("{time}-{}", process_id::own())
 }
 
 /// Whether the end of a file's name is a [`mark`].

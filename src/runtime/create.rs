@@ -1,4 +1,4 @@
-//! `create`, `run` and `restore`: what must be done before a container exists.
+//! `create`, `run` and `restore`: what must be done before a container exists, and then the runtime.
 
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -19,7 +19,7 @@ use crate::report;
 use crate::request::Caller;
 use crate::runtime::argv::RuntimeCommand;
 use crate::runtime::argv::subcommand::Subcommand;
-use crate::runtime::handoff::Handoff;
+use crate::runtime::handoff;
 use crate::runtime::locate::RuntimeProgram;
 use crate::runtime::new_record::new_record;
 use crate::runtime::watcher::watch::WatchedCall;
@@ -29,11 +29,12 @@ use crate::settings::RuntimeKind;
 /// The name of a bundle's configuration (runtime-spec, "Filesystem Bundle").
 const CONFIG: &str = "config.json";
 
-pub(super) fn prepare(
+pub(super) fn carry_out(
     runtime: &RuntimeProgram,
     mut line: RuntimeCommand,
+    words: &[OsString],
     node: &Node,
-) -> Result<Handoff> {
+) -> Result<u8> {
     let root = runtime_state::root(runtime.kind, line.global("root"));
     let id = line.id.clone();
     let key = ContainerKey {
@@ -72,7 +73,7 @@ pub(super) fn prepare(
             pods::store(request)?;
             record_file?.write(&record)?;
         }
-        return Ok(Handoff::Unchanged);
+        return Err(handoff::exec(runtime, words));
     };
     if !label.components().is_empty() {
         if node.settings.runtimes.refuse_vulnerable {
@@ -100,11 +101,15 @@ pub(super) fn prepare(
         pods::store(request)?;
     }
     record_file?.write(&record)?;
-    // `unload` now finds the record, so the locks of the profiles are no longer needed.
-    drop(ensured);
+    // `unload` now finds the record, so the locks of the profiles are no longer needed. execve(2)
+    // releases them for `create`.
     match line.subcommand {
-        Subcommand::Restore => return restore::carry_out(runtime, &line, &record, node),
+        Subcommand::Restore => {
+            drop(ensured);
+            return restore::carry_out(runtime, &line, &record, node);
+        }
         Subcommand::Run => {
+            drop(ensured);
             let call = WatchedCall {
                 runtime,
                 line: &line,
@@ -118,7 +123,7 @@ pub(super) fn prepare(
         }
         _ => {}
     }
-    Ok(Handoff::Rewritten(line))
+    Err(handoff::exec(runtime, &line.words()))
 }
 
 /// The refusal of a second container with the same id, in the runtime's words (runc

@@ -7,14 +7,14 @@ use crate::containers::{pods, records, runtime_state};
 use crate::error::Result;
 use crate::report;
 use crate::runtime::argv::RuntimeCommand;
-use crate::runtime::handoff::{self, Handoff};
+use crate::runtime::handoff;
 use crate::runtime::locate::RuntimeProgram;
 
 pub(super) fn carry_out(
     runtime: &RuntimeProgram,
     line: &RuntimeCommand,
     words: &[OsString],
-) -> Result<Handoff> {
+) -> Result<u8> {
     let root = runtime_state::root(runtime.kind, line.global("root"));
     let key = ContainerKey {
         root: &root,
@@ -22,7 +22,7 @@ pub(super) fn carry_out(
     };
     let record = records::read(key);
     if record.is_none() && !records::exists(key) {
-        return Ok(Handoff::Unchanged);
+        return Err(handoff::exec(runtime, words));
     }
     let is_gone = || key.state_directory().symlink_metadata().is_err();
     let status = handoff::command(runtime, words).status();
@@ -40,5 +40,5 @@ pub(super) fn carry_out(
             report::notice(&e.to_string());
         }
     }
-    Ok(Handoff::Exited(code))
+    Ok(code)
 }

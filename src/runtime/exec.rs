@@ -18,18 +18,19 @@ use crate::node::Node;
 use crate::profiles::{Check, Source, Store};
 use crate::report;
 use crate::runtime::argv::RuntimeCommand;
-use crate::runtime::handoff::{self, Handoff};
+use crate::runtime::handoff;
 use crate::runtime::locate::RuntimeProgram;
 use crate::runtime::recover;
 use crate::runtime::verify::{self, ContainerProcess};
 use crate::settings::Verify;
 use crate::wanted::Wanted;
 
-pub(super) fn prepare(
+pub(super) fn carry_out(
     runtime: &RuntimeProgram,
     mut line: RuntimeCommand,
+    words: &[OsString],
     node: &Node,
-) -> Result<Handoff> {
+) -> Result<u8> {
     let root = runtime_state::root(runtime.kind, line.global("root"));
     let id = line.id.clone();
     let key = ContainerKey {
@@ -40,11 +41,11 @@ pub(super) fn prepare(
         Some(record) => (true, record),
         None => match recover::from_bundle(runtime, key, &line, node)? {
             Some(record) => (false, record),
-            None => return Ok(Handoff::Unchanged),
+            None => return Err(handoff::exec(runtime, words)),
         },
     };
     let Some(label) = record.label.clone() else {
-        return Ok(Handoff::Unchanged);
+        return Err(handoff::exec(runtime, words));
     };
 
     let store = Store::new(node);
@@ -68,7 +69,7 @@ pub(super) fn prepare(
         Some(pid_file) if node.settings.verify == Verify::All && line.has("detach") => {
             exec_and_verify(runtime, &line, &record, &pid_file, node)
         }
-        _ => Ok(Handoff::Rewritten(line)),
+        _ => Err(handoff::exec(runtime, &line.words())),
     }
 }
 
@@ -157,7 +158,7 @@ fn exec_and_verify(
     record: &Record,
     pid_file: &Path,
     node: &Node,
-) -> Result<Handoff> {
+) -> Result<u8> {
     let status = handoff::command(runtime, &line.words()).status();
     let code = handoff::exit_code(status, &runtime.program, || !pid_file.exists())?;
     if code == 0
@@ -168,5 +169,5 @@ fn exec_and_verify(
         let remedy = format!("it was killed; update {}", runtime.kind.name());
         return Err(why.with_remedy(remedy));
     }
-    Ok(Handoff::Exited(code))
+    Ok(code)
 }

@@ -6,18 +6,7 @@ use std::path::Path;
 use std::process::{Command, ExitStatus};
 
 use crate::error::{Error, Kind, Result, reason};
-use crate::runtime::argv::RuntimeCommand;
 use crate::runtime::locate::RuntimeProgram;
-
-/// What is left to do for a call that the wrapper has handled.
-pub(super) enum Handoff {
-    /// Become the runtime with the words as given.
-    Unchanged,
-    /// Become the runtime with this command line.
-    Rewritten(RuntimeCommand),
-    /// Exit with this code: the runtime was run as a child.
-    Exited(u8),
-}
 
 /// The command that calls the runtime with these words.
 ///
@@ -56,6 +45,9 @@ pub(super) fn exit_code(
 }
 
 /// Becomes the runtime with execve(2). Returns only if that fails.
+///
+/// It is called where files and locks are still open: execve(2) closes all of them, without a system
+/// call for each.
 pub(super) fn exec(runtime: &RuntimeProgram, words: &[OsString]) -> Error {
     // The standard library ignores SIGPIPE at the start of a program and resets it here. A plain
     // execve(2) would leave it ignored in the container.

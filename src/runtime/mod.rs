@@ -31,7 +31,6 @@ use crate::node::Node;
 use crate::report::{self, EngineLog};
 use crate::runtime::argv::Scanned;
 use crate::runtime::argv::subcommand::Subcommand;
-use crate::runtime::handoff::Handoff;
 use crate::settings::{Configuration, RuntimeKind, Settings};
 
 /// Where a refusal is reported, and what was refused.
@@ -85,17 +84,12 @@ fn run(argv0: &OsStr, words: &[OsString], context: &mut Context) -> Result<u8> {
     // An unusable configuration refuses new containers, since its demands are unknown. Existing
     // containers keep what was decided for them: health checks and `kubectl exec` must not fail.
     let lenient = |settings: Result<Settings>| Node::with(settings.unwrap_or_default());
-    let handoff = match line.subcommand {
+    match line.subcommand {
         Subcommand::Create | Subcommand::Run | Subcommand::Restore => {
-            create::prepare(&runtime, line, &Node::with(settings?))?
+            create::carry_out(&runtime, line, words, &Node::with(settings?))
         }
-        Subcommand::Exec => exec::prepare(&runtime, line, &lenient(settings))?,
-        Subcommand::Start => start::carry_out(&runtime, &line, words, &lenient(settings))?,
-        Subcommand::Delete => delete::carry_out(&runtime, &line, words)?,
-    };
-    match handoff {
-        Handoff::Unchanged => Err(handoff::exec(&runtime, words)),
-        Handoff::Rewritten(line) => Err(handoff::exec(&runtime, &line.words())),
-        Handoff::Exited(code) => Ok(code),
+        Subcommand::Exec => exec::carry_out(&runtime, line, words, &lenient(settings)),
+        Subcommand::Start => start::carry_out(&runtime, &line, words, &lenient(settings)),
+        Subcommand::Delete => delete::carry_out(&runtime, &line, words),
     }
 }

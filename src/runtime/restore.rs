@@ -10,7 +10,7 @@ use crate::containers::{labels, records};
 use crate::error::{Error, Kind, Result};
 use crate::node::Node;
 use crate::runtime::argv::RuntimeCommand;
-use crate::runtime::handoff::{self, Handoff};
+use crate::runtime::handoff;
 use crate::runtime::locate::RuntimeProgram;
 use crate::runtime::restored::RestoredContainer;
 use crate::runtime::verify;
@@ -34,7 +34,7 @@ pub(super) fn carry_out(
     line: &RuntimeCommand,
     record: &Record,
     node: &Node,
-) -> Result<Handoff> {
+) -> Result<u8> {
     let (words, deletion) = (line.words(), line.deletion());
     let prepared = (|| {
         let container = RestoredContainer::expected(runtime, &deletion, record)?;
@@ -65,7 +65,7 @@ pub(super) fn carry_out(
             let pid_file = line.option("pid-file").unwrap_or(OsStr::new(""));
             let first = verify::read_pid_file(Path::new(pid_file));
             match first.and_then(|pid| labels::check_all_threads(pid, record, node)) {
-                Ok(()) => (true, Ok(Handoff::Exited(0))),
+                Ok(()) => (true, Ok(0)),
                 Err(why) => {
                     let (gone, error) = container.refuse(why);
                     (gone, Err(error))
@@ -74,7 +74,7 @@ pub(super) fn carry_out(
         }
         // A failed runtime may leave processes: crun writes its state too late. It has reported the
         // reason itself.
-        Ok(code) => (container.clean_up(), Ok(Handoff::Exited(code))),
+        Ok(code) => (container.clean_up(), Ok(code)),
         // It may still run.
         Err(e) => (false, Err(e)),
     };

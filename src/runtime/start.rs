@@ -14,7 +14,7 @@ use crate::fs::run;
 use crate::node::Node;
 use crate::profiles::Source;
 use crate::runtime::argv::RuntimeCommand;
-use crate::runtime::handoff::{self, Handoff};
+use crate::runtime::handoff;
 use crate::runtime::locate::RuntimeProgram;
 use crate::runtime::verify::ContainerProcess;
 use crate::runtime::watcher::watch::WatchedCall;
@@ -28,12 +28,13 @@ pub(super) fn carry_out(
     line: &RuntimeCommand,
     words: &[OsString],
     node: &Node,
-) -> Result<Handoff> {
+) -> Result<u8> {
     let root = runtime_state::root(runtime.kind, line.global("root"));
     let key = ContainerKey {
         root: &root,
         id: &line.id,
     };
+    let unchanged = || Err(handoff::exec(runtime, words));
     let recreate = || {
         format!(
             "run: {}, and create the container again",
@@ -51,7 +52,7 @@ pub(super) fn carry_out(
                 )
                 .with_remedy(recreate()))
             }
-            _ => Ok(Handoff::Unchanged),
+            _ => unchanged(),
         };
     };
     labels::check_enforcement(&record, &node.kernel)?;
@@ -69,7 +70,7 @@ pub(super) fn carry_out(
         }
     }
     if record.components.is_empty() || node.settings.verify == Verify::Off {
-        return Ok(Handoff::Unchanged);
+        return unchanged();
     }
     match runtime_state::read(runtime.kind, key)? {
         Some(state) if state.awaits_start => {
@@ -77,7 +78,7 @@ pub(super) fn carry_out(
             let process = process.map_err(|e| e.with_remedy(NOT_STARTED))?;
             let Some(process) = process.flatten() else {
                 // The process has ended. The runtime reports that.
-                return Ok(Handoff::Unchanged);
+                return unchanged();
             };
             process
                 .check_next_label(&record, node)
@@ -85,7 +86,7 @@ pub(super) fn carry_out(
             start_and_verify(runtime, line, words, &record, &process, node)
         }
         // There is nothing to start. The runtime reports that.
-        _ => Ok(Handoff::Unchanged),
+        _ => unchanged(),
     }
 }
 
@@ -97,7 +98,7 @@ fn start_and_verify(
     record: &Record,
     process: &ContainerProcess,
     node: &Node,
-) -> Result<Handoff> {
+) -> Result<u8> {
     // It goes on if this process is killed while the runtime works.
     let call = WatchedCall {
         runtime,
@@ -120,7 +121,7 @@ fn start_and_verify(
         if is_started {
             watcher.dismiss();
         }
-        return code.map(Handoff::Exited);
+        return code;
     };
     let gone = process.kill_and_delete(runtime, &line.deletion(), record);
     // If it is not gone, the watcher tries again.

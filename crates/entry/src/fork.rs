@@ -9,6 +9,8 @@ use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::thread;
 use std::time::Duration;
 
+use crate::process_id;
+
 /// How often, each millisecond, the kernel is asked whether other threads have ended. One that was
 /// joined may not have left the kernel yet, and a busy node may take its time.
 const ATTEMPTS: u32 = 5000;
@@ -30,6 +32,7 @@ pub fn child(work: impl FnOnce() -> u8) -> io::Result<i32> {
     match unsafe { libc::fork() } {
         -1 => Err(io::Error::last_os_error()),
         0 => {
+            process_id::forget();
             // A panic must not unwind into the functions that called this one.
             let unwinding = Aborts;
             let code = work();

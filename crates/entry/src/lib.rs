@@ -19,6 +19,7 @@
 pub mod descriptors;
 pub mod fork;
 pub mod interrupt;
+pub mod process_id;
 mod unwind;
 
 use libc::{POLLNVAL, c_int, pollfd};

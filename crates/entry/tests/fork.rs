@@ -13,7 +13,7 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::sync::mpsc;
 use std::thread;
 
-use oci_apparmor_entry::fork;
+use oci_apparmor_entry::{fork, process_id};
 
 type Test = (&'static str, fn());
 
@@ -52,15 +52,16 @@ fn status(child: i32) -> i32 {
 fn inherits() {
     let text = String::from("what is in memory");
     let (mut read, mut write) = io::pipe().unwrap();
+    assert_eq!(process_id::own(), std::process::id());
     let child = fork::child(|| {
-        let told = format!("{text}, {}", std::process::id());
+        let told = format!("{text}, {}, {}", std::process::id(), process_id::own());
         u8::from(write.write_all(told.as_bytes()).is_err()) + 7
     })
     .unwrap();
     drop(write);
     let mut told = String::new();
     read.read_to_string(&mut told).unwrap();
-    assert_eq!(told, format!("{text}, {child}"));
+    assert_eq!(told, format!("{text}, {child}, {child}"));
     assert_ne!(child.unsigned_abs(), std::process::id());
     let status = status(child);
     assert!(libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 7);
