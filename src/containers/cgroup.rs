@@ -9,6 +9,10 @@ use crate::containers::procfs;
 /// The mount point of cgroup v2, if it is used alone.
 const UNIFIED: &str = "/sys/fs/cgroup";
 
+/// The end of what podman and CRI-O put before the id in the name of the group of conmon
+/// (`moveConmonToCgroup()` in podman's libpod/oci_conmon_linux.go).
+const MONITOR: &str = "-conmon-";
+
 /// A control group.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Cgroup {
@@ -97,19 +101,22 @@ pub(crate) fn all_of_container(id: &str) -> io::Result<BTreeSet<Cgroup>> {
 
 /// The part of a path that leads to the group of the container `id`. Engines and runtimes name it
 /// `ID`, `libpod-ID.scope`, `cri-containerd-ID.scope`, `slice:prefix:ID` and the like; systemd and
-/// crun create groups below it. `init.scope` is systemd's, not that of a container `init`.
+/// crun create groups below it. `init.scope` is systemd's, not that of a container `init`, and
+/// `libpod-conmon-ID.scope` is that of the program that watches the container.
 fn container_path<'p>(path: &'p str, id: &str) -> Option<&'p str> {
     let mut end: usize = 0;
     for component in path.split_inclusive('/') {
         end = end.saturating_add(component.len());
         let name = component.trim_end_matches('/');
-        let is_its_group = match name.strip_suffix(".scope").and_then(|n| n.strip_suffix(id)) {
-            Some(before) => before.ends_with('-'),
-            None => name
-                .strip_suffix(id)
-                .is_some_and(|before| before.is_empty() || before.ends_with(['-', ':'])),
-        };
-        if is_its_group {
+        let (before, is_its_group) =
+            match name.strip_suffix(".scope").and_then(|n| n.strip_suffix(id)) {
+                Some(before) => (before, before.ends_with('-')),
+                None => match name.strip_suffix(id) {
+                    Some(before) => (before, before.is_empty() || before.ends_with(['-', ':'])),
+                    None => continue,
+                },
+            };
+        if is_its_group && !before.ends_with(MONITOR) {
             return path.get(..end).map(|p| p.trim_end_matches('/'));
         }
     }
@@ -139,6 +146,10 @@ mod tests {
             ("/abc1", None),
             ("/c1x/y", None),
             ("/libpod-c1.slice", None),
+            ("/machine.slice/libpod-conmon-c1.scope", None),
+            ("/system.slice/crio-conmon-c1.scope", None),
+            ("/kubepods/pod7/crio-conmon-c1", None),
+            ("/conmon-c1.scope", Some("/conmon-c1.scope")),
             ("/c1.scope", None),
             ("/system.slice/c1.service", None),
         ] {

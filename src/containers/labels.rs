@@ -52,13 +52,18 @@ pub fn of_container(pid: u32, record: &Record, node: &Node) -> Result<Vec<Labell
     Ok(found)
 }
 
-/// Checks that every thread of the container whose first process is `pid` has the recorded label,
-/// and that the kernel enforces it.
+/// Checks that every thread of these processes of the container has the recorded label, and that the
+/// kernel enforces it.
 ///
 /// # Errors
-/// For the first thread that has another label or cannot be read, and if nothing is enforced.
-pub(crate) fn check_all_threads(pid: u32, record: &Record, node: &Node) -> Result<()> {
-    let processes = ProcessSet::of(pid, &record.id).and_then(|set| set.list());
+/// For the first thread that has another label or cannot be read, and if the processes cannot be
+/// listed or nothing is enforced.
+pub(crate) fn check_all_threads(
+    processes: io::Result<ProcessSet>,
+    record: &Record,
+    node: &Node,
+) -> Result<()> {
+    let processes = processes.and_then(|set| set.list());
     for process in processes.map_err(|e| not_listed(&record.id, &e))? {
         for path in threads(&process)? {
             match attr::current(&path) {

@@ -86,6 +86,11 @@ impl ProcessSet {
         })
     }
 
+    /// Whether its first process had ended before it could be looked at, or is unknown.
+    pub(crate) fn is_without_first(&self) -> bool {
+        self.first.is_none()
+    }
+
     /// The directories in `/proc` of the processes that have not ended.
     ///
     /// # Errors

@@ -6,7 +6,7 @@ use std::ffi::OsStr;
 use std::path::Path;
 
 use crate::containers::record::Record;
-use crate::containers::{labels, records};
+use crate::containers::records;
 use crate::error::{Error, Kind, Result};
 use crate::node::Node;
 use crate::runtime::argv::RuntimeCommand;
@@ -64,7 +64,7 @@ pub(super) fn carry_out(
         Ok(0) => {
             let pid_file = line.option("pid-file").unwrap_or(OsStr::new(""));
             let first = verify::read_pid_file(Path::new(pid_file));
-            match first.and_then(|pid| labels::check_all_threads(pid, record, node)) {
+            match first.and_then(|pid| container.check(pid, node)) {
                 Ok(()) => (true, Ok(0)),
                 Err(why) => {
                     let (gone, error) = container.refuse(why);

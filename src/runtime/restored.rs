@@ -47,6 +47,22 @@ impl<'r> RestoredContainer<'r> {
         })
     }
 
+    /// Checks that every thread of the container with this first process has the label.
+    ///
+    /// If the first process has ended, others may go on where the container has no process namespace of
+    /// its own. They are those in its control groups.
+    ///
+    /// # Errors
+    /// If one has another label, or cannot be checked.
+    pub(super) fn check(&self, first: u32, node: &Node) -> Result<()> {
+        let id = &self.record.id;
+        let processes = match ProcessSet::of(first, id) {
+            Ok(set) if set.is_without_first() => ProcessSet::since(&self.earlier, id),
+            found => found,
+        };
+        labels::check_all_threads(processes, self.record, node)
+    }
+
     /// For a restore whose caller was killed: keeps the container if every thread has the label, and
     /// kills and deletes it otherwise.
     ///
@@ -65,7 +81,7 @@ impl<'r> RestoredContainer<'r> {
             return Err(interrupted().with_remedy(self.remedy(killed)));
         }
         let why = match self.first_process() {
-            Some(pid) => match labels::check_all_threads(pid, self.record, node) {
+            Some(pid) => match self.check(pid, node) {
                 Ok(()) => return Ok(()),
                 Err(why) => why,
             },

@@ -202,3 +202,44 @@ fn a_restore_that_fails_after_there_are_processes_leaves_none() {
         fs::remove_dir("/sys/fs/cgroup/orphaned").unwrap();
     }
 }
+
+/// Where a restored container has no process namespace of its own, its first process may end and
+/// others go on.
+#[test]
+fn a_restored_container_is_checked_without_its_first_process() {
+    let _world = world();
+    let bundle = bundle();
+    for holds in [true, false] {
+        let label = if holds { ID } else { "unconfined" };
+        let deed = format!(
+            "group=/sys/fs/cgroup/orphaned; state=/run/runc/orphaned
+            if [ \"$call\" = delete ]; then rm -rf $state; exit; fi
+            mkdir -p $group $state
+            setsid sh -c 'echo $$ >/sys/fs/cgroup/orphaned/cgroup.procs
+                echo exec {label} >/proc/self/attr/exec; exec sleep 24680' \
+                </dev/null >/dev/null 2>&1 &
+            until [ \"$(cat /proc/$!/comm)\" = sleep ]; do :; done
+            sh -c exit & wait $!; echo $! >/run/orphaned.pid; exit 0"
+        );
+        sabotage(&deed, "");
+        let path = bundle.path.to_str().unwrap();
+        let words = ["restore", "--detach", "--pid-file=/run/orphaned.pid"];
+        let done = run_detached(
+            &wrapper("runc"),
+            [&words[..], &["--bundle", path, ID]].concat(),
+        );
+        if holds {
+            assert_eq!((done.code, &*done.err), (0, ""), "{done:?}");
+            assert_eq!(run("pkill", ["-e", "-f", "[s]leep 24680"]).code, 0);
+            run(wrapper("runc"), ["delete", "--force", ID]).ok();
+        } else {
+            done.refused(&[
+                "instead of under orphaned",
+                "killed and deleted",
+            ]);
+            nothing_runs(&());
+        }
+        assert_eq!(record_of(ID), None);
+        fs::remove_dir("/sys/fs/cgroup/orphaned").unwrap();
+    }
+}
