@@ -233,10 +233,7 @@ fn a_restored_container_is_checked_without_its_first_process() {
             assert_eq!(run("pkill", ["-e", "-f", "[s]leep 24680"]).code, 0);
             run(wrapper("runc"), ["delete", "--force", ID]).ok();
         } else {
-            done.refused(&[
-                "instead of under orphaned",
-                "killed and deleted",
-            ]);
+            done.refused(&["instead of under orphaned", "killed and deleted"]);
             nothing_runs(&());
         }
         assert_eq!(record_of(ID), None);

@@ -331,14 +331,16 @@ fn a_state_that_cannot_be_read_is_that_of_a_deleted_container_or_refused() {
         let (id, child) = foreground(&node);
         let state = format!("/run/runc/{id}");
         let file = format!("{state}/state.json");
-        until("the state is written", || !node.read(&file).is_empty());
+        until("the state is written", || {
+            node.exists(&file) && !node.read(&file).is_empty()
+        });
         // `delete` removes the files of a state first, and then their directory.
         node.remove(&file);
         let before = node.calls().len();
         node.syslog();
         let_go(&node, child);
         if is_deleted {
-            std::thread::sleep(Duration::from_millis(100));
+            std::thread::sleep(Duration::from_millis(20));
             node.remove(&state);
         }
         until("the watcher is gone", || watchers(&id).is_empty());

@@ -40,7 +40,7 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 const RESTORE_LIMIT: Duration = Duration::from_secs(600);
 
 /// How long a deletion may take that has begun to remove the runtime's state.
-const DELETED_WITHIN: Duration = Duration::from_secs(1);
+const DELETED_WITHIN: Duration = Duration::from_secs(2);
 
 /// How long no call of the runtime must have been seen before it counts as ended. A process that is
 /// about to execute the runtime may look like none for a moment.
