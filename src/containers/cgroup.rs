@@ -9,8 +9,9 @@ use crate::containers::procfs;
 /// The mount point of cgroup v2, if it is used alone.
 const UNIFIED: &str = "/sys/fs/cgroup";
 
-/// The end of what podman and CRI-O put before the id in the name of the group of conmon
-/// (`moveConmonToCgroup()` in podman's libpod/oci_conmon_linux.go).
+/// What is before the id in the name of conmon's group: podman and CRI-O call it
+/// `libpod-conmon-ID.scope` and `crio-conmon-ID.scope` (`moveConmonToCgroup()` in podman's
+/// libpod/oci_conmon_linux.go).
 const MONITOR: &str = "-conmon-";
 
 /// A control group.
@@ -101,8 +102,8 @@ pub(crate) fn all_of_container(id: &str) -> io::Result<BTreeSet<Cgroup>> {
 
 /// The part of a path that leads to the group of the container `id`. Engines and runtimes name it
 /// `ID`, `libpod-ID.scope`, `cri-containerd-ID.scope`, `slice:prefix:ID` and the like; systemd and
-/// crun create groups below it. `init.scope` is systemd's, not that of a container `init`, and
-/// `libpod-conmon-ID.scope` is that of the program that watches the container.
+/// crun create groups below it. `init.scope` is systemd's, not that of a container `init`. conmon, which
+/// watches the container, has a group of its own.
 fn container_path<'p>(path: &'p str, id: &str) -> Option<&'p str> {
     let mut end: usize = 0;
     for component in path.split_inclusive('/') {

@@ -174,6 +174,17 @@ fn bundle_without_a_request() -> Bundle {
     bundle
 }
 
+/// Restores the container with a runtime that does this.
+fn restored_by(deed: &str, bundle: &Bundle) -> Done {
+    sabotage(deed, "");
+    let path = bundle.path.to_str().unwrap();
+    let words = ["restore", "--detach", "--pid-file=/run/orphaned.pid"];
+    run_detached(
+        &wrapper("runc"),
+        [&words[..], &["--bundle", path, ID]].concat(),
+    )
+}
+
 /// As crun does when it cannot write its state: the processes run by then (`container.c`,
 /// `libcrun_container_restore()`).
 #[test]
@@ -188,13 +199,7 @@ fn a_restore_that_fails_after_there_are_processes_leaves_none() {
              </dev/null >/dev/null 2>&1 & \
              until grep -q . /sys/fs/cgroup/orphaned/cgroup.procs; do :; done; exit 3"
         );
-        sabotage(&deed, "");
-        let path = bundle.path.to_str().unwrap();
-        let words = ["restore", "--detach", "--pid-file=/run/orphaned.pid"];
-        let done = run_detached(
-            &wrapper("runc"),
-            [&words[..], &["--bundle", path, ID]].concat(),
-        );
+        let done = restored_by(&deed, &bundle);
         assert_eq!(done.code, 3, "{done:?}");
         nothing_runs(&done);
         assert!(!Path::new("/run/runc").join(ID).exists(), "{done:?}");
@@ -221,13 +226,7 @@ fn a_restored_container_is_checked_without_its_first_process() {
             until [ \"$(cat /proc/$!/comm)\" = sleep ]; do :; done
             sh -c exit & wait $!; echo $! >/run/orphaned.pid; exit 0"
         );
-        sabotage(&deed, "");
-        let path = bundle.path.to_str().unwrap();
-        let words = ["restore", "--detach", "--pid-file=/run/orphaned.pid"];
-        let done = run_detached(
-            &wrapper("runc"),
-            [&words[..], &["--bundle", path, ID]].concat(),
-        );
+        let done = restored_by(&deed, &bundle);
         if holds {
             assert_eq!((done.code, &*done.err), (0, ""), "{done:?}");
             assert_eq!(run("pkill", ["-e", "-f", "[s]leep 24680"]).code, 0);

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
-/// Zero is no process id that a process has.
+/// No process has this id.
 const UNKNOWN: u32 = 0;
 
 static OWN: AtomicU32 = AtomicU32::new(UNKNOWN);
